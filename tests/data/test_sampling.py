@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -77,7 +79,7 @@ def test_processes_share_one_batch(monkeypatch):
     for rank in range(4):
         monkeypatch.setattr(sampling, "rank_and_world", lambda rank=rank: (rank, 4))
         shares.append(list(sampler))
-    assert sorted(sum(shares, [])) == list(range(48, 72))
+    assert sorted(chain(*shares)) == list(range(48, 72))
     assert sorted(share for ranks in shares for share in ranks[:2]) == list(range(48, 56))
 
 
@@ -88,7 +90,7 @@ def test_evaluation_shares_are_disjoint_and_complete(monkeypatch):
         monkeypatch.setattr(sampling, "rank_and_world", lambda rank=rank: (rank, 4))
         shares.append(list(sampler))
         assert len(sampler) == len(shares[-1])
-    assert sorted(sum(shares, [])) == list(range(10))
+    assert sorted(chain(*shares)) == list(range(10))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
