@@ -37,7 +37,7 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     try:
         with Image.open(source) as opened:
             opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            return to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise ImageError(f"cannot read {name}: no such file") from None
     except Image.DecompressionBombError as error:
@@ -48,7 +48,8 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         raise ImageError(f"cannot read {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other modes."""
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
     if image.mode in _TRANSPARENT or "transparency" in image.info:
