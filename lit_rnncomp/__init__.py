@@ -1,0 +1,1 @@
+"""Full-resolution image compression with recurrent neural networks: models, codec, training, evaluation."""

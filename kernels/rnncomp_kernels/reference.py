@@ -117,9 +117,7 @@ def residual_gru_update(
     return ResidualGRUUpdate(new_h, torch.add(new_h, gates[:, 3 * channels :], alpha=alpha_x))
 
 
-def _blend(
-    gates: Tensor, channels: int, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None
-) -> Tensor:
+def _blend(gates: Tensor, channels: int, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None) -> Tensor:
     z, n = gates[:, :channels], gates[:, 2 * channels : 3 * channels]
     if h is None or hidden_gates is None or hidden_candidate is None:
         return torch.sigmoid(z) * torch.tanh(n)
@@ -128,12 +126,12 @@ def _blend(
 
 class _StraightThroughSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, y: Tensor, threshold: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, y: Tensor, threshold: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
         positive = y >= 0 if threshold is None else y > threshold
         return torch.where(positive, 1.0, -1.0).to(y.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
         return grad, None
 
 
@@ -151,9 +149,7 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | None = None) -> Te
     return _StraightThroughSign.apply(y, threshold)
 
 
-def residual_step(
-    image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None
-) -> ResidualStep:
+def residual_step(image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None) -> ResidualStep:
     """`reconstruction = output / gain + previous`, `residual = image - reconstruction`, and the residual's L1 sum (eqs 1-3, 16-19).
 
     One-shot: no `previous`. Additive: the reconstruction before as `previous`. Residual scaling: its `gain` too, broadcastable to `image`.

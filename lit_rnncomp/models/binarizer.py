@@ -1,0 +1,29 @@
+"""From features to bits: 1x1 convolution, tanh, sign."""
+
+from __future__ import annotations
+
+import rnncomp_kernels as ops
+import torch
+from torch import Tensor, nn
+
+from .cells import PaddedConv2d
+from .config import Binarize
+
+
+class Binarizer(nn.Module):
+    """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section 3.2).
+
+    In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`; otherwise it is
+    the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only on torch's global seed.
+    """
+
+    def __init__(self, in_channels: int, bits: int, binarize: Binarize = "stochastic") -> None:
+        super().__init__()
+        self.conv = PaddedConv2d(in_channels, bits, 1)
+        self.stochastic = binarize == "stochastic"
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.conv(features)
+        if self.training and self.stochastic:
+            return ops.binarize(x, stochastic=True, seed=int(torch.randint(2**31 - 1, ())))
+        return ops.binarize(x)

@@ -1,0 +1,173 @@
+"""Convolutional recurrent units: convolutions, then one fused gate update of `rnncomp_kernels` (section 2.1 of the paper).
+
+Every cell maps `(B, in_channels, H, W)` and a state to an output `(B, channels, H / stride, W / stride)` and the next state.
+A state of `None` is zeros. The input convolution has a bias and the layer's kernel and stride; the hidden convolution has none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import rnncomp_kernels as ops
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import CodecConfig, Padding, Unit
+
+State = Tensor | tuple[Tensor, Tensor] | None
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose output is exactly `1 / stride` of its input, for even kernels and either padding rule.
+
+    Weights start as a truncated normal of deviation `1 / sqrt(fan_in)`, biases at zero, as in Google's released convolutional LSTM.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True, padding: Padding = "symmetric"
+    ) -> None:
+        total = max(kernel - stride, 0) if padding == "tf_same" else kernel - 1
+        before = total // 2
+        even = total == 2 * before
+        super().__init__(in_channels, out_channels, kernel, stride, padding=before if even else 0, bias=bias)
+        self.pad = None if even else (before, total - before) * 2
+
+    def reset_parameters(self) -> None:
+        deviation = 1 / math.sqrt(self.weight[0].numel())
+        nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+
+
+class Cell(nn.Module):
+    """What all units share: the two convolutions. `input_gates` and `hidden_gates` count the gates, in units of `channels`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        hidden_kernel: int,
+        padding: Padding,
+        input_gates: float,
+        hidden_gates: float,
+    ) -> None:
+        super().__init__()
+        self.input_conv = PaddedConv2d(in_channels, int(input_gates * channels), kernel, stride, padding=padding)
+        self.hidden_conv = PaddedConv2d(channels, int(hidden_gates * channels), hidden_kernel, bias=False)
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        raise NotImplementedError
+
+
+class ConvLSTM(Cell):
+    """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+    ) -> None:
+        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 4)
+        _forget_bias(self.input_conv, channels)
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
+        if state is None:
+            new = ops.lstm_update(gates)
+        else:
+            new = ops.lstm_update(gates, state[1], self.hidden_conv(state[0]))
+        return new.h, (new.h, new.c)
+
+
+class AssociativeConvLSTM(Cell):
+    """Associative LSTM with one copy (equations 7-10): `channels / 2` complex units, output real | imaginary."""
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+    ) -> None:
+        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4.5, 4.5)
+        _forget_bias(self.input_conv, channels // 2)
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
+        if state is None:
+            new = ops.associative_lstm_update(gates)
+        else:
+            new = ops.associative_lstm_update(gates, state[1], self.hidden_conv(state[0]))
+        return new.h, (new.h, new.c)
+
+
+class ConvGRU(Cell):
+    """GRU with the reset gate applied before the hidden convolution (equations 11-13)."""
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+    ) -> None:
+        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 3, 2)
+        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
+        if state is None:
+            h = ops.gru_update(gates)
+        else:
+            assert isinstance(state, Tensor)
+            hidden = self.hidden_conv(state)
+            h = ops.gru_update(gates, hidden, self.candidate_conv(ops.gru_reset(gates, hidden, state)), state)
+        return h, h
+
+
+class ResidualConvGRU(Cell):
+    """The paper's residual GRU (equations 14-15): the state recurs, the state plus `alpha_x W_ox x` is the output.
+
+    `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not say.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        hidden_kernel: int,
+        padding: Padding = "symmetric",
+        alpha_h: float = 0.1,
+        alpha_x: float = 0.1,
+    ) -> None:
+        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 3)
+        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+        self.alpha_h, self.alpha_x = alpha_h, alpha_x
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
+        if state is None:
+            new = ops.residual_gru_update(gates, alpha_h=self.alpha_h, alpha_x=self.alpha_x)
+        else:
+            assert isinstance(state, Tensor)
+            hidden = self.hidden_conv(state)
+            candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
+            new = ops.residual_gru_update(gates, hidden, candidate, state, self.alpha_h, self.alpha_x)
+        return new.out, new.h
+
+
+def make_cell(config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int) -> Cell:
+    """The cell of `unit` for one row of the layer table."""
+    shape = (in_channels, channels, kernel, stride, config.hidden_kernel or hidden_kernel, config.padding)
+    if unit == "lstm":
+        return ConvLSTM(*shape)
+    if unit == "associative_lstm":
+        return AssociativeConvLSTM(*shape)
+    if unit == "gru":
+        return ConvGRU(*shape)
+    return ResidualConvGRU(*shape, config.alpha_h, config.alpha_x)
+
+
+def _forget_bias(conv: nn.Conv2d, channels: int) -> None:
+    """The forget gate comes first; a bias of 1 lets a new network remember."""
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.bias[:channels].fill_(1)

@@ -1,0 +1,114 @@
+"""Everything that decides a network's shape and meaning, in one frozen record that travels with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
+Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
+Frontend = Literal["conv", "dct"]
+Binarize = Literal["stochastic", "sign"]
+GainInput = Literal["residual", "reconstruction"]
+Output = Literal["linear", "tanh"]
+Padding = Literal["symmetric", "tf_same"]
+
+UNITS: tuple[Unit, ...] = get_args(Unit)
+RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """One member of the family. The defaults are the paper's where the paper speaks.
+
+    Args:
+        unit: recurrent unit. `associative_lstm` is used in the decoder only, its encoder is an LSTM (section 2.1).
+        reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2), or `scheduled_gain`: additive, with one learned
+            scalar gain for each iteration in place of the gain estimator.
+        width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the paper.
+        iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
+        bits: bits at each position of the code, for each iteration.
+        code_stride: pixels a side of one position of the code, 16 (the paper) or 8.
+        frontend: `conv` is the layer table; `dct` puts a fixed 8x8 DCT and its inverse around recurrent layers at 1/8 resolution.
+        binarize: noise of the binarizer in training: `stochastic` (the paper) or `sign`.
+        gain_input: what the gain estimator sees: the estimate of the last `residual` (the paper's figure 2 and prose), or the
+            `reconstruction` so far (its equation 16).
+        output: `linear`, or `tanh` to bound each decoder output to [-1, 1]; the paper does not say.
+        padding: `symmetric`, or `tf_same` to place samples as TensorFlow's SAME does at stride 2.
+        hidden_kernel: side of every hidden (state-to-state) convolution; None keeps the layer table's.
+        priming: extra runs of the recurrent layers before the first code and before the first picture (Johnston et al., 2018).
+        alpha_h, alpha_x: the residual GRU's two weights (equations 14 and 15).
+
+    Raises:
+        ValueError: a value is outside its range; the message names it.
+    """
+
+    unit: Unit = "lstm"
+    reconstruction: Reconstruction = "additive"
+    width: float = 1.0
+    iterations: int = 16
+    bits: int = 32
+    code_stride: int = 16
+    frontend: Frontend = "conv"
+    binarize: Binarize = "stochastic"
+    gain_input: GainInput = "residual"
+    output: Output = "linear"
+    padding: Padding = "symmetric"
+    hidden_kernel: int | None = None
+    priming: int = 0
+    alpha_h: float = 0.1
+    alpha_x: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
+        if not 0 < self.width <= 4:
+            raise ValueError(f"width={self.width} is outside (0, 4]")
+        if not 1 <= self.iterations <= 255:
+            raise ValueError(f"iterations={self.iterations} is outside 1..255")
+        if not 1 <= self.bits <= 255:
+            raise ValueError(f"bits={self.bits} is outside 1..255")
+        if self.hidden_kernel is not None and self.hidden_kernel not in (1, 3, 5, 7):
+            raise ValueError(f"hidden_kernel={self.hidden_kernel} is not one of 1, 3, 5, 7")
+        if not 0 <= self.priming <= 16:
+            raise ValueError(f"priming={self.priming} is outside 0..16")
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of every picture that the network takes are multiples of this many pixels."""
+        return 32 if self.reconstruction == "residual_scaling" else self.code_stride
+
+    @property
+    def bpp_per_iteration(self) -> float:
+        """Bits per pixel that one iteration costs before entropy coding (the paper: 1/8)."""
+        return self.bits / self.code_stride**2
+
+    def channels(self, paper: int) -> int:
+        """The layer table's channel count `paper` at this width: a multiple of 8, at least 8."""
+        return max(8, 8 * round(self.width * paper / 8))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a file's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CodecConfig:
+        """The inverse of `to_dict`. Raises `ValueError` for a key that this version does not know."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown codec option {', '.join(unknown)}; the file may come from a newer version")
+        return cls(**values)
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "unit": UNITS,
+    "reconstruction": RECONSTRUCTIONS,
+    "frontend": get_args(Frontend),
+    "binarize": get_args(Binarize),
+    "gain_input": get_args(GainInput),
+    "output": get_args(Output),
+    "padding": get_args(Padding),
+    "code_stride": (8, 16),
+}

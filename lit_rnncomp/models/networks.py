@@ -1,0 +1,116 @@
+"""Encoder and decoder. The paper's layer table (figure 1), at `width` 1.0 and for a 32x32 picture:
+
+    layer     kernel  channels  stride  hidden kernel   output
+    E-Conv       3x3        64       2              -   16x16x64
+    E-RNN#1      3x3       256       2            1x1   8x8x256
+    E-RNN#2      3x3       512       2            1x1   4x4x512
+    E-RNN#3      3x3       512       2            1x1   2x2x512
+    B-Conv       1x1        32       1              -   2x2x32      (binarizer.py)
+    D-Conv#1     1x1       512       1              -   2x2x512
+    D-RNN#1      2x2       512       1            1x1   2x2x512,   depth to space 4x4x128
+    D-RNN#2      3x3       512       1            1x1   4x4x512,   depth to space 8x8x128
+    D-RNN#3      3x3       256       1            3x3   8x8x256,   depth to space 16x16x64
+    D-RNN#4      3x3       128       1            3x3   16x16x128, depth to space 32x32x32
+    D-Conv#2     1x1         3       1              -   32x32x3
+
+With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8 resolution; with
+`code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder layer is followed by depth to space.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cells import PaddedConv2d, State, make_cell
+from .config import CodecConfig
+from .frontend import COEFFICIENTS
+
+
+class Layer(NamedTuple):
+    """One recurrent row of the table; `expand`: depth to space by 2 follows."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    hidden_kernel: int = 1
+    expand: bool = False
+
+
+def encoder_layers(config: CodecConfig) -> list[Layer]:
+    """The recurrent rows of the encoder, with the paper's channel counts."""
+    half = config.code_stride == 16
+    if config.frontend == "dct":
+        return [Layer(512), Layer(1024, stride=2) if half else Layer(512)]
+    return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
+
+
+def decoder_layers(config: CodecConfig) -> list[Layer]:
+    """The recurrent rows of the decoder, with the paper's channel counts."""
+    half = config.code_stride == 16
+    if config.frontend == "dct":
+        return [Layer(1024, expand=True) if half else Layer(512), Layer(512)]
+    return [
+        Layer(512, kernel=2, expand=half),
+        Layer(512, expand=True),
+        Layer(256, hidden_kernel=3, expand=True),
+        Layer(128, hidden_kernel=3, expand=True),
+    ]
+
+
+class Encoder(nn.Module):
+    """Residual `(B, C, H, W)` and the layers' states to features at the code's resolution and the next states."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        if config.frontend == "dct":
+            channels = config.channels(512)
+            self.stem = PaddedConv2d(COEFFICIENTS, channels, 1)
+        else:
+            channels = config.channels(64)
+            self.stem = PaddedConv2d(3, channels, 3, 2, padding=config.padding)
+        unit = "lstm" if config.unit == "associative_lstm" else config.unit
+        self.layers = nn.ModuleList()
+        for layer in encoder_layers(config):
+            out = config.channels(layer.channels)
+            self.layers.append(make_cell(config, unit, channels, out, layer.kernel, layer.stride, layer.hidden_kernel))
+            channels = out
+        self.out_channels = channels
+
+    def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
+        x = self.stem(x)
+        new_states = []
+        for cell, state in zip(self.layers, states or [None] * len(self.layers), strict=True):
+            x, state = cell(x, state)
+            new_states.append(state)
+        return x, new_states
+
+
+class Decoder(nn.Module):
+    """Codes `(B, bits, h, w)` and the layers' states to one estimate (of the picture or of the residual) and the next states."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.rows = decoder_layers(config)
+        channels = config.channels(self.rows[0].channels)
+        self.stem = PaddedConv2d(config.bits, channels, 1)
+        self.layers = nn.ModuleList()
+        for layer in self.rows:
+            out = config.channels(layer.channels)
+            self.layers.append(make_cell(config, config.unit, channels, out, layer.kernel, 1, layer.hidden_kernel))
+            channels = out // 4 if layer.expand else out
+        self.head = PaddedConv2d(channels, COEFFICIENTS if config.frontend == "dct" else 3, 1)
+        self.bounded = config.output == "tanh"
+
+    def forward(self, codes: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
+        x = self.stem(codes)
+        new_states = []
+        for row, cell, state in zip(self.rows, self.layers, states or [None] * len(self.rows), strict=True):
+            x, state = cell(x, state)
+            new_states.append(state)
+            if row.expand:
+                x = F.pixel_shuffle(x, 2)
+        x = self.head(x)
+        return (x.tanh() if self.bounded else x), new_states

@@ -1,0 +1,136 @@
+"""The iteration loop of section 2: residual, encoder, bits, decoder, reconstruction, residual, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .binarizer import Binarizer
+from .config import CodecConfig
+from .frontend import BlockDCT, Frontend
+from .networks import Decoder, Encoder
+from .reconstruction import ResidualScaling, make_reconstruction
+
+
+class Iteration(NamedTuple):
+    """What one iteration yields.
+
+    `codes`: `(B, bits, H / code_stride, W / code_stride)` in {-1, +1}. `coefficients`: the reconstruction in the front end's domain.
+    """
+
+    codes: Tensor
+    coefficients: Tensor
+
+
+class CodecOutput(NamedTuple):
+    """The unrolled network, one entry an iteration: `codes`, `reconstructions` and `residuals` (both `(B, 3, H, W)`)."""
+
+    codes: list[Tensor]
+    reconstructions: list[Tensor]
+    residuals: list[Tensor]
+
+
+class RecurrentCodec(nn.Module):
+    """Any unit in any reconstruction framework; pictures are `(B, 3, H, W)` float in [-1, 1].
+
+    Height and width must be multiples of `config.multiple`. What trains and what ships are this one module.
+    """
+
+    def __init__(self, config: CodecConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or CodecConfig()
+        self.frontend: Frontend = BlockDCT() if config.frontend == "dct" else Frontend()
+        self.encoder = Encoder(config)
+        self.binarizer = Binarizer(self.encoder.out_channels, config.bits, config.binarize)
+        self.decoder = Decoder(config)
+        self.reconstruction = make_reconstruction(config, self.frontend.stride)
+
+    def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
+        """Unroll `iterations` (None: all) over `image`.
+
+        Raises `ValueError` when the size of `image` or the number of iterations does not fit the network.
+        """
+        output = CodecOutput([], [], [])
+        for step in self.encode(image, iterations):
+            reconstruction = self.frontend.synthesis(step.coefficients)
+            output.codes.append(step.codes)
+            output.reconstructions.append(reconstruction)
+            output.residuals.append(image - reconstruction)
+        return output
+
+    def encode(
+        self, image: Tensor, iterations: int | None = None, fix: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Iterator[Iteration]:
+        """Encode iteration by iteration, lazily. `fix(t, codes)` may replace codes before the decoder sees them."""
+        self._check(image, iterations)
+        target = self.frontend.analysis(image)
+        residual, states, estimate = target, None, _Estimate(self)
+        for t in range(iterations or self.config.iterations):
+            gain = estimate.gain()
+            scaled = residual if gain is None else residual * gain
+            if t == 0:
+                for _ in range(self.config.priming):
+                    _, states = self.encoder(scaled, states)
+            features, states = self.encoder(scaled, states)
+            codes = self.binarizer(features)
+            if fix is not None:
+                codes = fix(t, codes)
+            residual = target - estimate.advance(codes, gain)
+            yield Iteration(codes, estimate.coefficients)
+
+    def decode(self, codes: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The reconstruction `(B, 3, H, W)` after each of the codes, lazily; not clipped to [-1, 1]."""
+        for coefficients in self.decode_coefficients(codes):
+            yield self.frontend.synthesis(coefficients)
+
+    def decode_coefficients(self, codes: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As `decode`, in the front end's domain: the last transform need not be paid for pictures nobody looks at."""
+        estimate = _Estimate(self)
+        for code in codes:
+            yield estimate.advance(code, estimate.gain())
+
+    def _check(self, image: Tensor, iterations: int | None) -> None:
+        multiple = self.config.multiple
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple or image.numel() == 0:
+            raise ValueError(f"image of shape {tuple(image.shape)}: expected (B, 3, H, W), H and W positive multiples of {multiple}")
+        if iterations is not None and not 1 <= iterations <= self.config.iterations:
+            raise ValueError(f"iterations={iterations} is outside 1..{self.config.iterations}, what this network is made for")
+
+
+class _Estimate:
+    """The half of the loop that encoder and decoder share: the reconstruction so far, from the codes alone."""
+
+    def __init__(self, codec: RecurrentCodec) -> None:
+        self.codec = codec
+        self.t = 0
+        self.states: list | None = None
+        self.coefficients = torch.zeros(())
+        self.previous: Tensor | None = None
+
+    def gain(self) -> Tensor | None:
+        """By what the residual is multiplied in this iteration; None for 1."""
+        framework, synthesis = self.codec.reconstruction, self.codec.frontend.synthesis
+        if not isinstance(framework, ResidualScaling):
+            return framework.gain(self.t)
+        if self.t == 0:
+            return None
+        last = self.coefficients
+        if not framework.from_reconstruction and self.previous is not None:
+            last = last - self.previous
+        return framework.gain(self.t, synthesis(last))
+
+    def advance(self, codes: Tensor, gain: Tensor | None) -> Tensor:
+        """Run the decoder once; returns the new reconstruction in the front end's domain."""
+        if self.t == 0:
+            for _ in range(self.codec.config.priming):
+                _, self.states = self.codec.decoder(codes, self.states)
+        output, self.states = self.codec.decoder(codes, self.states)
+        if gain is not None:
+            output = output / gain
+        self.previous = self.coefficients if self.t and self.codec.reconstruction.additive else None
+        self.coefficients = output if self.previous is None else self.previous + output
+        self.t += 1
+        return self.coefficients
