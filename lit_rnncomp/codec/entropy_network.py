@@ -1,0 +1,220 @@
+"""BinaryRNN in integers: the only arithmetic that ever reaches the arithmetic coder.
+
+`lit_rnncomp.models.quantized_rnn` defines the number formats, `lit_rnncomp.models.binary_rnn` the wiring. Everything here is a
+sum of products of small integers held in floating point, so it is exact in any order of summation: on any machine, with any number
+of threads, positions in any grouping. NumPy only: at the few dozen positions of a front, its calls cost a third of torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Positions = NDArray[np.intp]
+Floats = NDArray[Any]
+
+MARGIN = 3
+"""Columns left and right, and rows above, of the planes below: the reach of the 7x7 convolution."""
+
+_INDEX_SCALE = 128.0
+_EXACT = 2**24
+_BLOCK = 2048
+
+
+class EntropyModelError(ValueError):
+    """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is exact."""
+
+
+class _Layer(NamedTuple):
+    """`index = x @ weight[g] + bias[t]`: a pre-activation in steps of 1/128, moved so that its integer part is a table index."""
+
+    weight: Floats
+    bias: Floats
+
+    def index(self, x: Floats, t: int) -> NDArray[np.intp]:
+        accumulator = np.matmul(x, self.weight[t if len(self.weight) > 1 else 0])
+        accumulator += self.bias[t]
+        # Towards zero is down from zero on, and below zero every index is clipped to the table's first entry.
+        return accumulator.astype(np.intp)
+
+
+class IntegerBinaryRNN:
+    """The network without the picture: weights and tables, ready for matrix products in `dtype`.
+
+    `tensors` and `config` are what `BinaryRNN.integers` returns. `dtype` float32 and float64 give the same integers.
+    Raises `EntropyModelError` for tensors that are missing, misshapen or too large to be exact in float32.
+    """
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any], dtype: DTypeLike = np.float32) -> None:
+        try:
+            self.bits, self.iterations = int(config["bits"]), int(config["iterations"])
+            self.width, self.progressive = int(config["width"]), bool(config["progressive"])
+            self.adapts = self.progressive and config["wiring"] == "released"
+            self.state = self.width if config["wiring"] == "paper" else int(config["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise EntropyModelError(f"the configuration of the entropy model lacks or spoils {error}") from error
+        if min(self.bits, self.iterations, self.width, self.state) < 1:
+            raise EntropyModelError("bits, iterations, width and state of an entropy model must be at least 1")
+        self.dtype = np.dtype(dtype)
+        self._tensors = tensors
+        bits, width, state = self.bits, self.width, self.state
+        seen = 2 * width if self.progressive else width
+        self.causal = self._layer("causal", 24 * bits, width, limit=1)
+        self.line = self._layer("line", 2 * seen + 3 * width, 4 * width)
+        self.head = (self._layer("head.0", width, width), self._layer("head.1", width, bits, table=4096))
+        if self.progressive:
+            self.summary = (self._layer("summary.0", 9 * bits, width, limit=1), self._layer("summary.1", 9 * width, state))
+            self.layer = self._layer("layer", state + width, 4 * width)
+            self.project = (self._layer("project.0", width, width), self._layer("project.1", width, state))
+        if self.adapts:
+            self.adapt = self._layer("adapt", 9 * state, width)
+        self.gate = self._table("sigmoid", 2048, 0, 256) / 256
+        self.candidate = self._table("tanh", 2048, -2032, 2032)
+        self.squash = self.candidate / 16
+        self.activation = self._table("activation", 2048, -127, 127)
+        self.probability = self._table("probability", 4096, 1, 65535).astype(np.int32)
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        if name not in self._tensors:
+            raise EntropyModelError(f"the entropy model has no tensor {name}")
+        tensor = np.asarray(self._tensors[name])
+        if tensor.shape != shape or tensor.dtype.kind != "i":
+            raise EntropyModelError(f"tensor {name} of the entropy model is {tensor.dtype}{tensor.shape}, not integers of shape {shape}")
+        return tensor.astype(np.float64)
+
+    def _table(self, name: str, size: int, low: int, high: int) -> Floats:
+        table = self._tensor(f"table.{name}", (size,))
+        if table.min() < low or table.max() > high:
+            raise EntropyModelError(f"table {name} of the entropy model leaves {low}..{high}")
+        return table.astype(self.dtype)
+
+    def _layer(self, name: str, inputs: int, outputs: int, limit: int = 127, table: int = 2048) -> _Layer:
+        groups = np.shape(self._tensors.get(f"{name}.weight", ()))[:1]
+        count = np.shape(self._tensors.get(f"{name}.bias", ()))[:1]
+        if groups not in ((1,), (self.iterations,)) or count not in ((1,), (self.iterations,)):
+            raise EntropyModelError(f"layer {name} of the entropy model is not for {self.iterations} iterations")
+        weight = self._tensor(f"{name}.weight", (*groups, inputs, outputs))
+        bias = self._tensor(f"{name}.bias", (*count, outputs))
+        exponent = self._tensor(f"{name}.exponent", (*groups, outputs))
+        unit = np.exp2(exponent) * _INDEX_SCALE
+        offset = table / 2 + 0.5
+        # In units of the accumulator: every partial sum must be an integer that float32 holds. Half a unit may be the finest step.
+        step = np.minimum(unit, 0.5)
+        largest = (np.abs(weight).sum(1) * limit + np.abs(bias).max(0)) * unit + offset
+        if (np.abs(weight) > 127).any() or (largest / step >= _EXACT).any():
+            raise EntropyModelError(f"layer {name} of the entropy model could leave the range in which its sums are exact")
+        biases = np.broadcast_to(bias * unit + offset, (self.iterations, outputs))
+        return _Layer((weight * unit[:, None]).astype(self.dtype), np.ascontiguousarray(biases, self.dtype))
+
+    def activate(self, layer: _Layer, x: Floats, t: int) -> Floats:
+        return self.activation.take(layer.index(x, t), mode="clip")
+
+    def lstm(self, layer: _Layer, x: Floats, t: int, cell: Floats) -> tuple[Floats, Floats]:
+        """`(h, cell)` after one step at the positions of `x` and `cell`, all integers."""
+        index, width = layer.index(x, t), self.width
+        gates = self.gate.take(index[:, : 3 * width], mode="clip")
+        cell *= gates[:, :width]
+        cell += gates[:, width : 2 * width] * self.candidate.take(index[:, 3 * width :], mode="clip")
+        cell += 0.5
+        np.floor(cell, out=cell)
+        np.clip(cell, -32767, 32767, out=cell)
+        squashed = self.squash.take((cell * 0.0625 + 1024.5).astype(np.intp), mode="clip")
+        squashed *= gates[:, 2 * width :]
+        squashed += 0.5
+        return np.floor(squashed, out=squashed), cell
+
+
+class Context:
+    """What encoder and decoder know of one picture: the planes of the current iteration and the layer state of those before.
+
+    A position is an index into the flattened planes, `(y + MARGIN) * stride + x + MARGIN`, so that a neighbour is an offset and what
+    lies outside the picture is zero. The probabilities of a position may be asked for once the codes of all positions in its causal
+    reach are known (`put`) and those of its neighbours left and above have been asked for: in raster order, row by row, or front by front.
+    """
+
+    def __init__(self, network: IntegerBinaryRNN, height: int, width: int) -> None:
+        self.network = network
+        self.height, self.width = height, width
+        self.stride = stride = width + 2 * MARGIN
+        self.iteration = 0
+        size = (height + MARGIN + 1) * stride
+        self.grid: Positions = (np.arange(height)[:, None] + MARGIN) * stride + np.arange(width) + MARGIN
+        above = [dy * stride + dx for dy in (-3, -2, -1) for dx in range(-3, 4)]
+        self._causal: Positions = np.array([*above, -3, -2, -1])
+        self._left: Positions = np.array([-1, 0])
+        self._above: Positions = np.array([-1, 0, 1]) - stride
+        self._around: Positions = np.array([dy * stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+
+        def plane(channels: int) -> Floats:
+            return np.zeros((size, channels), network.dtype)
+
+        self._codes = plane(network.bits)
+        # Side by side, what the line LSTM's input convolution reads: of this iteration, and of the iterations before.
+        self._seen = plane(2 * network.width if network.progressive else network.width)
+        self._hidden, self._cell = plane(network.width), plane(network.width)
+        if network.progressive:
+            self._summary = plane(network.width)
+            self._layer_hidden, self._layer_cell = plane(network.width), plane(network.width)
+            self._state = plane(network.state)
+            self._adapt()
+
+    def probabilities(self, positions: Positions) -> NDArray[np.int32]:
+        """`(n, bits)` in 1..65535: the probability, times 65536, that each bit at `positions` `(n,)` is +1."""
+        net, t, count = self.network, self.iteration, len(positions)
+        at = positions[:, None]
+        causal = net.activate(net.causal, self._codes.take(at + self._causal, axis=0).reshape(count, -1), t)
+        self._seen[positions, : net.width] = causal
+        x = np.concatenate(
+            (
+                self._seen.take(at + self._left, axis=0).reshape(count, -1),
+                self._hidden.take(at + self._above, axis=0).reshape(count, -1),
+            ),
+            axis=1,
+        )
+        hidden, cell = net.lstm(net.line, x, t, self._cell.take(positions - self.stride, axis=0))
+        self._hidden[positions] = hidden
+        self._cell[positions] = cell
+        index = net.head[1].index(net.activate(net.head[0], hidden, t), t)
+        return net.probability.take(index, mode="clip")
+
+    def put(self, positions: Positions, codes: NDArray[Any]) -> None:
+        """Make the codes `(n, bits)` in {-1, +1} at `positions` known."""
+        self._codes[positions] = codes
+
+    def advance(self) -> None:
+        """Close the iteration, all of whose codes are known: fold them into the layer state and turn to the next iteration."""
+        if self.network.progressive and self.iteration + 1 < self.network.iterations:
+            self._fold()
+        self.iteration += 1
+        if self.network.progressive and self.iteration < self.network.iterations:
+            self._adapt()
+
+    def _blocks(self) -> list[Positions]:
+        """All positions in pieces of bounded memory."""
+        flat = self.grid.reshape(-1)
+        return [flat[i : i + _BLOCK] for i in range(0, len(flat), _BLOCK)]
+
+    def _fold(self) -> None:
+        net, t = self.network, self.iteration
+        for block in self._blocks():
+            patches = self._codes.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
+            self._summary[block] = net.activate(net.summary[0], patches, t)
+        for block in self._blocks():
+            patches = self._summary.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
+            x = np.concatenate((net.activate(net.summary[1], patches, t), self._layer_hidden[block]), axis=1)
+            hidden, cell = net.lstm(net.layer, x, t, self._layer_cell[block])
+            self._layer_hidden[block] = hidden
+            self._layer_cell[block] = cell
+            self._state[block] = net.activate(net.project[1], net.activate(net.project[0], hidden, t), t)
+
+    def _adapt(self) -> None:
+        net, t = self.network, self.iteration
+        for block in self._blocks():
+            if net.adapts:
+                patches = self._state.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
+                self._seen[block, net.width :] = net.activate(net.adapt, patches, t)
+            else:
+                self._seen[block, net.width :] = self._state[block]
