@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-Positions = NDArray[np.intp]
 Floats = NDArray[Any]
 
 MARGIN = 3
@@ -21,7 +20,7 @@ MARGIN = 3
 
 _INDEX_SCALE = 128.0
 _EXACT = 2**24
-_BLOCK = 2048
+_BAND = 2048
 
 
 class EntropyModelError(ValueError):
@@ -116,7 +115,7 @@ class IntegerBinaryRNN:
         """`(h, cell)` after one step at the positions of `x` and `cell`, all integers."""
         index, width = layer.index(x, t), self.width
         gates = self.gate.take(index[:, : 3 * width], mode="clip")
-        cell *= gates[:, :width]
+        cell = cell * gates[:, :width]
         cell += gates[:, width : 2 * width] * self.candidate.take(index[:, 3 * width :], mode="clip")
         cell += 0.5
         np.floor(cell, out=cell)
@@ -131,58 +130,66 @@ class Context:
     """What encoder and decoder know of one picture: the planes of the current iteration and the layer state of those before.
 
     A position is an index into the flattened planes, `(y + MARGIN) * stride + x + MARGIN`, so that a neighbour is an offset and what
-    lies outside the picture is zero. The probabilities of a position may be asked for once the codes of all positions in its causal
-    reach are known (`put`) and those of its neighbours left and above have been asked for: in raster order, row by row, or front by front.
+    lies outside the picture is zero. Positions come as slices: a row, a front or a single position is an arithmetic progression,
+    and so are its neighbours. The probabilities of a position may be asked for once the codes in its causal reach are known (`put`)
+    and the probabilities of its neighbours left and above have been asked for.
     """
 
     def __init__(self, network: IntegerBinaryRNN, height: int, width: int) -> None:
         self.network = network
         self.height, self.width = height, width
-        self.stride = stride = width + 2 * MARGIN
+        self.stride = width + 2 * MARGIN
         self.iteration = 0
-        size = (height + MARGIN + 1) * stride
-        self.grid: Positions = (np.arange(height)[:, None] + MARGIN) * stride + np.arange(width) + MARGIN
-        above = [dy * stride + dx for dy in (-3, -2, -1) for dx in range(-3, 4)]
-        self._causal: Positions = np.array([*above, -3, -2, -1])
-        self._left: Positions = np.array([-1, 0])
-        self._above: Positions = np.array([-1, 0, 1]) - stride
-        self._around: Positions = np.array([dy * stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
 
         def plane(channels: int) -> Floats:
-            return np.zeros((size, channels), network.dtype)
+            return np.zeros((height + MARGIN + 1, self.stride, channels), network.dtype)
 
         self._codes = plane(network.bits)
         # Side by side, what the line LSTM's input convolution reads: of this iteration, and of the iterations before.
         self._seen = plane(2 * network.width if network.progressive else network.width)
         self._hidden, self._cell = plane(network.width), plane(network.width)
+        self._flat_codes, self._flat_seen, self._flat_hidden, self._flat_cell = (
+            p.reshape(-1, p.shape[2]) for p in (self._codes, self._seen, self._hidden, self._cell)
+        )
+        self._seven_codes, self._three_codes = _runs(self._flat_codes, 7), _runs(self._flat_codes, 3)
+        self._two_seen, self._three_hidden = _runs(self._flat_seen, 2), _runs(self._flat_hidden, 3)
         if network.progressive:
             self._summary = plane(network.width)
             self._layer_hidden, self._layer_cell = plane(network.width), plane(network.width)
             self._state = plane(network.state)
             self._adapt()
 
-    def probabilities(self, positions: Positions) -> NDArray[np.int32]:
-        """`(n, bits)` in 1..65535: the probability, times 65536, that each bit at `positions` `(n,)` is +1."""
-        net, t, count = self.network, self.iteration, len(positions)
-        at = positions[:, None]
-        causal = net.activate(net.causal, self._codes.take(at + self._causal, axis=0).reshape(count, -1), t)
-        self._seen[positions, : net.width] = causal
-        x = np.concatenate(
+    def probabilities(self, positions: slice) -> NDArray[np.int32]:
+        """`(n, bits)` in 1..65535: the probability, times 65536, that each bit at `positions` is +1."""
+        net, t, stride = self.network, self.iteration, self.stride
+        patches = np.concatenate(
             (
-                self._seen.take(at + self._left, axis=0).reshape(count, -1),
-                self._hidden.take(at + self._above, axis=0).reshape(count, -1),
+                self._seven_codes[_moved(positions, -3 * stride - 3)],
+                self._seven_codes[_moved(positions, -2 * stride - 3)],
+                self._seven_codes[_moved(positions, -stride - 3)],
+                self._three_codes[_moved(positions, -3)],
             ),
             axis=1,
         )
-        hidden, cell = net.lstm(net.line, x, t, self._cell.take(positions - self.stride, axis=0))
-        self._hidden[positions] = hidden
-        self._cell[positions] = cell
+        self._flat_seen[positions, : net.width] = net.activate(net.causal, patches, t)
+        line = (self._two_seen[_moved(positions, -1)], self._three_hidden[_moved(positions, -stride - 1)])
+        hidden, cell = net.lstm(net.line, np.concatenate(line, axis=1), t, self._flat_cell[_moved(positions, -stride)])
+        self._flat_hidden[positions] = hidden
+        self._flat_cell[positions] = cell
         index = net.head[1].index(net.activate(net.head[0], hidden, t), t)
         return net.probability.take(index, mode="clip")
 
-    def put(self, positions: Positions, codes: NDArray[Any]) -> None:
+    def put(self, positions: slice, codes: NDArray[Any]) -> None:
         """Make the codes `(n, bits)` in {-1, +1} at `positions` known."""
-        self._codes[positions] = codes
+        self._flat_codes[positions] = codes
+
+    def put_all(self, codes: NDArray[Any]) -> None:
+        """Make all codes `(height, width, bits)` of the iteration known."""
+        self._codes[MARGIN:-1, MARGIN:-MARGIN] = codes
+
+    def codes(self) -> NDArray[np.int8]:
+        """All codes `(height, width, bits)` of the iteration."""
+        return self._codes[MARGIN:-1, MARGIN:-MARGIN].astype(np.int8)
 
     def advance(self) -> None:
         """Close the iteration, all of whose codes are known: fold them into the layer state and turn to the next iteration."""
@@ -192,29 +199,48 @@ class Context:
         if self.network.progressive and self.iteration < self.network.iterations:
             self._adapt()
 
-    def _blocks(self) -> list[Positions]:
-        """All positions in pieces of bounded memory."""
-        flat = self.grid.reshape(-1)
-        return [flat[i : i + _BLOCK] for i in range(0, len(flat), _BLOCK)]
+    def _bands(self) -> list[tuple[slice, slice]]:
+        """The picture in bands of rows, so that the patches of a band stay in cache."""
+        rows = max(1, _BAND // self.width)
+        ends = range(MARGIN, MARGIN + self.height, rows)
+        return [(slice(y, min(y + rows, MARGIN + self.height)), slice(MARGIN, MARGIN + self.width)) for y in ends]
 
     def _fold(self) -> None:
         net, t = self.network, self.iteration
-        for block in self._blocks():
-            patches = self._codes.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
-            self._summary[block] = net.activate(net.summary[0], patches, t)
-        for block in self._blocks():
-            patches = self._summary.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
-            x = np.concatenate((net.activate(net.summary[1], patches, t), self._layer_hidden[block]), axis=1)
-            hidden, cell = net.lstm(net.layer, x, t, self._layer_cell[block])
-            self._layer_hidden[block] = hidden
-            self._layer_cell[block] = cell
-            self._state[block] = net.activate(net.project[1], net.activate(net.project[0], hidden, t), t)
+        for band in self._bands():
+            shape = (-1, self.width, net.width)
+            self._summary[band] = net.activate(net.summary[0], _patches(self._codes, band), t).reshape(shape)
+        for band in self._bands():
+            old = self._layer_hidden[band].reshape(-1, net.width)
+            x = np.concatenate((net.activate(net.summary[1], _patches(self._summary, band), t), old), axis=1)
+            hidden, cell = net.lstm(net.layer, x, t, self._layer_cell[band].reshape(-1, net.width))
+            self._layer_hidden[band] = hidden.reshape(shape)
+            self._layer_cell[band] = cell.reshape(shape)
+            state = net.activate(net.project[1], net.activate(net.project[0], hidden, t), t)
+            self._state[band] = state.reshape(-1, self.width, net.state)
 
     def _adapt(self) -> None:
         net, t = self.network, self.iteration
-        for block in self._blocks():
+        for band in self._bands():
+            context = self._state[band]
             if net.adapts:
-                patches = self._state.take(block[:, None] + self._around, axis=0).reshape(len(block), -1)
-                self._seen[block, net.width :] = net.activate(net.adapt, patches, t)
-            else:
-                self._seen[block, net.width :] = self._state[block]
+                context = net.activate(net.adapt, _patches(self._state, band), t).reshape(-1, self.width, net.width)
+            self._seen[band][..., net.width :] = context
+
+
+def _moved(positions: slice, offset: int) -> slice:
+    return slice(positions.start + offset, positions.stop + offset, positions.step)
+
+
+def _runs(plane: Floats, length: int) -> Floats:
+    """A view of `plane` `(n, C)` whose row `i` holds the rows `i` to `i + length - 1`, end to end."""
+    count, channels = plane.shape
+    return np.lib.stride_tricks.as_strided(plane, (count - length + 1, length * channels), plane.strides, writeable=False)
+
+
+def _patches(plane: Floats, band: tuple[slice, slice]) -> Floats:
+    """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
+    rows, columns = band
+    windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3), axis=(0, 1))
+    patch = windows[rows.start - 1 : rows.stop - 1, columns.start - 1 : columns.stop - 1]
+    return patch.transpose(0, 1, 3, 4, 2).reshape(-1, 9 * plane.shape[2])
