@@ -8,7 +8,8 @@ of threads, positions in any grouping. NumPy only: at the few dozen positions of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,13 +28,14 @@ class EntropyModelError(ValueError):
     """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is exact."""
 
 
-class _Layer(NamedTuple):
+@dataclass(frozen=True)
+class _Layer:
     """`index = x @ weight[g] + bias[t]`: a pre-activation in steps of 1/128, moved so that its integer part is a table index."""
 
     weight: Floats
     bias: Floats
 
-    def index(self, x: Floats, t: int) -> NDArray[np.intp]:
+    def table_index(self, x: Floats, t: int) -> NDArray[np.intp]:
         accumulator = np.matmul(x, self.weight[t if len(self.weight) > 1 else 0])
         accumulator += self.bias[t]
         # Towards zero is down from zero on, and below zero every index is clipped to the table's first entry.
@@ -109,11 +111,11 @@ class IntegerBinaryRNN:
         return _Layer((weight * unit[:, None]).astype(self.dtype), np.ascontiguousarray(biases, self.dtype))
 
     def activate(self, layer: _Layer, x: Floats, t: int) -> Floats:
-        return self.activation.take(layer.index(x, t), mode="clip")
+        return self.activation.take(layer.table_index(x, t), mode="clip")
 
     def lstm(self, layer: _Layer, x: Floats, t: int, cell: Floats) -> tuple[Floats, Floats]:
         """`(h, cell)` after one step at the positions of `x` and `cell`, all integers."""
-        index, width = layer.index(x, t), self.width
+        index, width = layer.table_index(x, t), self.width
         gates = self.gate.take(index[:, : 3 * width], mode="clip")
         cell = cell * gates[:, :width]
         cell += gates[:, width : 2 * width] * self.candidate.take(index[:, 3 * width :], mode="clip")
@@ -176,7 +178,7 @@ class Context:
         hidden, cell = net.lstm(net.line, np.concatenate(line, axis=1), t, self._flat_cell[_moved(positions, -stride)])
         self._flat_hidden[positions] = hidden
         self._flat_cell[positions] = cell
-        index = net.head[1].index(net.activate(net.head[0], hidden, t), t)
+        index = net.head[1].table_index(net.activate(net.head[0], hidden, t), t)
         return net.probability.take(index, mode="clip")
 
     def put(self, positions: slice, codes: NDArray[Any]) -> None:

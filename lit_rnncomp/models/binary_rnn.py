@@ -147,9 +147,9 @@ class BinaryRNN(nn.Module):
         count, width, state = config.iterations, config.width, config.state_channels
         self.tables = Tables()
 
-        def conv(i: int, o: int, kernel: int, *, taps: int | None = None, shared: bool = config.shared, codes: bool = False) -> RasterConv2d:
+        def conv(i: int, o: int, side: int, shared: bool = config.shared, codes: bool = False, taps: int | None = None) -> RasterConv2d:
             bits = 0 if codes else ACTIVATION_BITS
-            return RasterConv2d(count, i, o, (kernel, kernel), shared=shared, taps=taps, input_bits=bits)
+            return RasterConv2d(count, i, o, (side, side), shared=shared, taps=taps, input_bits=bits)
 
         self.causal = conv(config.bits, width, 7, taps=24, codes=True)
         self.line = LineLSTM(count, width + config.context_channels, width, self.tables, shared=config.shared)

@@ -40,7 +40,10 @@ MIN_EXPONENT, MAX_EXPONENT = -10, 0
 
 
 def tables() -> dict[str, Tensor]:
-    """The four integer tables: int16, and int32 for the probabilities. They travel with the weights: no decoder ever evaluates a transcendental function."""
+    """The four integer tables: int16, and int32 for the probabilities.
+
+    They travel with the weights: no decoder ever evaluates a transcendental function.
+    """
     x = (torch.arange(TABLE_SIZE, dtype=torch.float64) - TABLE_SIZE // 2) / 2**INDEX_BITS
     logits = (torch.arange(LOGIT_TABLE_SIZE, dtype=torch.float64) - LOGIT_TABLE_SIZE // 2) / 2**INDEX_BITS
     return {
@@ -125,7 +128,7 @@ class RasterConv2d(nn.Module):
 
     def dense_weight(self, exponent: Tensor | None = None) -> Tensor:
         """The kernel `(G, O, C, kh, kw)` as used, rounded when quantised; dropped positions are zero."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.quantized:
             exponent = self.exponent() if exponent is None else exponent
             weight = straight_through(round_weight(weight, exponent) * torch.exp2(exponent).to(weight)[..., None, None], weight)
@@ -150,7 +153,7 @@ class RasterConv2d(nn.Module):
         y = self.convolve(x, self.dense_weight(exponent))
         if self.bias is None:
             return y
-        bias = self.bias
+        bias: Tensor = self.bias
         if exponent is not None:
             step = torch.exp2(exponent - self.input_bits).to(bias)
             bias = straight_through(self.rounded_bias(exponent) * step, bias)
@@ -159,6 +162,11 @@ class RasterConv2d(nn.Module):
 
 class Tables(nn.Module):
     """The non-linearities: smooth functions, or integer tables with a straight-through gradient while `quantized`."""
+
+    sigmoid: Tensor
+    tanh: Tensor
+    activation: Tensor
+    probability: Tensor
 
     def __init__(self) -> None:
         super().__init__()
