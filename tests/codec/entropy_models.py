@@ -15,7 +15,7 @@ def tensors_and_config(seed: int = 0, **options: Any) -> tuple[dict[str, np.ndar
     """Shapes and tables of a `BinaryRNN`, weights from NumPy's frozen generator: confident enough to compress its own samples."""
     options = {"bits": 3, "iterations": 4, "width": 8, "state": 4, **options}
     template, config = BinaryRNN(BinaryRNNConfig(**options)).integers()
-    random = np.random.RandomState(seed)  # noqa: NPY002 (its stream is frozen)
+    random = np.random.RandomState(seed)
     tensors = {}
     for name, value in sorted(template.items()):
         old = value.numpy()
@@ -36,14 +36,18 @@ def network(seed: int = 0, dtype: type = np.float32, **options: Any) -> IntegerB
     return IntegerBinaryRNN(*tensors_and_config(seed, **options), dtype)
 
 
-def sample(model: IntegerBinaryRNN, iterations: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
-    """Codes `(iterations, bits, rows, columns)` drawn from the model's own distribution."""
-    random = np.random.default_rng(seed)
+def sample(
+    model: IntegerBinaryRNN, iterations: int, rows: int, columns: int, seed: int = 0, random_iteration: int | None = None
+) -> np.ndarray:
+    """Codes `(iterations, bits, rows, columns)` drawn from the model's own distribution; those of `random_iteration` from a fair coin."""
+    random = np.random.RandomState(seed)
     context, codes = Context(model, rows, columns), []
-    for _ in range(iterations):
+    for t in range(iterations):
         for front in fronts(rows, columns):
             probabilities = context.probabilities(front)
-            context.put(front, np.where(random.random(probabilities.shape) * 65536 < probabilities, 1, -1))
+            if t == random_iteration:
+                probabilities = np.full_like(probabilities, 32768)
+            context.put(front, np.where(random.random_sample(probabilities.shape) * 65536 < probabilities, 1, -1))
         codes.append(context.codes().transpose(2, 0, 1))
         context.advance()
     return np.stack(codes)

@@ -43,7 +43,8 @@ def test_no_probability_depends_on_a_bit_that_is_coded_later(options, position, 
         assert seen[now - 1] > 0, "the position to the left is context"
     if t and options.get("progressive", True):
         before = seen.view(3, rows, columns)[t - 1]
-        assert (before[y, x] > 0) and (before[min(y + 1, rows - 1), min(x + 1, columns - 1)] > 0), "the iteration before is context, all around"
+        assert before[y, x] > 0, "the iteration before is context"
+        assert before[min(y + 1, rows - 1), min(x + 1, columns - 1)] > 0, "on all sides"
     elif t:
         assert (seen.view(3, -1)[:t] == 0).all(), "single-iteration models see one iteration"
 
