@@ -17,9 +17,9 @@ from torch import Tensor
 from ..data.images import to_rgb
 from ..models import RecurrentCodec
 from ..models.config import RECONSTRUCTIONS, UNITS
-from . import container, geometry, weights
+from . import container, geometry, weights, zoo
 from .coders import Coder, Codes, RawCoder
-from .container import BitstreamError, Chunk, Header
+from .container import BitstreamError, Header
 
 CoderName = Literal["auto", "raw", "rnn"]
 Pixels = NDArray[np.uint8]
@@ -75,7 +75,7 @@ class Codec:
         array = as_pixels(image)
         if sum(target is not None for target in (bpp, max_bytes, psnr, iterations)) > 1:
             raise ValueError("give one of bpp, max_bytes, psnr and iterations, not several")
-        budget = _budget(array, bpp, max_bytes)
+        budget = container.byte_budget(array.shape[0] * array.shape[1], bpp, max_bytes)
         limit = self._iterations(iterations)
         header, tiling = self._header(array, coder)
         head = header.to_bytes()
@@ -108,9 +108,8 @@ class Codec:
         canvas = np.empty((header.height, header.width, 3), np.uint8)
         with torch.inference_mode():
             for window in tiling.windows():
-                for coefficients in self.network.decode_coefficients(self._cut(codes, window)):
-                    pass
-                tile = geometry.to_uint8(self.network.frontend.synthesis(coefficients))
+                *_, last = self.network.decode_coefficients(self._cut(codes, window))
+                tile = geometry.to_uint8(self.network.frontend.synthesis(last))
                 geometry.blend(canvas, tile, window, tiling, header.stride)
         return Image.fromarray(canvas)
 
@@ -213,7 +212,10 @@ class Codec:
             raise BitstreamError(f"the header claims {header.bits} bits on {header.stride} pixels, which is not this model's layout")
         rows, columns = (geometry.plan(side, side, header.stride, config.multiple).rows for side in (header.height, header.width))
         tiling = geometry.Tiling(rows, columns, header.window, header.overlap)
-        if header.window and not 0 < 2 * header.overlap < header.window or (header.window or header.overlap) % (config.multiple // header.stride):
+        step = config.multiple // header.stride
+        if (header.window or header.overlap) and (
+            not 0 < 2 * header.overlap < header.window or header.window % step or header.overlap % step
+        ):
             raise BitstreamError(f"the header claims windows of {header.window} positions that overlap by {header.overlap}")
         if len(chunks) > self.iterations:
             raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
@@ -235,12 +237,22 @@ class Codec:
             yield torch.from_numpy(np.ascontiguousarray(cut)).to(self.device, torch.float32)
 
 
-def load(model: str | Path, device: str | torch.device = "cpu") -> Codec:
-    """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`).
+def load(model: str | Path | None = None, device: str | torch.device = "cpu") -> Codec:
+    """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`), or a shipped one by name; None is the default model.
 
     Raises `FileNotFoundError` or `CheckpointError`.
     """
-    return Codec(weights.load(model), Path(model).stem, device)
+    path = zoo.find(model)
+    return Codec(weights.load(path), path.stem, device)
+
+
+def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
+    """The shipped codec that made the file `data`. Raises `BitstreamError` when no shipped model has the file's digest."""
+    header, _ = container.parse_header(data)
+    path = zoo.find_digest(header.model_digest)
+    if path is None:
+        raise BitstreamError(f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model")
+    return Codec(weights.load(path), path.stem, device)
 
 
 def as_pixels(image: Image.Image | Pixels) -> Pixels:
@@ -263,16 +275,6 @@ def check_pixels(header: Header) -> None:
         )
 
 
-def _budget(array: Pixels, bpp: float | None, max_bytes: int | None) -> float:
-    if bpp is not None:
-        if not bpp > 0:
-            raise ValueError(f"bpp={bpp} is not positive")
-        return math.floor(bpp * array.shape[0] * array.shape[1] / 8)
-    if max_bytes is not None and max_bytes < 1:
-        raise ValueError(f"max_bytes={max_bytes} is not positive")
-    return math.inf if max_bytes is None else max_bytes
-
-
 def _too_small(budget: float, needed: int, array: Pixels) -> str:
     bpp = 8 * needed / (array.shape[0] * array.shape[1])
-    return f"{budget} bytes are too few: the first iteration of this picture needs {needed} bytes ({bpp:.3f} bpp)"
+    return f"{budget:.0f} bytes are too few: the first iteration of this picture needs {needed} bytes ({bpp:.3f} bpp)"

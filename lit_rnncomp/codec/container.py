@@ -23,6 +23,7 @@ A chunk's checksum covers its place, so chunks that were swapped, or belong to a
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -170,6 +171,40 @@ def parse(data: bytes, partial: bool = False) -> tuple[Header, bytes, list[Chunk
     if not chunks:
         raise BitstreamError("the file ends after its header: it holds no iteration")
     return header, head, chunks
+
+
+def cut(
+    data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
+) -> tuple[Header, bytes, int]:
+    """The longest prefix of whole chunks within the one limit given: the header, the file's bytes, and how many chunks it keeps.
+
+    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
+    """
+    if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
+        raise ValueError("give exactly one of bpp, bytes and iterations")
+    header, head = parse_header(data)
+    budget = byte_budget(header.width * header.height, bpp, max_bytes)
+    kept, count = len(head), 0
+    for chunk in parse_chunks(data, head):
+        after = kept + chunk_size(len(chunk.payload))
+        if count == iterations or after > budget:
+            break
+        kept, count = after, count + 1
+    if iterations is not None and count != iterations:
+        raise ValueError(f"iterations={iterations}: the file holds 1..{count}")
+    if not count:
+        raise ValueError(f"{budget:.0f} bytes are too few for the first iteration of this file, or it holds none")
+    return header, data[:kept], count
+
+
+def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
+    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is not positive."""
+    for name, value in (("bpp", bpp), ("bytes", max_bytes)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value} is not positive")
+    if bpp is not None:
+        return math.floor(bpp * pixels / 8)
+    return math.inf if max_bytes is None else max_bytes
 
 
 def _chunk_crc(header: bytes, index: int, length: int, payload: bytes) -> int:

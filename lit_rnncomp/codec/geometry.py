@@ -56,7 +56,7 @@ def pixels(image: NDArray[np.uint8], window: Window, stride: int) -> Tensor:
     """The window's pixels of `(H, W, 3)` uint8 as `(1, 3, h, w)` float in [-1, 1], edges replicated beyond the picture."""
     height, width = image.shape[:2]
     cut = image[window.top * stride : window.bottom * stride, window.left * stride : window.right * stride]
-    x = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = torch.from_numpy(np.array(cut)).permute(2, 0, 1)[None].float() / 127.5 - 1
     below = window.bottom * stride - min(height, window.bottom * stride)
     beside = window.right * stride - min(width, window.right * stride)
     return F.pad(x, (0, beside, 0, below), mode="replicate") if below or beside else x

@@ -94,7 +94,9 @@ def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
     for scale, weight in enumerate(MS_SSIM_WEIGHTS[:scales]):
         similarity, contrast = _ssim(a, b)
         factor = similarity if scale == scales - 1 else contrast
-        value = value * factor.clamp_min(0) ** (weight / total)
+        # Where it is not positive the power's gradient would be NaN; there both value and gradient are 0.
+        positive = factor > 0
+        value = value * torch.where(positive, torch.where(positive, factor, 1) ** (weight / total), 0)
         a, b = _halve(a), _halve(b)
     return value
 

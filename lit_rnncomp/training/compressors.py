@@ -53,6 +53,7 @@ class Compressor(L.LightningModule):
     """
 
     unit: ClassVar[Unit]
+    best_auc: Tensor
 
     def __init__(
         self,

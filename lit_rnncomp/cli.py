@@ -1,0 +1,66 @@
+"""`lit-rnncomp VERB ...`: finds the verb's function and imports nothing else, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+VERBS: dict[str, tuple[str, str]] = {
+    "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
+    "decode": ("lit_rnncomp.codec.cli:decode", "turn an .rnnc file back into a picture"),
+    "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
+    "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
+    "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
+    "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
+    "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
+    "test": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the test pictures"),
+    "predict": ("lit_rnncomp.training.cli:main", "run a checkpoint over pictures"),
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    arguments = sys.argv[1:] if args is None else args
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"lit-rnncomp {version('lit-rnncomp')}")
+        return
+    verb = arguments[0]
+    if verb not in VERBS:
+        _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
+    module, name = VERBS[verb][0].split(":")
+    function = getattr(importlib.import_module(module), name)
+    if module == "lit_rnncomp.training.cli":
+        _guard(function)
+    else:
+        from jsonargparse import auto_cli, set_parsing_settings
+
+        set_parsing_settings(parse_optionals_as_positionals=False)
+        _guard(lambda: auto_cli(function, args=arguments[1:], prog=f"lit-rnncomp {verb}", parser_mode="omegaconf"))
+
+
+def _guard(run: Any) -> None:
+    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    try:
+        run()
+    except (ValueError, OSError) as error:
+        _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"lit-rnncomp: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    return "usage: lit-rnncomp VERB [options]      (lit-rnncomp VERB --help says more)\n\nverbs:\n" + "\n".join(lines)
