@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -45,10 +47,19 @@ def main(args: list[str] | None = None) -> None:
     if module == "lit_rnncomp.training.cli":
         _guard(function)
     else:
-        from jsonargparse import auto_cli, set_parsing_settings
+        from jsonargparse import auto_cli
 
-        set_parsing_settings(parse_optionals_as_positionals=False)
-        _guard(lambda: auto_cli(function, args=rest, prog=f"lit-rnncomp {verb}", parser_mode="omegaconf"))
+        _guard(lambda: auto_cli(function, args=_flags(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
+
+
+def _flags(function: Callable[..., None], arguments: list[str]) -> list[str]:
+    """`--json` alone means `--json=true`, for every option that is off by default."""
+    off = {f"--{name}" for name, parameter in inspect.signature(function).parameters.items() if parameter.default is False}
+    following = [*arguments[1:], "--"]
+    return [
+        f"{word}=true" if word in off and after not in ("true", "false") else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
 
 
 def _guard(run: Any) -> None:
