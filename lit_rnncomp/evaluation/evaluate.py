@@ -53,6 +53,9 @@ def evaluate(
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
     chosen, missing = _choose(model or [], codecs, device)
+    names = [codec.name for codec in chosen]
+    if anchor not in (*names, *missing, "jpeg420"):
+        raise ValueError(f"--anchor is {anchor!r}, which is not among the measured codecs {', '.join(names)}")
     paths = {path.relative_to(data).as_posix(): path for path in list_images(data)}
     if not paths:
         raise ValueError(f"there is no picture in {data}")

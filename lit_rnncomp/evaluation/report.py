@@ -88,7 +88,7 @@ def _baselines(codecs: str) -> list[Baseline]:
 
 
 def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
-    from lit_rnncomp.evaluation.plot import CODEC_COLOURS, MODEL_COLOURS
+    from lit_rnncomp.evaluation.plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
     from lit_rnncomp.evaluation.published import curves
     from lit_rnncomp.evaluation.summary import in_db
 
@@ -109,7 +109,7 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
     others: dict[str, dict[str, Any]] = {}
     for metric in SHOWN:
         for k, entry in enumerate(curves(published, metric) if published else ()):
-            colour = CODEC_COLOURS[(k + 3) % len(CODEC_COLOURS)]
+            colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
             new = {"name": f"published {entry.title}", "title": f"{entry.title}, published", "kind": "published", "colour": colour}
             values = zip(entry.curve.bpp, in_db(metric, entry.curve.quality), strict=True)
             others.setdefault(entry.title, {**new, "points": {}})["points"][metric] = [
