@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+
 from lit_rnncomp.models import CodecConfig, RecurrentCodec
 
 torch.set_num_threads(1)

@@ -192,23 +192,30 @@ def truncate(
     )
 
 
-def export(checkpoint: str, file: str, half: bool = False) -> None:
+def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False) -> None:
     """Write a checkpoint's codec as safetensors: weights and configuration only, safe to share.
 
     Args:
         checkpoint: a Lightning checkpoint (.ckpt) or weights file.
         file: the .safetensors file to write.
+        entropy: the entropy model trained on this codec's codes (.safetensors).
         half: store the weights in 16 bits.
     """
     import torch
 
     from . import weights
+    from .api import load
+    from .entropy import EntropyCoder
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
-    codec = weights.load(checkpoint)
-    weights.save(file, codec, torch.float16 if half else torch.float32)
-    print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, digest {weights.digest(weights.load(file)).hex()}")
+    coder = weights.load_entropy(checkpoint) if entropy is None else EntropyCoder.load(entropy)
+    weights.save(file, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
+    codec = load(file)
+    print(
+        f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "
+        f"entropy model {codec.entropy.digest.hex() if codec.entropy else 'none'}"
+    )
 
 
 def _load(model: str | None, device: str, data: bytes | None = None) -> Codec:

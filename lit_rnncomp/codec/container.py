@@ -127,9 +127,7 @@ def parse_header(data: bytes) -> tuple[Header, bytes]:
     if not width or not height or not bits or not stride:
         raise BitstreamError(f"the header claims a picture of {width}x{height} pixels with {bits} bits on {stride} pixels a side")
     entropy = data[_HEAD.size : size]
-    header = Header(
-        coder, kind & 15, kind >> 4, width_thousandths, bits, stride, width, height, window, overlap, digest, entropy
-    )
+    header = Header(coder, kind & 15, kind >> 4, width_thousandths, bits, stride, width, height, window, overlap, digest, entropy)
     return header, data[: size + _CRC.size]
 
 
@@ -173,9 +171,7 @@ def parse(data: bytes, partial: bool = False) -> tuple[Header, bytes, list[Chunk
     return header, head, chunks
 
 
-def cut(
-    data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
-) -> tuple[Header, bytes, int]:
+def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None) -> tuple[Header, bytes, int]:
     """The longest prefix of whole chunks within the one limit given: the header, the file's bytes, and how many chunks it keeps.
 
     Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.

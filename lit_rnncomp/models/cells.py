@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 
-import rnncomp_kernels as ops
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import rnncomp_kernels as ops
 
 from .config import CodecConfig, Padding, Unit
 

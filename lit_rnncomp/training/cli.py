@@ -52,5 +52,3 @@ def main() -> None:
         },
         parser_kwargs={"parser_mode": "omegaconf", "allow_abbrev": False},
     )
-
-

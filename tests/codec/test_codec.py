@@ -6,11 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lit_rnncomp.codec import container, geometry
 from lit_rnncomp.codec.api import Codec, RateError
 from lit_rnncomp.codec.coders import RawCoder
 from lit_rnncomp.codec.container import BitstreamError, Chunk
-from PIL import Image
 
 HEADER = 34
 
@@ -66,9 +67,7 @@ def test_rate_targets_are_met_and_filled(codec: Codec, photo: np.ndarray) -> Non
 
 def test_psnr_target_stops_at_the_first_iteration_that_reaches_it(codec: Codec, photo: np.ndarray) -> None:
     data = codec.encode(photo)
-    quality = [
-        10 * np.log10(255**2 / np.square(np.asarray(picture, float) - photo).mean()) for picture in codec.decode_progressive(data)
-    ]
+    quality = [10 * np.log10(255**2 / np.square(np.asarray(picture, float) - photo).mean()) for picture in codec.decode_progressive(data)]
     target = quality[0]
     assert len(container.parse(codec.encode(photo, psnr=target - 1e-9))[2]) == 1
     with pytest.warns(UserWarning, match="all 4 iterations together stay below 90 dB"):

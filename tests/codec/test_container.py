@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lit_rnncomp.codec import container
 from lit_rnncomp.codec.api import Codec
 from lit_rnncomp.codec.container import BitstreamError
@@ -25,7 +26,7 @@ def data(codec: Codec) -> bytes:
 
 
 def test_every_bit_flip_is_found(codec: Codec, data: bytes) -> None:
-    header, head, chunks = container.parse(data)
+    _, head, chunks = container.parse(data)
     ends = np.cumsum([len(head), *(container.chunk_size(len(chunk.payload)) for chunk in chunks)])
     good = list(codec.decode_progressive(data))
     for bit in range(8 * len(data)):

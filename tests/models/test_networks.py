@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lit_rnncomp.models import CodecConfig, RecurrentCodec
 from lit_rnncomp.models.cells import ConvGRU, PaddedConv2d, ResidualConvGRU
 

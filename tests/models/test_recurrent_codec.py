@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+
 from lit_rnncomp.models.binarizer import Binarizer
 from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS
 from lit_rnncomp.models.frontend import BlockDCT
