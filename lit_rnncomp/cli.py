@@ -13,6 +13,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
     "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
+    "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
+    "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
+    "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
+    "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
+    "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
     "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
     "test": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the test pictures"),
@@ -31,7 +37,8 @@ def main(args: list[str] | None = None) -> None:
 
         print(f"lit-rnncomp {version('lit-rnncomp')}")
         return
-    verb = arguments[0]
+    words = 2 if " ".join(arguments[:2]) in VERBS else 1
+    verb, rest = " ".join(arguments[:words]), arguments[words:]
     if verb not in VERBS:
         _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
     module, name = VERBS[verb][0].split(":")
@@ -39,10 +46,11 @@ def main(args: list[str] | None = None) -> None:
     if module == "lit_rnncomp.training.cli":
         _guard(function)
     else:
-        from jsonargparse import auto_cli, set_parsing_settings
+        from jsonargparse import auto_cli
 
-        set_parsing_settings(parse_optionals_as_positionals=False)
-        _guard(lambda: auto_cli(function, args=arguments[1:], prog=f"lit-rnncomp {verb}", parser_mode="omegaconf"))
+        from .arguments import shell_style
+
+        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
 
 
 def _guard(run: Any) -> None:

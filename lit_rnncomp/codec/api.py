@@ -20,6 +20,7 @@ from ..models.config import RECONSTRUCTIONS, UNITS
 from . import container, geometry, weights, zoo
 from .coders import Coder, Codes, RawCoder
 from .container import BitstreamError, Header
+from .entropy import EntropyCoder
 
 CoderName = Literal["auto", "raw", "rnn"]
 Pixels = NDArray[np.uint8]
@@ -36,9 +37,21 @@ class Codec:
         network: the trained network; it is put into evaluation mode.
         name: what messages and results call it.
         device: where the network runs.
+        entropy: the entropy model trained on this network's codes; None if there is none.
+
+    Raises `ValueError` when `entropy` is for another number of bits.
     """
 
-    def __init__(self, network: RecurrentCodec, name: str = "codec", device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: RecurrentCodec,
+        name: str = "codec",
+        device: str | torch.device = "cpu",
+        entropy: EntropyCoder | None = None,
+    ) -> None:
+        if entropy is not None and entropy.bits != network.config.bits:
+            raise ValueError(f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}")
+        self.entropy = entropy
         self.network = network.eval().requires_grad_(False).to(device)
         self.name = name
         self.device = torch.device(device)
@@ -80,6 +93,7 @@ class Codec:
         header, tiling = self._header(array, coder)
         head = header.to_bytes()
         encoder = self._coder(header, tiling)
+        # Of plain bits it is known beforehand how many iterations fit.
         if isinstance(encoder, RawCoder):
             affordable = (budget - len(head)) / container.chunk_size(encoder.payload_bytes)
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
@@ -136,15 +150,16 @@ class Codec:
         return iterations
 
     def _header(self, array: Pixels, coder: CoderName) -> tuple[Header, geometry.Tiling]:
-        if coder == "rnn":
+        if coder == "rnn" and self.entropy is None:
             raise ValueError(f"the model {self.name} has no learned entropy coder; use coder raw or auto")
         if coder not in ("auto", "raw"):
             raise ValueError(f"coder {coder!r} is not one of auto, raw, rnn")
         config = self.network.config
+        entropy = None if coder == "raw" else self.entropy
         height, width = array.shape[:2]
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
         header = Header(
-            coder=container.RAW,
+            coder=container.RAW if entropy is None else container.LEARNED,
             unit=UNITS.index(config.unit),
             reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
             width_thousandths=round(config.width * 1000),
@@ -155,11 +170,17 @@ class Codec:
             window=tiling.window,
             overlap=tiling.overlap,
             model_digest=self.digest,
+            entropy_digest=b"" if entropy is None else entropy.digest,
         )
         return header, tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
-        return RawCoder(header.bits, tiling.rows, tiling.columns)
+        if header.coder == container.RAW:
+            return RawCoder(header.bits, tiling.rows, tiling.columns)
+        if self.entropy is None or self.entropy.digest != header.entropy_digest:
+            mine = "none" if self.entropy is None else self.entropy.digest.hex()
+            raise BitstreamError(f"the file needs the entropy model {header.entropy_digest.hex()}; the model {self.name} has {mine}")
+        return self.entropy.picture(tiling.rows, tiling.columns)
 
     @torch.inference_mode()
     def _iterate(self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool) -> Iterator[tuple[Codes, float]]:
@@ -243,7 +264,7 @@ def load(model: str | Path | None = None, device: str | torch.device = "cpu") ->
     Raises `FileNotFoundError` or `CheckpointError`.
     """
     path = zoo.find(model)
-    return Codec(weights.load(path), path.stem, device)
+    return Codec(weights.load(path), path.stem, device, weights.load_entropy(path))
 
 
 def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
@@ -252,7 +273,7 @@ def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
     path = zoo.find_digest(header.model_digest)
     if path is None:
         raise BitstreamError(f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model")
-    return Codec(weights.load(path), path.stem, device)
+    return Codec(weights.load(path), path.stem, device, weights.load_entropy(path))
 
 
 def as_pixels(image: Image.Image | Pixels) -> Pixels:

@@ -1,7 +1,5 @@
 """The verbs of a person who only compresses pictures. Heavy imports wait until a verb runs."""
 
-from __future__ import annotations
-
 import json as _json
 import sys
 from pathlib import Path
@@ -192,26 +190,33 @@ def truncate(
     )
 
 
-def export(checkpoint: str, file: str, half: bool = False) -> None:
+def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False) -> None:
     """Write a checkpoint's codec as safetensors: weights and configuration only, safe to share.
 
     Args:
         checkpoint: a Lightning checkpoint (.ckpt) or weights file.
         file: the .safetensors file to write.
+        entropy: the entropy model trained on this codec's codes (.safetensors).
         half: store the weights in 16 bits.
     """
     import torch
 
     from . import weights
+    from .api import load
+    from .entropy import EntropyCoder
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
-    codec = weights.load(checkpoint)
-    weights.save(file, codec, torch.float16 if half else torch.float32)
-    print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, digest {weights.digest(weights.load(file)).hex()}")
+    coder = weights.load_entropy(checkpoint) if entropy is None else EntropyCoder.load(entropy)
+    weights.save(file, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
+    codec = load(file)
+    print(
+        f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "
+        f"entropy model {codec.entropy.digest.hex() if codec.entropy else 'none'}"
+    )
 
 
-def _load(model: str | None, device: str, data: bytes | None = None) -> Codec:
+def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
     from .api import load, load_for
 
     if model is None and data is not None:
@@ -226,7 +231,7 @@ def _read(file: str) -> bytes:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _name(header: Header) -> str:
+def _name(header: "Header") -> str:
     from ..models.config import RECONSTRUCTIONS, UNITS
 
     unit = UNITS[header.unit] if header.unit < len(UNITS) else f"unit {header.unit}"

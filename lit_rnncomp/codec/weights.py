@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,8 +16,12 @@ from torch import Tensor
 
 from ..files import replacing
 from ..models import CodecConfig, RecurrentCodec
+from .entropy import CONFIG_KEY as ENTROPY_CONFIG_KEY
+from .entropy import EntropyCoder
 
 CONFIG_KEY = "codec_config"
+DIGEST_KEY = "digest"
+ENTROPY_PREFIX = "entropy."
 _PREFIX = "codec."
 
 
@@ -36,14 +41,26 @@ def digest(codec: RecurrentCodec) -> bytes:
     return sha.digest()[:8]
 
 
-def save(path: str | Path, codec: RecurrentCodec, dtype: torch.dtype = torch.float32, **metadata: str) -> None:
-    """Write `codec` as safetensors; floating-point weights as `dtype`. `metadata` goes into the file's header."""
-    tensors = {
-        name: tensor.detach().to(dtype).cpu().contiguous() if tensor.is_floating_point() else tensor.cpu()
-        for name, tensor in codec.state_dict().items()
-    }
+def save(
+    path: str | Path,
+    codec: RecurrentCodec,
+    entropy: EntropyCoder | None = None,
+    dtype: torch.dtype = torch.float32,
+    **metadata: str,
+) -> None:
+    """Write `codec`, and its entropy model if it has one, as one safetensors file.
+
+    Floating-point weights are stored as `dtype` (the digest is that of the stored values); `metadata` goes into the file's header.
+    """
+    tensors = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in codec.state_dict().items()}
+    stored = RecurrentCodec(codec.config)
+    stored.load_state_dict(tensors)
+    header = {CONFIG_KEY: json.dumps(codec.config.to_dict()), DIGEST_KEY: digest(stored).hex(), **metadata}
+    if entropy is not None:
+        tensors |= {ENTROPY_PREFIX + name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in entropy.tensors.items()}
+        header[ENTROPY_CONFIG_KEY] = json.dumps(entropy.config, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {CONFIG_KEY: json.dumps(codec.config.to_dict()), **metadata})
+        save_file(tensors, temporary, header)
 
 
 def load(path: str | Path) -> RecurrentCodec:
@@ -63,11 +80,28 @@ def load(path: str | Path) -> RecurrentCodec:
     return codec.requires_grad_(False).eval()
 
 
+def load_entropy(path: str | Path) -> EntropyCoder | None:
+    """The entropy model in a weights file that `save` wrote; None when it has none, or is a checkpoint.
+
+    Raises `EntropyModelError` when its parts do not fit together.
+    """
+    if Path(path).suffix != ".safetensors":
+        return None
+    with safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+        if ENTROPY_CONFIG_KEY not in metadata:
+            return None
+        names = [name for name in file.keys() if name.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a dict)
+        tensors = {name.removeprefix(ENTROPY_PREFIX): file.get_tensor(name) for name in names}
+    return EntropyCoder(tensors, json.loads(metadata[ENTROPY_CONFIG_KEY]))
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = [name for name in file.keys() if not name.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a dict)
+            state = {name: file.get_tensor(name) for name in names}
         return json.loads(metadata[CONFIG_KEY]), state
     except KeyError as error:
         raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error

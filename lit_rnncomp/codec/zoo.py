@@ -7,8 +7,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from .weights import DIGEST_KEY
+
 FOLDER = Path(__file__).parent.parent / "zoo"
-DIGEST_KEY = "digest"
 
 
 def find(model: str | Path | None) -> Path:

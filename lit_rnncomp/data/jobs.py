@@ -22,7 +22,8 @@ import PIL
 
 from lit_rnncomp.data.cutting import cut, hardest, thumbnail
 from lit_rnncomp.data.images import ImageError, list_images, read_image
-from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_whole
+from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_json
+from lit_rnncomp.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Job(NamedTuple):
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate(kept), allow_pickle=False)
         data = buffer.getvalue()
-        write_whole(self.shard, data)
+        write_bytes(self.shard, data)
         record = {"tiles": sum(map(len, kept)), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "skipped": skipped}
-        write_whole(self.record, record)
+        write_json(self.record, record)
         return len(self.pictures)
 
 
@@ -170,7 +171,7 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
     elif (out / INDEX).exists():
         raise ShardError(f"{out} holds an {INDEX} that mining did not leave there; name another folder")
     else:
-        write_whole(path, begun)
+        write_json(path, begun)
     starts = range(0, len(names), per_shard)
     return [Job(number, images, names[start : start + per_shard], rule, out) for number, start in enumerate(starts)]
 
@@ -188,7 +189,8 @@ def _run(jobs: list[Job], pool: Executor, progress: bool) -> None:
             for future in as_completed(futures):
                 bar.advance(task, future.result())
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in futures:
+                future.cancel()
 
 
 def _write_index(jobs: list[Job], rule: Rule, out: Path) -> Mined:
@@ -203,5 +205,7 @@ def _write_index(jobs: list[Job], rule: Rule, out: Path) -> Mined:
     if not mined.tiles:
         raise ShardError(f"no picture gave a tile; the first: {skipped[0]['reason']}")
     index = {"format": FORMAT, **asdict(rule), "pillow": PIL.__version__, "pictures": mined.pictures, "tiles": mined.tiles}
-    write_whole(out / INDEX, {**index, "skipped": skipped, "shards": shards})
+    for unfinished in (*out.glob(".tiles-*"), *out.glob("jobs/.*")):  # what killed jobs had begun
+        unfinished.unlink(missing_ok=True)
+    write_json(out / INDEX, {**index, "skipped": skipped, "shards": shards})
     return mined

@@ -8,6 +8,7 @@ from lit_rnncomp.data.shards import INDEX
 
 
 def mine(
+    *,
     images: str,
     out: str,
     tile: int = 32,

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from lit_rnncomp.data.photographs import RandomCrops, WholePictures, find_pictures, hold_out, to_signal
 from lit_rnncomp.data.samples import sample_photographs
 from lit_rnncomp.data.sampling import RankSampler, ResumableLoader
+from lit_rnncomp.data.shards import INDEX, TileShards
+from lit_rnncomp.data.tiles import ShuffledTiles
 
 
 class PhotographData(LightningDataModule):
@@ -75,21 +77,30 @@ class PhotographData(LightningDataModule):
 
         Raises:
             ImageError: a folder is missing or empty.
-            ValueError: `holdout` leaves too few pictures to train on.
+            ValueError: `holdout` leaves too few pictures to train on, or `train` is a folder of tiles and `val` is not given.
         """
+        if self._tiles:
+            if self.val is None:
+                raise ValueError(f"{self.train} holds tiles, and whole pictures are needed to validate on: give data.val")
+            return [], find_pictures(self.val)
         train = sample_photographs() if self.train is None else find_pictures(self.train)
         if self.val is not None:
             return train, find_pictures(self.val)
         return (train, train) if self.train is None else hold_out(train, self.holdout)
 
     def fingerprint(self) -> str:
-        """A SHA-256 digest of the names and sizes in bytes of the training files, in order: has the data changed?"""
+        """A SHA-256 digest of the training data: the index of tiles, or the names and sizes of the pictures in order."""
+        if self._tiles:
+            return hashlib.sha256((self._tiles / INDEX).read_bytes()).hexdigest()
         lines = [f"{path.name}\t{path.stat().st_size}\n" for path in self.split()[0]]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def train_dataloader(self) -> ResumableLoader:
         if self._train_data is None:
-            self._train_data = RandomCrops(self.split()[0], **self._crops)
+            if self._tiles:
+                self._train_data = ShuffledTiles(TileShards(self._tiles), self._crops["seed"])
+            else:
+                self._train_data = RandomCrops(self.split()[0], **self._crops)
         return ResumableLoader(
             self._train_data,
             self.steps_per_epoch * self.batch_size,
@@ -99,6 +110,10 @@ class PhotographData(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    @property
+    def _tiles(self) -> Path | None:
+        return Path(self.train) if isinstance(self.train, (str, Path)) and TileShards.at(self.train) else None
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         return self._whole(self.split()[1])

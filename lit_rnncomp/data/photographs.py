@@ -23,7 +23,7 @@ from lit_rnncomp.data.sampling import shuffled
 
 def to_signal(pictures: Tensor) -> Tensor:
     """Converts uint8 pictures of any shape to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
-    return pictures.float() / 127.5 - 1.0
+    return pictures.to(torch.float32, copy=True).div_(127.5).sub_(1)
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
