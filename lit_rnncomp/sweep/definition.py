@@ -68,6 +68,15 @@ class Sweep:
                 raise SweepError(f"sweep {self.name}: parameter {key} is continuous, which a grid cannot cover; list its values")
         return math.prod(len(grid_values(parameter)) for parameter in self.parameters.values())
 
+    def grid_point(self, number: int) -> dict[str, Scalar]:
+        """Point `number` of the grid, the last parameter changing fastest; beyond the last point it begins again."""
+        point: dict[str, Scalar] = {}
+        for key, parameter in reversed(self.parameters.items()):
+            values = grid_values(parameter)
+            number, which = divmod(number, len(values))
+            point[key] = values[which]
+        return point
+
     def command_line(self, values: Mapping[str, Scalar], extra: Sequence[str] = ()) -> list[str]:
         """The command of a trial, its macros replaced as `wandb agent` does it, with `extra` appended."""
         arguments = [f"{key}={_text(value)}" for key, value in values.items()]

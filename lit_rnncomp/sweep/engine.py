@@ -80,7 +80,7 @@ class Study:
     def draw(self) -> "optuna.Trial":
         """Starts a new trial."""
         number = len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = self._sampler(self.seed * 1_000_003 + number)
+        self.study.sampler = self._sampler(number)
         return self.study.ask({key: self._distribution(parameter) for key, parameter in self.sweep.parameters.items()})
 
     def trial_folder(self, trial: "optuna.Trial") -> Path:
@@ -121,14 +121,14 @@ class Study:
             return self.optuna.pruners.NopPruner()
         return self.optuna.pruners.HyperbandPruner(band.min_iter, band.max_iter or "auto", band.eta)
 
-    def _sampler(self, seed: int) -> Any:
-        samplers = self.optuna.samplers
-        if self.sweep.method == "grid":
-            return samplers.GridSampler({key: grid_values(p) for key, p in self.sweep.parameters.items()}, seed=self.seed)
-        if self.sweep.method == "random":
-            return samplers.RandomSampler(seed=seed)
+    def _sampler(self, number: int) -> Any:
+        samplers, seed = self.optuna.samplers, self.seed * 1_000_003 + number
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
+            if self.sweep.method == "grid":  # Optuna's own grid sampler only works inside its own loop
+                return samplers.PartialFixedSampler(self.sweep.grid_point(number), samplers.RandomSampler(seed=seed))
+            if self.sweep.method == "random":
+                return samplers.RandomSampler(seed=seed)
             return samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=5)
 
     def _distribution(self, parameter: Any) -> Any:
