@@ -17,6 +17,7 @@ from ..codec import weights
 from ..codec.entropy import CONFIG_KEY, EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
+from .steps import total_steps
 
 
 class BitsPerBit(Metric):
@@ -105,7 +106,7 @@ class EntropyModel(L.LightningModule):
         return self.model(codes)
 
     def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
-        self.model.quantized = self.global_step >= self.hparams["round_from"] * self.trainer.estimated_stepping_batches
+        self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
         bits_per_bit = information(self.model(codes), codes).mean()
         self.log("train/bits_per_bit", bits_per_bit, prog_bar=True)
         return bits_per_bit
@@ -148,7 +149,7 @@ class EntropyModel(L.LightningModule):
     def configure_optimizers(self) -> Any:
         options = self.hparams
         optimizer = make_optimizer(options["optimizer"], self.model, options["lr"], options["eps"], options["weight_decay"])
-        total = self.trainer.estimated_stepping_batches
+        total = total_steps(self.trainer)
         schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
