@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
     "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
     "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
@@ -45,10 +46,11 @@ def main(args: list[str] | None = None) -> None:
     if module == "lit_rnncomp.training.cli":
         _guard(function)
     else:
-        from jsonargparse import auto_cli, set_parsing_settings
+        from jsonargparse import auto_cli
 
-        set_parsing_settings(parse_optionals_as_positionals=False)
-        _guard(lambda: auto_cli(function, args=rest, prog=f"lit-rnncomp {verb}", parser_mode="omegaconf"))
+        from .arguments import shell_style
+
+        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
 
 
 def _guard(run: Any) -> None:

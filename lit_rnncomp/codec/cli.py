@@ -1,7 +1,5 @@
 """The verbs of a person who only compresses pictures. Heavy imports wait until a verb runs."""
 
-from __future__ import annotations
-
 import json as _json
 import sys
 from pathlib import Path
@@ -218,7 +216,7 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     )
 
 
-def _load(model: str | None, device: str, data: bytes | None = None) -> Codec:
+def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
     from .api import load, load_for
 
     if model is None and data is not None:
@@ -233,7 +231,7 @@ def _read(file: str) -> bytes:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _name(header: Header) -> str:
+def _name(header: "Header") -> str:
     from ..models.config import RECONSTRUCTIONS, UNITS
 
     unit = UNITS[header.unit] if header.unit < len(UNITS) else f"unit {header.unit}"

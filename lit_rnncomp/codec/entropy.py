@@ -51,12 +51,14 @@ class EntropyCoder:
 
     @classmethod
     def load(cls, path: str | Path) -> EntropyCoder:
-        """Read what `save` wrote. Raises `FileNotFoundError` or `EntropyModelError`."""
+        """Read what `save` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or `EntropyModelError`."""
         from safetensors import SafetensorError, safe_open
 
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no such entropy model: {path}")
+        if path.suffix == ".ckpt":
+            return cls.from_model(_read_checkpoint(path))
         try:
             with safe_open(path, "np") as file:
                 config = json.loads((file.metadata() or {})[CONFIG_KEY])
@@ -182,6 +184,24 @@ class LearnedCoder:
         if self._next:
             self._context.advance()
         self._next += 1
+
+
+def _read_checkpoint(path: Path) -> BinaryRNN:
+    """The network of a Lightning checkpoint, read without running code from it."""
+    import pickle
+
+    import torch
+
+    from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        model = BinaryRNN(BinaryRNNConfig(**checkpoint[CONFIG_KEY]))
+        prefix = "model."
+        model.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)})
+    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise EntropyModelError(f"{path}: not a checkpoint of an entropy model of this version: {str(error).splitlines()[0]}") from error
+    return model
 
 
 def _floats(probabilities: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -53,6 +53,7 @@ class IntegerBinaryRNN:
         try:
             self.bits, self.iterations = int(config["bits"]), int(config["iterations"])
             self.width, self.progressive = int(config["width"]), bool(config["progressive"])
+            self.recurrent = {"lstm": True, "conv": False}[config["line"]]
             self.adapts = self.progressive and config["wiring"] == "released"
             self.state = self.width if config["wiring"] == "paper" else int(config["state"])
         except (KeyError, TypeError, ValueError) as error:
@@ -64,7 +65,10 @@ class IntegerBinaryRNN:
         bits, width, state = self.bits, self.width, self.state
         seen = 2 * width if self.progressive else width
         self.causal = self._layer("causal", 24 * bits, width, limit=1)
-        self.line = self._layer("line", 2 * seen + 3 * width, 4 * width)
+        if self.recurrent:
+            self.line = self._layer("line", 2 * seen + 3 * width, 4 * width)
+        else:
+            self.line = self._layer("line", 2 * seen, width)
         self.head = (self._layer("head.0", width, width), self._layer("head.1", width, bits, table=4096))
         if self.progressive:
             self.summary = (self._layer("summary.0", 9 * bits, width, limit=1), self._layer("summary.1", 9 * width, state))
@@ -149,12 +153,13 @@ class Context:
         self._codes = plane(network.bits)
         # Side by side, what the line LSTM's input convolution reads: of this iteration, and of the iterations before.
         self._seen = plane(2 * network.width if network.progressive else network.width)
-        self._hidden, self._cell = plane(network.width), plane(network.width)
-        self._flat_codes, self._flat_seen, self._flat_hidden, self._flat_cell = (
-            p.reshape(-1, p.shape[2]) for p in (self._codes, self._seen, self._hidden, self._cell)
-        )
+        self._flat_codes = self._codes.reshape(-1, self._codes.shape[2])
+        self._flat_seen = self._seen.reshape(-1, self._seen.shape[2])
         self._seven_codes, self._three_codes = _runs(self._flat_codes, 7), _runs(self._flat_codes, 3)
-        self._two_seen, self._three_hidden = _runs(self._flat_seen, 2), _runs(self._flat_hidden, 3)
+        self._two_seen = _runs(self._flat_seen, 2)
+        if network.recurrent:
+            self._flat_hidden, self._flat_cell = (plane(network.width).reshape(-1, network.width) for _ in range(2))
+            self._three_hidden = _runs(self._flat_hidden, 3)
         if network.progressive:
             self._summary = plane(network.width)
             self._layer_hidden, self._layer_cell = plane(network.width), plane(network.width)
@@ -174,10 +179,14 @@ class Context:
             axis=1,
         )
         self._flat_seen[positions, : net.width] = net.activate(net.causal, patches, t)
-        line = (self._two_seen[_moved(positions, -1)], self._three_hidden[_moved(positions, -stride - 1)])
-        hidden, cell = net.lstm(net.line, np.concatenate(line, axis=1), t, self._flat_cell[_moved(positions, -stride)])
-        self._flat_hidden[positions] = hidden
-        self._flat_cell[positions] = cell
+        seen = self._two_seen[_moved(positions, -1)]
+        if net.recurrent:
+            x = np.concatenate((seen, self._three_hidden[_moved(positions, -stride - 1)]), axis=1)
+            hidden, cell = net.lstm(net.line, x, t, self._flat_cell[_moved(positions, -stride)])
+            self._flat_hidden[positions] = hidden
+            self._flat_cell[positions] = cell
+        else:
+            hidden = net.activate(net.line, np.ascontiguousarray(seen), t)
         index = net.head[1].table_index(net.activate(net.head[0], hidden, t), t)
         return net.probability.take(index, mode="clip")
 

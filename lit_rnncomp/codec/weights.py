@@ -100,7 +100,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(ENTROPY_PREFIX)}
+            names = [name for name in file.keys() if not name.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a dict)
+            state = {name: file.get_tensor(name) for name in names}
         return json.loads(metadata[CONFIG_KEY]), state
     except KeyError as error:
         raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error

@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from PIL import Image, features
@@ -46,7 +47,7 @@ class Baseline:
         library: Pillow's name of the library behind it, or the plugin's distribution and import name.
         setting: what the settings are: `quality`, or `bpp`, the rate asked for.
         settings: measured settings, in order of rising rate.
-        options: setting -> keywords of `PIL.Image.save`.
+        options: setting -> keywords of `PIL.Image.save`; picklable, since codecs travel to worker processes.
     """
 
     name: str
@@ -122,15 +123,29 @@ class Baseline:
             importlib.import_module(self.library[1])
 
 
-def _jpeg(name: str, title: str, subsampling: str, **keywords: bool) -> Baseline:
-    settings = (1, 3, 5, 7, 9, 11, 13, 16, 20, 25, 30, 37, 45, 53, 61, 69, 76, 82, 87, 91, 95)
-    return Baseline(
-        name, title, "JPEG", "jpg", "quality", settings, lambda quality: {"quality": int(quality), "subsampling": subsampling, **keywords}
-    )
+def _jpeg_options(subsampling: str, optimize: bool, progressive: bool, quality: float) -> dict[str, Any]:
+    return {"quality": int(quality), "subsampling": subsampling, "optimize": optimize, "progressive": progressive}
 
 
-def _jpeg2000(bpp: float) -> dict[str, Any]:
+def _webp_options(quality: float) -> dict[str, Any]:
+    return {"quality": int(quality), "method": 6}
+
+
+def _jpeg2000_options(bpp: float) -> dict[str, Any]:
     return {"quality_mode": "rates", "quality_layers": [24 / bpp], "irreversible": True, "mct": 1}
+
+
+def _avif_options(quality: float) -> dict[str, Any]:
+    return {"quality": int(quality), "speed": 6, "max_threads": 1}
+
+
+def _jpegxl_options(quality: float) -> dict[str, Any]:
+    return {"quality": int(quality), "effort": 7}
+
+
+def _jpeg(name: str, title: str, subsampling: str, optimize: bool, progressive: bool = False) -> Baseline:
+    settings = (1, 3, 5, 7, 9, 11, 13, 16, 20, 25, 30, 37, 45, 53, 61, 69, 76, 82, 87, 91, 95)
+    return Baseline(name, title, "JPEG", "jpg", "quality", settings, partial(_jpeg_options, subsampling, optimize, progressive))
 
 
 _BASELINES = (
@@ -138,8 +153,8 @@ _BASELINES = (
     _jpeg("jpeg444", "JPEG 4:4:4, optimised", "4:4:4", optimize=True),
     _jpeg("jpeg420-progressive", "JPEG 4:2:0, progressive", "4:2:0", optimize=True, progressive=True),
     _jpeg("jpeg444-progressive", "JPEG 4:4:4, progressive", "4:4:4", optimize=True, progressive=True),
-    _jpeg("jpeg420-default", "JPEG 4:2:0, the standard's Huffman tables", "4:2:0"),
-    _jpeg("jpeg444-default", "JPEG 4:4:4, the standard's Huffman tables", "4:4:4"),
+    _jpeg("jpeg420-default", "JPEG 4:2:0, the standard's Huffman tables", "4:2:0", optimize=False),
+    _jpeg("jpeg444-default", "JPEG 4:4:4, the standard's Huffman tables", "4:4:4", optimize=False),
     Baseline(
         "webp",
         "WebP",
@@ -147,9 +162,9 @@ _BASELINES = (
         "webp",
         "quality",
         (1, 4, 8, 13, 20, 28, 37, 46, 55, 64, 72, 78, 83, 88, 92, 95),
-        lambda quality: {"quality": int(quality), "method": 6},
+        _webp_options,
     ),
-    Baseline("jpeg2000", "JPEG 2000 (OpenJPEG)", "JPEG2000", "jpg_2000", "bpp", tuple(k / 8 for k in range(1, 17)), _jpeg2000),
+    Baseline("jpeg2000", "JPEG 2000 (OpenJPEG)", "JPEG2000", "jpg_2000", "bpp", tuple(k / 8 for k in range(1, 17)), _jpeg2000_options),
     Baseline(
         "avif",
         "AVIF",
@@ -157,7 +172,7 @@ _BASELINES = (
         "avif",
         "quality",
         (1, 5, 10, 15, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 86, 90),
-        lambda quality: {"quality": int(quality), "speed": 6, "max_threads": 1},
+        _avif_options,
     ),
     Baseline(
         "jpegxl",
@@ -166,7 +181,7 @@ _BASELINES = (
         ("pillow-jxl-plugin", "pillow_jxl"),
         "quality",
         (1, 5, 10, 16, 22, 28, 35, 42, 50, 58, 65, 72, 78, 83, 87, 91, 94),
-        lambda quality: {"quality": int(quality), "effort": 7},
+        _jpegxl_options,
     ),
 )
 BASELINES = {baseline.name: baseline for baseline in _BASELINES}

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,6 +53,9 @@ def evaluate(
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
     chosen, missing = _choose(model or [], codecs, device)
+    names = [codec.name for codec in chosen]
+    if anchor not in (*names, *missing, "jpeg420"):
+        raise ValueError(f"--anchor is {anchor!r}, which is not among the measured codecs {', '.join(names)}")
     paths = {path.relative_to(data).as_posix(): path for path in list_images(data)}
     if not paths:
         raise ValueError(f"there is no picture in {data}")
@@ -163,8 +167,9 @@ def _outcomes(tasks: list[_Task], workers: int) -> Iterator[_Outcome]:
                 task = futures[future]
                 try:
                     yield future.result()
-                except Exception as error:  # the pool lost a process, most often to a lack of memory
-                    yield _Outcome(task.picture, task.codec.name, f"{str(error).strip()}; evaluate again with fewer --workers")
+                except BrokenProcessPool:
+                    reason = "a worker process died, most often of a lack of memory: evaluate again with fewer --workers"
+                    yield _Outcome(task.picture, task.codec.name, reason)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -195,15 +200,23 @@ def _collect(tasks: list[_Task], workers: int, folder: Path, quiet: bool) -> tup
         for outcome in _outcomes(tasks, workers):
             progress.update(bar, advance=1, description=f"{outcome.picture}  {outcome.codec}")
             measured[outcome.picture].append(outcome)
-            if outcome.error is not None:
-                failures[f"{outcome.picture} by {outcome.codec}"] = outcome.error
             good = {o.codec: o for o in measured[outcome.picture] if o.measurement is not None}
             if len(measured[outcome.picture]) == expected[outcome.picture] and good:
                 first = next(iter(good.values()))
                 codecs = {name: good[name].measurement for name in order if name in good}
                 pictures[outcome.picture] = PictureResult(outcome.picture, *first.size, first.sha256, codecs)  # type: ignore[arg-type]
                 write_picture(folder, pictures[outcome.picture])
+    for name, outcomes in measured.items():
+        failures.update(_failures(name, outcomes))
     return {name: pictures[name] for name in expected if name in pictures}, failures
+
+
+def _failures(picture: str, outcomes: list[_Outcome]) -> dict[str, str]:
+    """What failed and why: one line for a picture that fails by every codec in the same way."""
+    errors = {outcome.codec: outcome.error for outcome in outcomes if outcome.error is not None}
+    if len(errors) == len(outcomes) and len(set(errors.values())) == 1:
+        return {picture: next(iter(errors.values()))}
+    return {f"{picture} by {codec}": error for codec, error in errors.items()}
 
 
 def _run_record(
@@ -242,7 +255,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     from lit_rnncomp.evaluation.plot import draw
     from lit_rnncomp.evaluation.results import Results, write_csv, write_json
     from lit_rnncomp.evaluation.strip import strip_of_results
-    from lit_rnncomp.evaluation.summary import areas, comparison, table
+    from lit_rnncomp.evaluation.summary import areas, comparison, tables
 
     results = Results.read(folder)
     if not results.common():
@@ -258,7 +271,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
-        Console(width=None).print(table(rows, anchor, len(results.common()), of))
+        Console().print(*tables(results, rows, anchor, of))
         print(f"results in {folder}: summary.json, comparison.json, points.csv, rd.png, rd.svg, pictures/")
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PANELS = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "psnr_hvs": "PSNR-HVS (dB)"}
 MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
 CODEC_COLOURS = ("#1f5fa8", "#6fa8dc", "#4c9a2a", "#8c8c8c", "#c27ba0", "#3d3d3d", "#a0c15a", "#5b7083", "#b5a642", "#222222")
+PUBLISHED_COLOURS = ("#e8601c", "#17becf", "#8c564b", "#bcbd22", "#e377c2", "#9467bd", "#2ca02c", "#7f7f7f")
 
 
 def plot(results: list[str], out: str = "rd.png", published: str | None = None, title: str = "") -> None:
@@ -83,7 +84,7 @@ def _panel(panel: Axes, results: list[Results], published: str | None, metric: s
             visible += list(quality[curve.bpp <= 2.05])
     for k, entry in enumerate(curves(published, metric) if published else ()):
         quality = in_db(metric, entry.curve.quality)
-        colour = CODEC_COLOURS[(k + 3) % len(CODEC_COLOURS)]
+        colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
         panel.plot(entry.curve.bpp, quality, color=colour, linewidth=1, linestyle=":", label=f"{entry.title}, published")
         visible += list(quality[entry.curve.bpp <= 2.05])
     if visible:

@@ -117,36 +117,45 @@ def _number(value: Any) -> Any:
     return value
 
 
-def table(rows: list[dict[str, Any]], anchor: str, pictures: int, of: int) -> Table:
-    """The comparison as a table for a terminal."""
+def tables(results: Results, rows: list[dict[str, Any]], anchor: str, of: int) -> tuple[Table, Table]:
+    """The comparison for a terminal of 80 columns: areas, then rates against the anchor and seconds."""
     from rich.table import Table
 
-    measured = f"{pictures} pictures" if pictures == of else f"{pictures} of {of} pictures (those that every codec measured)"
-    table = Table(
-        title=f"Mean over {measured}; rates are whole files",
-        caption=f"AUC over 1/8 to 2 bpp (1.875 is perfect MS-SSIM). BD-rate against {anchor} on MS-SSIM in dB and on PSNR: less is better.",
-    )
-    table.add_column("codec")
-    for head in ("AUC\nMS-SSIM", "of files", "PSNR\nof files", "PSNR-HVS\nof files", "BD-rate\nMS-SSIM", "BD-rate\nPSNR"):
-        table.add_column(head, justify="right")
-    for head in (f"bpp at\n{EQUAL_MS_SSIM:g}", f"bpp at\n{EQUAL_PSNR:g} dB", "header\n0.5 bpp", "encode\nseconds", "decode\nseconds"):
-        table.add_column(head, justify="right")
+    pictures = len(results.common())
+    measured = f"{pictures} pictures" if pictures == of else f"{pictures} of {of} pictures, those that every codec measured"
+    small = sum(next(iter(picture.codecs.values())).curve("ms_ssim") is None for picture in results.common())
+    note = f"; MS-SSIM without {small} pictures under 161 pixels a side" if small else ""
+    first = Table(title=f"Area under the curve, mean over {measured}", caption=f"1/8 to 2 bpp; perfect MS-SSIM is 1.875{note}.")
+    columns = ("MS-SSIM\nnominal", "MS-SSIM\nof files", "PSNR\nof files", "PSNR-HVS\nof files", "header at\n0.5 bpp")
+    _columns(first, *columns)
+    second = Table(title=f"Rate against {anchor}, rate at equal quality, seconds a file", caption="BD-rate: less is better.")
+    bpp = (f"bpp at\n{EQUAL_MS_SSIM:g}", f"bpp at\n{EQUAL_PSNR:g} dB")
+    _columns(second, "BD-rate\nMS-SSIM", "BD-rate\nPSNR", *bpp, "encode", "decode")
     for row in rows:
-        table.add_row(
+        first.add_row(
             row["codec"],
             _show(row.get("ms_ssim_auc"), ".4f"),
             _show(row.get("ms_ssim_auc_file"), ".4f"),
             _show(row.get("psnr_auc_file"), ".2f"),
             _show(row.get("psnr_hvs_auc_file"), ".2f"),
-            _show(row.get("bd_rate_ms_ssim"), "+.1f", " %", partial=(row.get("bd_rate_ms_ssim_pictures"), pictures)),
-            _show(row.get("bd_rate_psnr"), "+.1f", " %", partial=(row.get("bd_rate_psnr_pictures"), pictures)),
+            _show(row["header_share_at_0.5_bpp"], ".1%"),
+        )
+        second.add_row(
+            row["codec"],
+            _show(row.get("bd_rate_ms_ssim"), "+.1f", "%", partial=(row.get("bd_rate_ms_ssim_pictures"), pictures - small)),
+            _show(row.get("bd_rate_psnr"), "+.1f", "%", partial=(row.get("bd_rate_psnr_pictures"), pictures)),
             _show(row.get(f"bpp_at_ms_ssim_{EQUAL_MS_SSIM:g}"), ".3f"),
             _show(row.get(f"bpp_at_psnr_{EQUAL_PSNR:g}"), ".3f"),
-            _show(row["header_share_at_0.5_bpp"], ".1%"),
             _show(row["encode_seconds"], ".3f"),
             _show(row["decode_seconds"], ".3f"),
         )
-    return table
+    return first, second
+
+
+def _columns(table: Table, *heads: str) -> None:
+    table.add_column("codec", overflow="fold")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
 
 
 def _show(value: float | None, style: str, unit: str = "", partial: tuple[int | None, int] = (0, 0)) -> str:

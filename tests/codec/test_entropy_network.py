@@ -22,6 +22,7 @@ VARIANTS = [
     {"wiring": "paper", "shared": True},
     {"progressive": False, "shared": True},
     {"progressive": False, "shared": False},
+    {"wiring": "released", "shared": True, "line": "conv"},
 ]
 
 

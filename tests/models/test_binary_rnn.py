@@ -12,6 +12,7 @@ VARIANTS = [
     {"wiring": "released", "shared": True},
     {"wiring": "released", "shared": False},
     {"wiring": "paper", "shared": True},
+    {"line": "conv", "shared": True},
 ]
 
 
