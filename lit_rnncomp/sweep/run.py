@@ -1,6 +1,7 @@
 """`lit-rnncomp sweep run`: a sweep on this machine, without a server."""
 
 import signal
+from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def run(
     out: str | None = None,
     seed: int = 0,
     gpus: int = 0,
+    data: str | None = None,
     json: bool = False,
 ) -> None:
     """Run the trials of a Weights & Biases sweep on this machine, with Optuna and no server.
@@ -29,9 +31,12 @@ def run(
         out: folder of the study; not given, runs/sweeps/ and the name of the sweep.
         seed: of the values drawn.
         gpus: number of GPUs to deal out to the trials; 0 leaves them alone.
+        data: folder of pictures or tiles that every trial trains on (its data.train).
         json: print the outcomes as JSON.
     """
     definition = read_sweep(sweep)
+    if data is not None:
+        definition = replace(definition, command=(*definition.command, f"--data.train={data}"))
     if workers < 1 or gpus < 0:
         raise ValueError(f"workers is {workers} and gpus {gpus}; there must be at least 1 worker, and 0 or more GPUs")
     wanted = count if count is not None else definition.run_cap

@@ -25,6 +25,7 @@ folder = pathlib.Path(options['trainer.logger.init_args.save_dir'])
 x, pause = float(options['x']), float(options.get('pause', 0))
 if x == 13:
     sys.exit('unlucky x')
+(folder / 'arguments.txt').write_text('\\n'.join(sys.argv))
 start = int(pathlib.Path(options['ckpt_path']).read_text()) if 'ckpt_path' in options else 0
 (folder / 'starts.txt').open('a').write(f'{start}\\n')
 stop = []
@@ -97,12 +98,17 @@ def test_minimising_finds_the_smallest(sweep, tmp_path):
 
 
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
-    path, drawn = sweep(), []
+    drawn = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run(str(path), count=3, out=str(tmp_path / name), seed=seed, workers=1 if name == "a" else 3)
-        drawn.append([outcome.parameters["x"] for outcome in outcomes(tmp_path / name, path)])
+        study = Study(read_sweep(sweep()), tmp_path / name, seed)
+        drawn.append([study.draw().params["x"] for _ in range(3)])
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 3
+
+
+def test_every_trial_gets_the_data(sweep, tmp_path):
+    run(str(sweep()), count=1, out=str(tmp_path / "study"), data="some/folder")
+    assert "--data.train=some/folder" in (tmp_path / "study" / "trials" / "0000" / "arguments.txt").read_text().split("\n")
 
 
 def test_a_grid_is_covered_once_and_then_done(sweep, tmp_path, capsys):
