@@ -81,13 +81,13 @@ class ScheduledGain(Additive):
         if config.gains == "coefficient":
             level = 0.126 * torch.arange(1, config.iterations, dtype=torch.float64) ** -0.4
             later = (coefficient_deviations() / level[:, None]).log().clamp_min(0)
-            start = torch.cat((torch.zeros(1, later.shape[1]), later))[:, :, None, None]
+            start = torch.cat((torch.zeros(1, later.shape[1]), later))
         else:
             start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
         self.log_gain = nn.Parameter(start.float())
 
     def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
-        return self.log_gain[t].exp()
+        return self.log_gain[t].exp().reshape(-1, 1, 1)
 
 
 def make_reconstruction(config: CodecConfig, stride: int) -> Additive:
