@@ -21,7 +21,7 @@ MARGIN = 3
 
 _INDEX_SCALE = 128.0
 _EXACT = 2**24
-_BAND = 2048
+_BAND = 384
 
 
 class EntropyModelError(ValueError):
@@ -243,9 +243,10 @@ class Context:
     def _patches(self, plane: NDArray[np.int8], band: tuple[slice, slice]) -> Floats:
         """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
         rows, columns = band
-        windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3), axis=(0, 1))
-        patch = windows[rows.start - 1 : rows.stop - 1, columns.start - 1 : columns.stop - 1].transpose(0, 1, 3, 4, 2)
-        return patch.reshape(-1, 9 * plane.shape[2]).astype(self.network.dtype)
+        height, stride, channels = plane.shape
+        threes = np.lib.stride_tricks.as_strided(plane, (height, stride - 2, 3 * channels), plane.strides, writeable=False)
+        lines = [threes[rows.start + dy : rows.stop + dy, columns.start - 1 : columns.stop - 1] for dy in (-1, 0, 1)]
+        return np.concatenate(lines, axis=2, dtype=self.network.dtype).reshape(-1, 9 * channels)
 
 
 def _moved(positions: slice, offset: int) -> slice:
