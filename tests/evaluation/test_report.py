@@ -228,7 +228,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(browser):
         browser.refresh()
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
         visible = [element for element in browser.find_elements("css selector", "#panes figure") if element.is_displayed()]
-        assert len(visible) == 2
+        assert len(visible) == 3
         bar = find(browser, "#controls").rect
         assert bar["width"] <= 375 and find(browser, "#slider").is_displayed()
     finally:
