@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -19,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
     "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
     "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
@@ -49,17 +48,9 @@ def main(args: list[str] | None = None) -> None:
     else:
         from jsonargparse import auto_cli
 
-        _guard(lambda: auto_cli(function, args=_flags(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
+        from .arguments import shell_style
 
-
-def _flags(function: Callable[..., None], arguments: list[str]) -> list[str]:
-    """`--json` alone means `--json=true`, for every option that is off by default."""
-    off = {f"--{name}" for name, parameter in inspect.signature(function).parameters.items() if parameter.default is False}
-    following = [*arguments[1:], "--"]
-    return [
-        f"{word}=true" if word in off and after not in ("true", "false") else word
-        for word, after in zip(arguments, following, strict=True)
-    ]
+        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
 
 
 def _guard(run: Any) -> None:

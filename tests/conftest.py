@@ -25,8 +25,8 @@ def tiny_codec() -> Callable[..., RecurrentCodec]:
         codec = RecurrentCodec(CodecConfig(**values))  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(7)
         with torch.no_grad():
-            for parameter in codec.parameters():
-                if parameter.ndim > 1:
+            for name, parameter in codec.named_parameters():
+                if name.endswith("weight"):
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5)
         return codec.eval()
 

@@ -31,6 +31,13 @@ _DEVIATIONS = ((7.1, 1.20, 0.68), (3.1, 0.42, 0.76), (1.3, 0.18, 0.67))
 _FLOOR = 0.02
 
 
+def coefficient_deviations() -> Tensor:
+    """The typical size of each of the 192 coefficients, for pictures in [-1, 1]; what `BlockDCT` divides by. `(192,)` float64."""
+    position = torch.arange(BLOCK, dtype=torch.float64)
+    squared = (position[:, None] ** 2 + position[None] ** 2).flatten()
+    return torch.cat([torch.cat((torch.tensor([mean]), a * squared[1:] ** -c)) for mean, a, c in _DEVIATIONS]) + _FLOOR
+
+
 class BlockDCT(Frontend):
     """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its deviation.
 
@@ -51,8 +58,7 @@ class BlockDCT(Frontend):
         dct = torch.cos(math.pi / BLOCK * position[:, None] * (position[None] + 0.5)) * math.sqrt(2 / BLOCK)
         dct[0] /= math.sqrt(2)
         basis = torch.kron(colour, torch.kron(dct, dct))
-        squared = (position[:, None] ** 2 + position[None] ** 2).flatten()
-        scale = torch.cat([torch.cat((torch.tensor([mean]), a * squared[1:] ** -c)) for mean, a, c in _DEVIATIONS]) + _FLOOR
+        scale = coefficient_deviations()
         # Constants of the architecture: they travel with the code, not with the weights.
         self.register_buffer("forward_matrix", (basis / scale[:, None]).float()[:, :, None, None], persistent=False)
         self.register_buffer("inverse_matrix", (basis.T * scale[None]).float()[:, :, None, None], persistent=False)

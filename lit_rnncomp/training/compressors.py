@@ -11,7 +11,7 @@ from torch import Tensor
 from ..codec import weights
 from ..evaluation.metrics import ms_ssim
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
-from ..models.config import Binarize, Frontend, GainInput, Output, Padding, Reconstruction, Unit
+from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
 from .rate_distortion import RateDistortionCurve
 
@@ -31,6 +31,7 @@ class Compressor(L.LightningModule):
         code_stride: pixels a side of one code position, 16 or 8.
         frontend: conv (the paper) or dct, a fixed 8x8 DCT around recurrent layers at 1/8 resolution.
         binarize: noise of the binarizer in training, stochastic (the paper) or sign.
+        gains: of scheduled_gain on the dct front end, one for each iteration or for each coefficient of each iteration.
         gain_input: what the gain estimator of residual_scaling sees, residual (the paper's figure) or reconstruction (its equation).
         output: linear, or tanh to bound the decoder's outputs.
         padding: symmetric, or tf_same to sample as TensorFlow does at stride 2.
@@ -64,6 +65,7 @@ class Compressor(L.LightningModule):
         code_stride: Literal[8, 16] = 16,
         frontend: Frontend = "conv",
         binarize: Binarize = "stochastic",
+        gains: Gains = "iteration",
         gain_input: GainInput = "residual",
         output: Output = "linear",
         padding: Padding = "symmetric",

@@ -29,8 +29,8 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
     from pytorch_optimizer import Muon
 
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "use_muon": True},
-        {"params": [p for p in parameters if p.ndim < 2], "use_muon": False, "lr": lr / 10},
+        {"params": [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) > 1], "use_muon": True},
+        {"params": [p for p in parameters if p.ndim != 4 or min(p.shape[:2]) == 1], "use_muon": False, "lr": lr / 10},
     ]
     return Muon([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
 

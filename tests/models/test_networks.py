@@ -112,6 +112,11 @@ def test_config_names_the_wrong_value(wrong: dict) -> None:
         CodecConfig(**wrong)
 
 
+def test_gains_of_coefficients_need_the_dct() -> None:
+    with pytest.raises(ValueError, match="gains='coefficient' needs"):
+        CodecConfig(gains="coefficient")
+
+
 def test_config_round_trip_and_unknown_key() -> None:
     config = CodecConfig(unit="gru", width=0.5)
     assert CodecConfig.from_dict(config.to_dict()) == config

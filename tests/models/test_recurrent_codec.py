@@ -73,6 +73,18 @@ def test_gain_estimator_sees_what_the_option_says(tiny_codec, gain_input: str) -
     torch.testing.assert_close(seen[1], pictures[1] - pictures[0] if gain_input == "residual" else pictures[1])
 
 
+def test_gains_of_coefficients_bring_residuals_to_one_size(tiny_codec) -> None:
+    codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient", iterations=16)
+    gain = codec.reconstruction.gain(15)
+    assert gain.shape == (192, 1, 1)
+    assert codec.reconstruction.gain(0).eq(1).all()
+    assert gain.min() >= 1
+    assert gain.argmax() == 0  # the mean of luma is coded best
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    output = codec(image)
+    torch.testing.assert_close(list(codec.decode(output.codes)), output.reconstructions)
+
+
 def test_priming_runs_before_the_first_code_and_picture(tiny_codec) -> None:
     image = torch.rand(1, 3, 32, 32) * 2 - 1
     plain, primed = tiny_codec(), tiny_codec(priming=2)
