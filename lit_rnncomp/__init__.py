@@ -1,1 +1,25 @@
-"""Full-resolution image compression with recurrent neural networks: models, codec, training, evaluation."""
+"""Full-resolution image compression with recurrent neural networks: models, codec, training, evaluation.
+
+`lit_rnncomp.load("weights.safetensors")` gives a codec with `encode` and `decode`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .codec.api import Codec, load
+    from .models import CodecConfig, RecurrentCodec
+
+__all__ = ["Codec", "CodecConfig", "RecurrentCodec", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `lit-rnncomp --help` does not wait for torch.
+    if name in ("Codec", "load"):
+        from .codec import api
+
+        return getattr(api, name)
+    if name in ("CodecConfig", "RecurrentCodec"):
+        from . import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -130,12 +130,12 @@ def residual_gru_update(
 
 class _StraightThroughSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, y: Tensor, threshold: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, y: Tensor, threshold: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
         positive = y >= 0 if threshold is None else y > threshold
         return torch.where(positive, 1.0, -1.0).to(y.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
         return grad, None
 
 

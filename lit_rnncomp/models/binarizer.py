@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import rnncomp_kernels as ops
 import torch
 from torch import Tensor, nn
+
+import rnncomp_kernels as ops
 
 from .cells import PaddedConv2d
 from .config import Binarize

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 
-import rnncomp_kernels as ops
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import rnncomp_kernels as ops
 
 from .config import CodecConfig, Padding, Unit
 
@@ -115,6 +116,7 @@ class ConvGRU(Cell):
         if state is None:
             h = ops.gru_update(gates)
         else:
+            assert isinstance(state, Tensor)
             hidden = self.hidden_conv(state)
             h = ops.gru_update(gates, hidden, self.candidate_conv(ops.gru_reset(gates, hidden, state)), state)
         return h, h
@@ -146,6 +148,7 @@ class ResidualConvGRU(Cell):
         if state is None:
             new = ops.residual_gru_update(gates, alpha_h=self.alpha_h, alpha_x=self.alpha_x)
         else:
+            assert isinstance(state, Tensor)
             hidden = self.hidden_conv(state)
             candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
             new = ops.residual_gru_update(gates, hidden, candidate, state, self.alpha_h, self.alpha_x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +25,19 @@ class Frontend(nn.Module):
         return coefficients
 
 
+# Deviation of each plane's coefficients over photographs in [-1, 1]: the mean's, then `a * (u^2 + v^2) ** -c`. The law fits the
+# measured deviations within 20 % on average; it only has to bring the network's inputs to similar sizes.
+_DEVIATIONS = ((7.1, 1.20, 0.68), (3.1, 0.42, 0.76), (1.3, 0.18, 0.67))
+_FLOOR = 0.02
+
+
+def coefficient_deviations() -> Tensor:
+    """The typical size of each of the 192 coefficients, for pictures in [-1, 1]; what `BlockDCT` divides by. `(192,)` float64."""
+    position = torch.arange(BLOCK, dtype=torch.float64)
+    squared = (position[:, None] ** 2 + position[None] ** 2).flatten()
+    return torch.cat([torch.cat((torch.tensor([mean]), a * squared[1:] ** -c)) for mean, a, c in _DEVIATIONS]) + _FLOOR
+
+
 class BlockDCT(Frontend):
     """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its deviation.
 
@@ -35,8 +47,8 @@ class BlockDCT(Frontend):
 
     channels = COEFFICIENTS
     stride = BLOCK
-    scale: Tensor
-    basis: Tensor
+    forward_matrix: Tensor
+    inverse_matrix: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,26 +57,16 @@ class BlockDCT(Frontend):
         position = torch.arange(BLOCK, dtype=torch.float64)
         dct = torch.cos(math.pi / BLOCK * position[:, None] * (position[None] + 0.5)) * math.sqrt(2 / BLOCK)
         dct[0] /= math.sqrt(2)
-        basis = torch.kron(colour, torch.kron(dct, dct)).float()
-        self.register_buffer("basis", basis, persistent=False)
-        self.register_buffer("scale", torch.ones(COEFFICIENTS))
-
-    @torch.no_grad()
-    def fit_scale(self, images: Iterable[Tensor]) -> None:
-        """Set `scale` to each coefficient's root mean square over `images` (`(B, 3, H, W)` in [-1, 1]), plus 0.02."""
-        total, count = torch.zeros(COEFFICIENTS, dtype=torch.float64), 0
-        for image in images:
-            coefficients = F.conv2d(F.pixel_unshuffle(image, BLOCK), self.basis[:, :, None, None])
-            total += coefficients.double().square().sum((0, 2, 3)).cpu()
-            count += coefficients.numel() // COEFFICIENTS
-        self.scale.copy_((total / max(count, 1)).sqrt() + 0.02)
+        basis = torch.kron(colour, torch.kron(dct, dct))
+        scale = coefficient_deviations()
+        # Constants of the architecture: they travel with the code, not with the weights.
+        self.register_buffer("forward_matrix", (basis / scale[:, None]).float()[:, :, None, None], persistent=False)
+        self.register_buffer("inverse_matrix", (basis.T * scale[None]).float()[:, :, None, None], persistent=False)
 
     def analysis(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
-        matrix = self.basis / self.scale[:, None]
-        return F.conv2d(F.pixel_unshuffle(image, BLOCK), matrix[:, :, None, None])
+        return F.conv2d(F.pixel_unshuffle(image, BLOCK), self.forward_matrix)
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
-        matrix = self.basis.T * self.scale[None]
-        return F.pixel_shuffle(F.conv2d(coefficients, matrix[:, :, None, None]), BLOCK)
+        return F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), BLOCK)

@@ -1,0 +1,74 @@
+"""`lit-rnncomp VERB ...`: finds the verb's function and imports nothing else, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+VERBS: dict[str, tuple[str, str]] = {
+    "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
+    "decode": ("lit_rnncomp.codec.cli:decode", "turn an .rnnc file back into a picture"),
+    "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
+    "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
+    "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
+    "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
+    "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
+    "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
+    "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
+    "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
+    "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
+    "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
+    "test": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the test pictures"),
+    "predict": ("lit_rnncomp.training.cli:main", "run a checkpoint over pictures"),
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    arguments = sys.argv[1:] if args is None else args
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"lit-rnncomp {version('lit-rnncomp')}")
+        return
+    words = 2 if " ".join(arguments[:2]) in VERBS else 1
+    verb, rest = " ".join(arguments[:words]), arguments[words:]
+    if verb not in VERBS:
+        _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
+    module, name = VERBS[verb][0].split(":")
+    function = getattr(importlib.import_module(module), name)
+    if module == "lit_rnncomp.training.cli":
+        _guard(function)
+    else:
+        from jsonargparse import auto_cli
+
+        from .arguments import shell_style
+
+        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
+
+
+def _guard(run: Any) -> None:
+    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    try:
+        run()
+    except (ValueError, OSError) as error:
+        _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"lit-rnncomp: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    return "usage: lit-rnncomp VERB [options]      (lit-rnncomp VERB --help says more)\n\nverbs:\n" + "\n".join(lines)

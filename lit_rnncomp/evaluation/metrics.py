@@ -1,0 +1,242 @@
+"""How far a decoded picture is from its original: PSNR, SSIM, MS-SSIM, PSNR-HVS, PSNR-HVS-M.
+
+Every function takes two `(B, 3, H, W)` tensors on the 0..255 scale, of any dtype and on any device, and returns `(B,)`. float64 is
+computed as float64 and everything else as float32. All are symmetric in the two pictures. A value in decibels is at most `PSNR_CAP`,
+which identical pictures get, so that a mean over pictures stays finite.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PSNR_CAP = 100.0
+"""Decibels given to identical pictures, as in the reference code of PSNR-HVS."""
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first (Wang, Simoncelli and Bovik, 2003)."""
+
+WINDOW = 11
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+# The luminance quantisation table of JPEG (ITU-T T.81, table K.1), from which both weightings of PSNR-HVS derive.
+JPEG_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+CSF_GAIN = 25.735088
+
+
+class PictureTooSmall(ValueError):
+    """A picture has fewer pixels a side than the metric's window; the message names both and the way out."""
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over all pixels and channels of a picture, in dB (0 to `PSNR_CAP`), peak 255."""
+    a, b = _pair(a, b)
+    return _decibel((a - b).square().mean(dim=(1, 2, 3)) / 255**2)
+
+
+def psnr_ycbcr(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR of Y, Cb and Cr weighted 6:1:1, in dB (0 to `PSNR_CAP`); full-range BT.601, no subsampling, nothing rounded.
+
+    Source: Ohm et al., "Comparison of the coding efficiency of video coding standards", 2012, equation 3.
+    """
+    a, b = _pair(a, b)
+    planes = _decibel((_ycbcr(a) - _ycbcr(b)).square().mean(dim=(2, 3)) / 255**2)
+    return planes @ planes.new_tensor([6 / 8, 1 / 8, 1 / 8])
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity (-1 to 1) with the window and constants of `ms_ssim`, at full resolution only.
+
+    Source: Wang et al., 2004.
+
+    Raises:
+        PictureTooSmall: a side is shorter than the window's 11 pixels.
+    """
+    a, b = _pair(a, b)
+    _require(a, WINDOW, "ssim", "pad or enlarge it")
+    return _ssim(a, b)[0]
+
+
+def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
+    """Multi-scale structural similarity (0 to 1) as Google's `msssim.py` computes it, the script behind the paper's numbers.
+
+    An 11x11 Gaussian of deviation 1.5 without padding, K1 0.01, K2 0.03, five scales, 2x2 mean and decimation between scales (an odd
+    last row or column is repeated). At each scale the map is averaged over pixels and channels jointly, then the scales are
+    multiplied. A negative mean, which no real codec gives, counts as 0 and not as NaN.
+
+    Args:
+        fewer_scales: for a picture too small for five scales (a side under 161 pixels), use as many as fit and let their weights sum
+            to 1. Such a value must not be compared with one of five scales, so it has to be asked for.
+
+    Raises:
+        PictureTooSmall: a side is under 161 pixels (with `fewer_scales`: under 11).
+    """
+    a, b = _pair(a, b)
+    if fewer_scales:
+        _require(a, WINDOW, "ms_ssim", "pad or enlarge it")
+    else:
+        _require(a, smallest_side(len(MS_SSIM_WEIGHTS)), "ms_ssim with five scales", "use a larger one, or fewer_scales=True")
+    scales = sum(min(a.shape[2:]) >= smallest_side(n) for n in range(1, len(MS_SSIM_WEIGHTS) + 1))
+    total = sum(MS_SSIM_WEIGHTS[:scales]) if scales < len(MS_SSIM_WEIGHTS) else 1.0
+    value = a.new_ones(a.shape[0])
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS[:scales]):
+        similarity, contrast = _ssim(a, b)
+        factor = similarity if scale == scales - 1 else contrast
+        # Where it is not positive the power's gradient would be NaN; there both value and gradient are 0.
+        positive = factor > 0
+        value = value * torch.where(positive, torch.where(positive, factor, 1) ** (weight / total), 0)
+        a, b = _halve(a), _halve(b)
+    return value
+
+
+def ms_ssim_db(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
+    """MS-SSIM as `-10 log10(1 - ms_ssim)`, 0 to `PSNR_CAP` dB: spreads the values near 1 apart. Raises as `ms_ssim` does."""
+    return _decibel(1 - ms_ssim(a, b, fewer_scales=fewer_scales))
+
+
+def psnr_hvs(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR of luma in the 8x8 DCT domain weighted by contrast sensitivity, in dB (to `PSNR_CAP`).
+
+    Computed on the luma (full-range BT.601, not rounded) of non-overlapping blocks; rows and columns beyond a multiple of 8 are left
+    out, as in the authors' code. Source: Egiazarian et al., 2006. The "PSNR-HVS" of the paper's Table 1 is another metric (Gupta et
+    al., 2011, on RGB, formula not public), so values here must not be set beside that column.
+
+    Raises:
+        PictureTooSmall: a side is shorter than 8 pixels.
+    """
+    a, b = _luma_dct(a, b)
+    return _decibel(((a - b) * _csf(a)).square().mean(dim=(1, 2, 3)) / 255**2)
+
+
+def psnr_hvs_m(a: Tensor, b: Tensor) -> Tensor:
+    """`psnr_hvs` with contrast masking between the DCT coefficients of a block, in dB (to `PSNR_CAP`).
+
+    Source: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions", 2007.
+
+    Raises:
+        PictureTooSmall: a side is shorter than 8 pixels.
+    """
+    a, b = _luma_dct(a, b)
+    mask = torch.maximum(_masking(a), _masking(b))[..., None, None]
+    threshold = mask * (_table(a) / 10).square()
+    threshold[..., 0, 0] = 0
+    visible = ((a - b).abs() - threshold).clamp_min(0)
+    return _decibel((visible * _csf(a)).square().mean(dim=(1, 2, 3)) / 255**2)
+
+
+def smallest_side(scales: int) -> int:
+    """Pixels a side that `ms_ssim` needs for so many scales: the window must fit after `scales - 1` halvings (161 for five)."""
+    return ((WINDOW - 1) << (scales - 1)) + 1
+
+
+def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3:
+        raise ValueError(f"metrics compare two (B, 3, H, W) tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
+    dtype = torch.float64 if torch.float64 in (a.dtype, b.dtype) else torch.float32
+    return a.to(dtype), b.to(dtype)
+
+
+def _require(a: Tensor, side: int, metric: str, way_out: str) -> None:
+    height, width = a.shape[2:]
+    if min(height, width) < side:
+        raise PictureTooSmall(f"{metric} needs at least {side} pixels a side and this picture has {width}x{height}: {way_out}")
+
+
+def _decibel(error: Tensor) -> Tensor:
+    """`-10 log10(error)` for an error relative to the squared peak, at most `PSNR_CAP`."""
+    return -10 * torch.log10(error.clamp_min(10 ** (-PSNR_CAP / 10)))
+
+
+def _ycbcr(rgb: Tensor) -> Tensor:
+    """Full-range BT.601 of JFIF without the offset of 128, which no difference sees."""
+    matrix = rgb.new_tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    return torch.einsum("ij,bjhw->bihw", matrix, rgb)
+
+
+def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean similarity and mean contrast-structure term over pixels and channels, `(B,)` each."""
+    # Variance does not see an offset, and float32 loses fewer digits of E[x^2] - E[x]^2 when the values are centred.
+    a, b = a - 127.5, b - 127.5
+    mean_a, mean_b, square, product = _blur(torch.stack((a, b, a * a + b * b, a * b))).unbind()
+    variances = square - mean_a * mean_a - mean_b * mean_b
+    covariance = product - mean_a * mean_b
+    contrast = (2 * covariance + C2) / (variances + C2)
+    mean_a, mean_b = mean_a + 127.5, mean_b + 127.5
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)
+    return (luminance * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """Gaussian window over the last two dimensions of `(N, B, 3, H, W)`, only where it fits whole."""
+    offset = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
+    window = torch.exp(-offset.square() / (2 * 1.5**2))
+    window = window / window.sum()
+    # One channel a plane: on a CPU the depthwise convolution is six times as fast as a batch of single-channel pictures.
+    planes = maps.flatten(0, 2)
+    window = window.repeat(len(planes), 1, 1, 1)
+    planes = F.conv2d(F.conv2d(planes, window, groups=len(planes)), window.mT, groups=len(planes))
+    return planes.reshape(*maps.shape[:3], *planes.shape[1:])
+
+
+def _halve(a: Tensor) -> Tensor:
+    height, width = a.shape[2:]
+    return F.avg_pool2d(F.pad(a, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+
+
+def _table(like: Tensor) -> Tensor:
+    return like.new_tensor(JPEG_LUMINANCE)
+
+
+def _csf(like: Tensor) -> Tensor:
+    """Contrast sensitivity of each DCT coefficient, `(8, 8)`: the published weights are `CSF_GAIN` over JPEG's table."""
+    return CSF_GAIN / _table(like)
+
+
+def _dct_basis(like: Tensor) -> Tensor:
+    """Orthonormal DCT-II of length 8, `(8, 8)`, one frequency a row."""
+    k = torch.arange(8, dtype=like.dtype, device=like.device)
+    basis = torch.cos((2 * k + 1) * k[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _luma_dct(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal DCT of the luma's whole 8x8 blocks, `(B, blocks, 8, 8)` each."""
+    a, b = _pair(a, b)
+    _require(a, 8, "psnr_hvs", "pad or enlarge it")
+    basis = _dct_basis(a)
+    height, width = (side // 8 * 8 for side in a.shape[2:])
+
+    def transform(rgb: Tensor) -> Tensor:
+        luma = _ycbcr(rgb[..., :height, :width])[:, 0]
+        blocks = luma.unfold(1, 8, 8).unfold(2, 8, 8).flatten(1, 2)
+        return basis @ blocks @ basis.T
+
+    return transform(a), transform(b)
+
+
+def _masking(dct: Tensor) -> Tensor:
+    """How much error each block hides, `(B, blocks)`: energy of the weighted AC coefficients, less across an edge.
+
+    An edge is told from a texture by the sum of the four 4x4 quarters' variances over the block's own variance.
+    """
+    weighted = (dct * (10 / _table(dct))).square()
+    energy = weighted.sum(dim=(-1, -2)) - weighted[..., 0, 0]
+    basis = _dct_basis(dct)
+    pixels = basis.T @ dct @ basis
+    quarters = pixels.unfold(-2, 4, 4).unfold(-2, 4, 4)
+    scatter = pixels.var(dim=(-1, -2)) * 64
+    within = (quarters.var(dim=(-1, -2)) * 16).sum(dim=(-1, -2))
+    return (energy * torch.where(scatter > 0, within / scatter, 0)).sqrt() / 32

@@ -1,0 +1,279 @@
+"""`lit-rnncomp report`: one HTML page with curves, tables and a progressive viewer, and no outside address."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lit_rnncomp.evaluation.baselines import Baseline, Coded
+    from lit_rnncomp.evaluation.results import PictureResult, Results
+
+SHOWN = {"ms_ssim": "MS-SSIM in dB", "psnr": "PSNR", "psnr_hvs": "PSNR-HVS"}
+BROWSER_FORMATS = {"JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
+
+
+def report(
+    results: str,
+    out: str = "report.html",
+    codecs: str = "jpeg420",
+    pictures: int = 4,
+    quality: int = 90,
+    published: str | None = None,
+    title: str = "Rate, distortion, and what it looks like",
+) -> None:
+    """Write one self-contained page: rate-distortion curves, areas beside the paper's Table 1, and a progressive viewer.
+
+    Args:
+        results: the --out of `lit-rnncomp evaluate`.
+        out: the page to write.
+        codecs: classical codecs that the viewer shows at the models' bytes, separated by commas; or none.
+        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page for each.
+        quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are always those of
+            the true pictures.
+        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
+        title: the heading.
+    """
+    import json
+
+    from lit_rnncomp.evaluation.results import Results
+    from lit_rnncomp.files import write_bytes
+
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--quality is {quality}; it must be in 1..100")
+    measured = Results.read(results)
+    baselines = _baselines(codecs)
+    viewer = _pictures(measured, baselines, pictures, quality)
+    content = {
+        "metrics": [{"key": key, "label": label} for key, label in SHOWN.items()],
+        "curves": _curves(measured, published),
+        "models": list(measured.run["models"]),
+        "codecs": [{"name": codec.name, "title": codec.title.split(",")[0]} for codec in baselines],
+        "pictures": viewer,
+    }
+    page = (resources.files("lit_rnncomp.evaluation") / "report.html").read_text(encoding="utf-8")
+    parts = {
+        "__TITLE__": escape(title),
+        "__SUBTITLE__": escape(_subtitle(measured)),
+        "__DISPLAY__": _display(quality),
+        "__TABLES__": _our_table(measured) + _paper_table(),
+        "__METHOD__": _method(measured, published),
+        "__DATA__": json.dumps(content, separators=(",", ":")).replace("</", "<\\/"),
+    }
+    for mark, text in parts.items():
+        page = page.replace(mark, text)
+    write_bytes(out, page.encode())
+    print(f"report in {out}: {len(page) / 1e6:.1f} MB, {len(viewer)} pictures in the viewer")
+
+
+def _baselines(codecs: str) -> list[Baseline]:
+    from lit_rnncomp.evaluation.baselines import BASELINES
+
+    chosen = []
+    for name in dict.fromkeys(codecs.replace(" ", "").split(",")):
+        if name in ("", "none"):
+            continue
+        if name not in BASELINES:
+            raise ValueError(f"--codecs has {name!r}; the codecs are {', '.join(BASELINES)}")
+        if reason := BASELINES[name].missing():
+            raise ValueError(reason)
+        chosen.append(BASELINES[name])
+    return chosen
+
+
+def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
+    from lit_rnncomp.evaluation.plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
+    from lit_rnncomp.evaluation.published import curves
+    from lit_rnncomp.evaluation.summary import in_db
+
+    models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
+    drawn: list[dict[str, Any]] = []
+    for name, title in results.codecs.items():
+        ours = name in results.run["models"]
+        example = results.common()[0].codecs[name]
+        points = {}
+        for metric in SHOWN:
+            curve = results.mean_curve(name, metric)
+            if curve is not None:
+                settings = [f"{example.setting} {point.setting:g}" for point in example.points]
+                rows = zip(curve.bpp, in_db(metric, curve.quality), settings, strict=False)
+                points[metric] = [[round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows]
+        kind = "model" if ours else "codec"
+        drawn.append({"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points})
+    others: dict[str, dict[str, Any]] = {}
+    for metric in SHOWN:
+        for k, entry in enumerate(curves(published, metric) if published else ()):
+            colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
+            new = {"name": f"published {entry.title}", "title": f"{entry.title}, published", "kind": "published", "colour": colour}
+            values = zip(entry.curve.bpp, in_db(metric, entry.curve.quality), strict=True)
+            others.setdefault(entry.title, {**new, "points": {}})["points"][metric] = [
+                [round(float(b), 4), round(float(v), 3), ""] for b, v in values
+            ]
+    return drawn + list(others.values())
+
+
+def _pictures(results: Results, baselines: list[Baseline], count: int, quality: int) -> list[dict[str, Any]]:
+    """The viewer's pictures with a progress bar: fitting the other codecs to every iteration's bytes takes seconds."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from lit_rnncomp.evaluation.strip import frames_folder
+
+    shown = [picture for picture in results.common() if frames_folder(results, picture.name) is not None]
+    chosen = [shown[k * len(shown) // count] for k in range(min(count, len(shown)))] if len(shown) > count else shown
+    return [
+        _picture(results, picture, baselines, quality)
+        for picture in track(chosen, "pictures", console=Console(stderr=True), transient=True)
+    ]
+
+
+def _picture(results: Results, picture: PictureResult, baselines: list[Baseline], quality: int) -> dict[str, Any]:
+    from lit_rnncomp.evaluation.strip import frames_folder, open_frame
+
+    folder = frames_folder(results, picture.name)
+    assert folder is not None
+    original = open_frame(folder / "original.webp")
+    thumb = original.copy()
+    thumb.thumbnail((168, 112))
+    models: dict[str, list[dict[str, Any]]] = {}
+    for model in results.run["models"]:
+        models[model] = [
+            {
+                "bytes": point.bytes,
+                "bpp": round(point.bpp, 4),
+                **{metric: point.metrics[metric] for metric in SHOWN},
+                "src": _webp(open_frame(folder / model / f"{int(point.setting):03d}.webp"), quality),
+            }
+            for point in picture.codecs[model].points
+        ]
+    return {
+        "name": picture.name,
+        "width": picture.width,
+        "height": picture.height,
+        "original": _address("webp", (folder / "original.webp").read_bytes()),
+        "thumb": _webp(thumb, 80),
+        "models": models,
+        "codecs": {baseline.name: _matched(original, baseline, models, quality) for baseline in baselines},
+    }
+
+
+def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int) -> dict[str, Any]:
+    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes allow."""
+    from lit_rnncomp.evaluation.measure import distortion, to_tensor
+
+    files: dict[str, dict[str, Any]] = {}
+    match: dict[str, list[str]] = {}
+    truth, sizes = to_tensor(original), dict[int, int]()
+    for model, points in models.items():
+        match[model] = []
+        for point in points:
+            coded = baseline.fit(original, point["bytes"], sizes)
+            key = f"{coded.setting:g}"
+            match[model].append(key)
+            if key not in files:
+                files[key] = _file(original, baseline, coded, distortion(truth, to_tensor(coded.picture)), quality)
+    return {"files": files, "match": match}
+
+
+def _file(original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int) -> dict[str, Any]:
+    """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
+    native = BROWSER_FORMATS.get(baseline.format)
+    src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
+    bpp = round(8 * coded.size / (original.width * original.height), 4)
+    return {"bytes": coded.size, "bpp": bpp, **{metric: values[metric] for metric in SHOWN}, "src": src}
+
+
+def _webp(picture: Image.Image, quality: int) -> str:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", lossless=quality == 100, quality=quality, method=4)
+    return _address("webp", file.getvalue())
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _display(quality: int) -> str:
+    ours = "without loss" if quality == 100 else f"as WebP of quality {quality}, to keep the page small"
+    return (
+        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files it made "
+        "(as WebP where browsers cannot show them). All numbers are of the true decoded pictures."
+    )
+
+
+def _subtitle(results: Results) -> str:
+    run = results.run
+    return f"{len(results.common())} pictures of {run['data']}, {', '.join(results.codecs)}; measured {run['finished'][:10]}"
+
+
+def _our_table(results: Results) -> str:
+    from lit_rnncomp.evaluation.summary import comparison
+
+    head = ("measured here", "MS-SSIM<br>nominal", "MS-SSIM<br>of files", "PSNR<br>of files", "PSNR-HVS<br>of files", "BD-rate<br>MS-SSIM")
+    anchor = "jpeg420" if "jpeg420" in results.codecs else next(iter(results.codecs))
+    rows = []
+    for row in comparison(results, anchor):
+        ours = row["codec"] in results.run["models"]
+        cells = (
+            escape(row["title"]),
+            _cell(row.get("ms_ssim_auc") if ours else None, ".4f"),
+            _cell(row.get("ms_ssim_auc_file"), ".4f"),
+            _cell(row.get("psnr_auc_file"), ".2f"),
+            _cell(row.get("psnr_hvs_auc_file"), ".2f"),
+            _cell(row.get("bd_rate_ms_ssim"), "+.1f", "&nbsp;%"),
+        )
+        rows.append((' class="ours"' if ours else "", cells))
+    return _table(head, rows, f"Areas over 1/8 to 2 bits per pixel, mean over pictures. BD-rate against {anchor}: less is better.")
+
+
+def _paper_table() -> str:
+    from lit_rnncomp.evaluation.published import shipped
+
+    head = ("the paper's Table 1 (Kodak)", "MS-SSIM<br>32&times;32", "MS-SSIM<br>high entropy")
+    rows = [
+        ("", (escape(row["model"]), _cell(row["ms_ssim_32x32"], ".4f"), _cell(row["ms_ssim_high_entropy"], ".4f")))
+        for row in shipped()["table1"]
+    ]
+    note = "Nominal bits, without entropy coding. Its JPEG uses the standard's Huffman tables, without headers."
+    return _table(head, rows, note)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]], caption: str) -> str:
+    heads = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for kind, cells in rows)
+    return f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: float | None, style: str, unit: str = "") -> str:
+    return "&ndash;" if value is None else f"{value:{style}}{unit}"
+
+
+def _method(results: Results, published: str | None) -> str:
+    from lit_rnncomp.evaluation.published import shipped
+
+    machine = results.run["machine"]
+    source = ""
+    if published == "kodak":
+        source = f" The published curves are from {escape(shipped()['curves_source'])} ({shipped()['curves_licence']})."
+    return (
+        "<p>Every rate is the size of a whole file, headers included; every distortion is of the decoded 8-bit picture; a data set's value "
+        "is the mean of its pictures' values. MS-SSIM follows the script that the paper's authors published (RGB, five scales); PSNR is "
+        "over RGB; PSNR-HVS is the DCT metric of Egiazarian et al. on luma, which is not the metric of that name in the paper. "
+        "The area under a curve is taken by the trapezoid rule over the 16 rates 1/8, 2/8, ..., 2 bits per pixel, where 1.875 is perfect; "
+        f"&ldquo;nominal&rdquo; counts a model's bits before entropy coding and without headers.{source}</p>"
+        f'<p class="soft">{escape(machine["processor"])}, {machine["cores"]} cores, Python {machine["python"]}; '
+        f"{escape(_versions(results))}</p>"
+    )
+
+
+def _versions(results: Results) -> str:
+    versions: dict[str, str] = {}
+    for measurement in results.common()[0].codecs.values():
+        versions.update(measurement.versions)
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

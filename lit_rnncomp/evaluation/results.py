@@ -1,0 +1,228 @@
+"""What `evaluate` measures, as records, and the folder of JSON files that keeps them.
+
+A results folder holds
+
+    run.json            what was run: data, codecs, machine, versions, and what failed and why
+    pictures/*.json     one file a picture: every codec, setting, size, metric and time
+    summary.json        codec -> metric -> {"auc", "auc_file"}
+    comparison.json     the table that `evaluate` prints
+    curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
+    points.csv          every measured point as one line
+    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP)
+    cache/              measurements by content, codec and version: what makes a run resumable
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_rnncomp.evaluation import rd
+from lit_rnncomp.files import write_bytes
+
+FORMAT = 1
+
+
+class ResultsError(ValueError):
+    """A folder is not what `evaluate` wrote, or lacks what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One file of one picture.
+
+    `bpp` counts the whole file of `bytes`; `header_bytes` of it are not entropy-coded picture (None: not separable).
+    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent codec encodes
+    once for all its points, so each has the time of the whole stream. A metric is None where the picture is too small for it.
+    """
+
+    setting: float
+    bytes: int
+    header_bytes: int | None
+    bpp: float
+    nominal_bpp: float | None
+    encode_seconds: float
+    decode_seconds: float
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is everything that decides the bytes."""
+
+    codec: str
+    title: str
+    setting: str
+    versions: dict[str, str]
+    machine: dict[str, str]
+    points: tuple[Point, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """The inverse of `dataclasses.asdict` after JSON."""
+        return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
+
+    def curve(self, metric: str, nominal: bool = False) -> rd.Curve | None:
+        """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too small for."""
+        values = [point.metrics[metric] for point in self.points]
+        if any(value is None for value in values):
+            return None
+        bpp = [point.nominal_bpp if nominal and point.nominal_bpp is not None else point.bpp for point in self.points]
+        return rd.Curve(np.array(bpp), np.array(values, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One picture with all its measurements by codec name."""
+
+    name: str
+    width: int
+    height: int
+    sha256: str
+    codecs: dict[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder in memory: `run` is `run.json`, pictures in order of name."""
+
+    folder: Path
+    run: dict[str, Any]
+    pictures: tuple[PictureResult, ...]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Results:
+        """Reads a folder that `evaluate` wrote.
+
+        Raises:
+            ResultsError: the folder is missing, is no results folder, or was written by a newer version.
+        """
+        folder = Path(folder)
+        try:
+            run = json.loads((folder / "run.json").read_text())
+            if run["format"] != FORMAT:
+                raise ResultsError(f"{folder} has results of format {run['format']}; this program reads format {FORMAT}")
+            pictures = [json.loads(_picture_path(folder, name).read_text()) for name in run["pictures"]]
+        except FileNotFoundError as error:
+            raise ResultsError(
+                f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
+            ) from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ResultsError(f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept") from None
+        if not pictures:
+            raise ResultsError(f"{folder} holds no measured picture; its run.json says what failed")
+        return cls(
+            folder,
+            run,
+            tuple(
+                PictureResult(**{**picture, "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()}})
+                for picture in pictures
+            ),
+        )
+
+    @property
+    def codecs(self) -> dict[str, str]:
+        """Name -> title of every codec that measured at least one picture, in the order in which they were asked for."""
+        titles = {name: codec.title for picture in self.pictures for name, codec in picture.codecs.items()}
+        return {name: titles[name] for name in [*self.run["codecs"], *titles] if name in titles}
+
+    def common(self) -> tuple[PictureResult, ...]:
+        """The pictures that every codec measured: means over different pictures could not be compared."""
+        return tuple(picture for picture in self.pictures if set(self.codecs) <= set(picture.codecs))
+
+    def mean_curve(self, codec: str, metric: str) -> rd.Curve | None:
+        """Mean bpp and mean metric over the common pictures at each setting; None where no picture has the metric."""
+        curves = [curve for picture in self.common() if (curve := picture.codecs[codec].curve(metric)) is not None]
+        if not curves:
+            return None
+        points = min(len(curve.bpp) for curve in curves)
+        return rd.Curve(np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0))
+
+
+@dataclass(frozen=True)
+class MeanCurves:
+    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent codecs."""
+
+    name: str
+    codecs: dict[str, dict[str, rd.Curve]]
+    models: frozenset[str]
+
+    @classmethod
+    def of(cls, results: Results) -> MeanCurves:
+        """From a results folder in memory."""
+        curves: dict[str, dict[str, rd.Curve]] = {}
+        for codec in results.codecs:
+            by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
+            curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
+        return cls(results.folder.name, curves, frozenset(results.run["models"]))
+
+    @classmethod
+    def read(cls, source: str | Path) -> MeanCurves:
+        """From a results folder, or from a `curves.json` on its own. Raises `ResultsError`."""
+        path = Path(source)
+        if path.is_dir():
+            return cls.of(Results.read(path))
+        try:
+            data = json.loads(path.read_text())
+            if data["format"] != FORMAT:
+                raise ResultsError(f"{path} has curves of format {data['format']}; this program reads format {FORMAT}")
+            curves = {
+                codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
+                for codec, by_metric in data["curves"].items()
+            }
+            return cls(path.stem, curves, frozenset(data["models"]))
+        except OSError:
+            raise ResultsError(f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json") from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
+
+    def write(self, path: Path, results: Results, areas: Mapping[str, Any]) -> None:
+        """Writes `curves.json`, with the areas and with everything that decided the numbers."""
+        rounded = {
+            codec: {m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()} for m, c in by_metric.items()}
+            for codec, by_metric in self.codecs.items()
+        }
+        versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
+        kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
+        write_json(path, {**kept, "versions": versions, "areas": areas, "curves": rounded})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_picture(folder: Path, result: PictureResult) -> None:
+    """Writes `pictures/NAME.json`."""
+    path = _picture_path(folder, result.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(result))
+
+
+def _picture_path(folder: Path, name: str) -> Path:
+    return folder / "pictures" / f"{name.replace('/', '__')}.json"
+
+
+def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:
+    """Writes every point of every codec as one line."""
+    text = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for picture in pictures:
+        for codec in picture.codecs.values():
+            for point in codec.points:
+                fields = asdict(point)
+                metrics = fields.pop("metrics")
+                size = {"width": picture.width, "height": picture.height}
+                row = {"picture": picture.name, **size, "codec": codec.codec, "setting_name": codec.setting, **fields, **metrics}
+                if writer is None:
+                    writer = csv.DictWriter(text, fieldnames=list(row))
+                    writer.writeheader()
+                writer.writerow(row)
+    write_bytes(path, text.getvalue().encode())

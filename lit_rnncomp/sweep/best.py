@@ -1,0 +1,119 @@
+"""`lit-rnncomp sweep best`: the best run of a sweep, from a local study or from Weights & Biases."""
+
+import os
+import tempfile
+from json import dumps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lit_rnncomp.sweep.definition import SweepError
+from lit_rnncomp.sweep.engine import load_optuna
+from lit_rnncomp.sweep.trials import best_checkpoint
+
+
+class Best(NamedTuple):
+    """The best run of a sweep; `checkpoint` is the file that its training kept as best."""
+
+    run: str
+    metric: str
+    value: float
+    checkpoint: Path
+    parameters: dict[str, Any]
+
+
+def best(source: str, export: str | None = None, runs: str = "runs", json: bool = False) -> None:
+    """Name the run and the checkpoint with the best metric of a sweep, and export it.
+
+    Args:
+        source: folder of a local study, or ENTITY/PROJECT/SWEEP of Weights & Biases.
+        export: copy the checkpoint to this file; a name that ends in .safetensors gets weights and configuration only.
+        runs: folder in which to look for the checkpoints of runs that Weights & Biases only knows the numbers of.
+        json: print the answer as JSON.
+    """
+    found = best_of_study(Path(source)) if (Path(source) / "study.db").is_file() else best_of_server(source, Path(runs))
+    if export is not None:
+        export_checkpoint(found.checkpoint, Path(export))
+    if json:
+        print(dumps({**found._asdict(), "checkpoint": str(found.checkpoint), "export": export}))
+        return
+    print(f"best run: {found.run}, {found.metric} {found.value:.5g}")
+    print("\n".join(f"  {key} = {value}" for key, value in found.parameters.items()))
+    print(f"checkpoint: {found.checkpoint}")
+    if export is not None:
+        print(f"exported to {export}: lit-rnncomp encode PHOTO FILE.rnnc --model {export}")
+
+
+def best_of_study(folder: Path) -> Best:
+    """The best finished or pruned trial of a local study that kept a checkpoint.
+
+    Raises:
+        SweepError: there is none.
+    """
+    optuna = load_optuna()
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
+    sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
+    states = optuna.trial.TrialState
+    candidates = []
+    for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
+        path, reported = folder / "trials" / f"{trial.number:04}", trial.intermediate_values
+        checkpoint = best_checkpoint(path)
+        if reported and checkpoint is not None:
+            candidates.append(Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params))
+    if not candidates:
+        raise SweepError(f"the study in {folder} has no finished trial with a checkpoint")
+    return max(candidates, key=lambda one: sign * one.value)
+
+
+def best_of_server(path: str, runs: Path) -> Best:
+    """The best run of a Weights & Biases sweep, its checkpoint from this machine, else from the run's artifacts.
+
+    Raises:
+        SweepError: `path` is not ENTITY/PROJECT/SWEEP, the server does not answer, or no checkpoint is found.
+    """
+    if path.count("/") != 2 or Path(path).exists():
+        raise SweepError(f"{path} is neither the folder of a study (no study.db in it) nor ENTITY/PROJECT/SWEEP")
+    import wandb
+
+    try:
+        sweep = wandb.Api().sweep(path)
+        metric = sweep.config["metric"]
+        sign = 1 if metric["goal"] == "maximize" else -1
+        scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
+    except (wandb.Error, ValueError) as error:
+        raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None
+    if not scored:
+        raise SweepError(f"no run of the sweep {path} has logged {metric['name']}")
+    run = max(scored, key=lambda one: sign * one.summary[metric["name"]])
+    local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
+    checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
+    if checkpoint is None:
+        raise SweepError(f"the best run of {path} is {run.id}, whose checkpoint is neither under {runs} (--runs) nor among its artifacts")
+    swept = {key: run.config.get(key) for key in sweep.config["parameters"]}
+    return Best(run.id, metric["name"], float(run.summary[metric["name"]]), checkpoint, swept)
+
+
+def _from_artifacts(run: Any) -> Path | None:
+    models = [artifact for artifact in run.logged_artifacts() if artifact.type == "model"]
+    preferred = sorted(models, key=lambda artifact: "best" in artifact.aliases)
+    if not preferred:
+        return None
+    folder = Path(preferred[-1].download(root=tempfile.mkdtemp(prefix="lit-rnncomp-")))
+    return next(iter(sorted(folder.rglob("*.ckpt"))), None)
+
+
+def export_checkpoint(checkpoint: Path, target: Path) -> None:
+    """Copies a checkpoint, or writes its codec as safetensors when the target's name says so.
+
+    Raises:
+        SweepError: the target's name ends in neither .ckpt nor .safetensors.
+    """
+    from lit_rnncomp.files import write_bytes
+
+    if target.suffix == ".ckpt":
+        write_bytes(target, checkpoint.read_bytes())
+    elif target.suffix == ".safetensors":
+        from lit_rnncomp.codec import weights
+
+        weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))
+    else:
+        raise SweepError(f"cannot export to {os.fspath(target)}: the name must end in .ckpt or .safetensors")

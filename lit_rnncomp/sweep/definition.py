@@ -1,0 +1,203 @@
+"""What a sweep is: the part of the Weights & Biases sweep format that also runs without a server."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+Scalar = str | int | float | bool | None
+
+_KEYS = {"name", "description", "project", "entity", "method", "metric", "parameters", "early_terminate", "command", "program", "run_cap"}
+_DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
+_MACROS = ("env", "interpreter", "program", "args", "args_no_hyphens", "args_json")
+
+
+class SweepError(ValueError):
+    """A sweep cannot be read or continued; the message names the file and the key on one line."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values. Lists and dicts are held as JSON text, which is how they reach the command line."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number in [low, high]: on a logarithmic scale, in steps from `low`, or as an integer."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """Early stopping; `min_iter` and `max_iter` count how often the metric was logged."""
+
+    min_iter: int
+    max_iter: int | None
+    eta: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep: which parameters to try, how, what to maximise or minimise, and the command of a trial."""
+
+    name: str
+    method: Literal["grid", "random", "bayes"]
+    metric: str
+    goal: Literal["maximize", "minimize"]
+    parameters: dict[str, Choice | Range]
+    hyperband: Hyperband | None
+    command: tuple[str, ...]
+    program: str | None
+    run_cap: int | None
+
+    def grid_size(self) -> int:
+        """The number of points of a grid. Raises `SweepError` when a parameter has infinitely many values."""
+        for key, parameter in self.parameters.items():
+            if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
+                raise SweepError(f"sweep {self.name}: parameter {key} is continuous, which a grid cannot cover; list its values")
+        return math.prod(len(grid_values(parameter)) for parameter in self.parameters.values())
+
+    def grid_point(self, number: int) -> dict[str, Scalar]:
+        """Point `number` of the grid, the last parameter changing fastest; beyond the last point it begins again."""
+        point: dict[str, Scalar] = {}
+        for key, parameter in reversed(self.parameters.items()):
+            values = grid_values(parameter)
+            number, which = divmod(number, len(values))
+            point[key] = values[which]
+        return point
+
+    def command_line(self, values: Mapping[str, Scalar], extra: Sequence[str] = ()) -> list[str]:
+        """The command of a trial, its macros replaced as `wandb agent` does it, with `extra` appended."""
+        arguments = [f"{key}={_text(value)}" for key, value in values.items()]
+        replaced: dict[str, list[str]] = {
+            "${env}": ["/usr/bin/env"] if os.name == "posix" else [],
+            "${interpreter}": [sys.executable],
+            "${program}": [self.program] if self.program else [],
+            "${args}": [f"--{argument}" for argument in arguments],
+            "${args_no_hyphens}": arguments,
+            "${args_json}": [json.dumps(dict(values))],
+        }
+        return [word for part in self.command for word in replaced.get(part, [part])] + list(extra)
+
+
+def grid_values(parameter: Choice | Range) -> list[Scalar]:
+    """All values of a parameter that has finitely many."""
+    if isinstance(parameter, Choice):
+        return list(parameter.values)
+    if parameter.integer:
+        return list(range(int(parameter.low), int(parameter.high) + 1))
+    assert parameter.step is not None
+    count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
+    return [parameter.low + number * parameter.step for number in range(count)]
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """Reads and checks the YAML of a sweep.
+
+    Raises:
+        SweepError: the file is missing, no YAML, or holds a key or value outside the supported part of the format.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise SweepError(f"no such sweep: {path}") from None
+    except yaml.YAMLError as error:
+        raise SweepError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return _sweep(data, Path(path).stem)
+    except SweepError as error:
+        raise SweepError(f"{path}: {error}") from None
+
+
+def _sweep(data: Any, name: str) -> Sweep:
+    if not isinstance(data, dict):
+        raise SweepError("not a mapping of keys to values")
+    if unknown := sorted(set(data) - _KEYS):
+        raise SweepError(f"unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}")
+    if data.get("method") not in ("grid", "random", "bayes"):
+        raise SweepError(f"method is {data.get('method')!r}, must be grid, random or bayes")
+    metric = data.get("metric")
+    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str) or metric.get("goal") not in ("maximize", "minimize"):
+        raise SweepError(f"metric is {metric!r}, must be like {{name: val/auc_ms_ssim_best, goal: maximize}}")
+    if not isinstance(data.get("parameters"), dict) or not data["parameters"]:
+        raise SweepError("parameters must be a mapping from argument names to their values")
+    command = [str(word) for word in data.get("command") or _DEFAULT_COMMAND]
+    for word in command:
+        if word.startswith("${") and word[2:-1] not in _MACROS:
+            raise SweepError(f"command holds {word}; supported are {', '.join('${' + macro + '}' for macro in _MACROS)}")
+    if "${program}" in command and not data.get("program"):
+        raise SweepError("command holds ${program}, and no program is given")
+    return Sweep(
+        name=str(data.get("name", name)),
+        method=data["method"],
+        metric=metric["name"],
+        goal=metric["goal"],
+        parameters={str(key): _parameter(str(key), value) for key, value in data["parameters"].items()},
+        hyperband=_hyperband(data.get("early_terminate")),
+        command=tuple(command),
+        program=data.get("program"),
+        run_cap=data.get("run_cap"),
+    )
+
+
+def _parameter(key: str, given: Any) -> Choice | Range:
+    if not isinstance(given, dict):
+        raise SweepError(f"parameter {key} is {given!r}, must be like {{value: 1}}, {{values: [1, 2]}} or {{min: 0.1, max: 1.0}}")
+    if unknown := sorted(set(given) - {"value", "values", "min", "max", "q", "distribution"}):
+        raise SweepError(f"parameter {key} has {unknown[0]!r}, which does not run without a server")
+    if "value" in given or "values" in given:
+        values = given["values"] if "values" in given else [given["value"]]
+        if not isinstance(values, list) or not values:
+            raise SweepError(f"parameter {key}: values is {values!r}, must be a list of at least one")
+        return Choice(tuple(json.dumps(value) if isinstance(value, (list, dict)) else value for value in values))
+    low, high = given.get("min"), given.get("max")
+    if not all(isinstance(bound, (int, float)) for bound in (low, high)):
+        raise SweepError(f"parameter {key} needs value, values, or min and max as numbers (write 1.0e-4: YAML reads 1e-4 as text)")
+    low, high = cast(float, low), cast(float, high)
+    integers = isinstance(low, int) and isinstance(high, int)
+    kind = given.get("distribution", "int_uniform" if integers else "uniform")
+    if kind in ("log_uniform", "q_log_uniform"):  # here Weights & Biases gives the bounds as exponents of e
+        low, high = math.exp(low), math.exp(high)
+    if low > high or ("log" in kind and low <= 0):
+        raise SweepError(f"parameter {key}: {low} to {high} is no range for {kind}")
+    kinds = {
+        "int_uniform": Range(low, high, integer=True),
+        "uniform": Range(low, high),
+        "q_uniform": Range(low, high, step=given.get("q", 1)),
+        "log_uniform": Range(low, high, log=True),
+        "log_uniform_values": Range(low, high, log=True),
+    }
+    if kind not in kinds:
+        raise SweepError(f"parameter {key}: distribution {kind} does not run without a server; those that do are {', '.join(kinds)}")
+    return kinds[kind]
+
+
+def _hyperband(given: Any) -> Hyperband | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or given.get("type") != "hyperband":
+        raise SweepError(f"early_terminate is {given!r}, must be like {{type: hyperband, min_iter: 3}}")
+    eta, max_iter = int(given.get("eta", 3)), given.get("max_iter")
+    min_iter = given.get("min_iter")
+    if min_iter is None:
+        if not max_iter or not given.get("s"):
+            raise SweepError("early_terminate needs min_iter, or max_iter and s")
+        min_iter = max(1, int(max_iter) // eta ** int(given["s"]))
+    return Hyperband(int(min_iter), None if max_iter is None else int(max_iter), eta)
+
+
+def _text(value: Scalar) -> str:
+    return "null" if value is None else str(value)

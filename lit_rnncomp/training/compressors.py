@@ -1,0 +1,179 @@
+"""One LightningModule for each architecture variant; each wraps a `RecurrentCodec`, which is what ships."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ..codec import weights
+from ..evaluation.metrics import ms_ssim
+from ..models import CodecConfig, CodecOutput, RecurrentCodec
+from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
+from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
+from .rate_distortion import RateDistortionCurve
+
+
+class Compressor(L.LightningModule):
+    """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
+
+    Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and logs the area
+    under it as `val/auc_ms_ssim`, `val/auc_psnr`, `val/auc_psnr_hvs`, each point as `val/ms_ssim_05` (after iteration 5), and the best
+    area so far as `val/auc_ms_ssim_best`.
+
+    Args:
+        reconstruction: one_shot, additive, residual_scaling, or scheduled_gain (additive, one learned gain for each iteration).
+        width: multiplies the paper's channel counts; 1.0 is the paper.
+        iterations: iterations unrolled; 16 at 1/8 bit per pixel each is the paper.
+        bits: bits at each position of the code in each iteration (32 at stride 16, 8 at stride 8 give 1/8 bit per pixel).
+        code_stride: pixels a side of one code position, 16 or 8.
+        frontend: conv (the paper) or dct, a fixed 8x8 DCT around recurrent layers at 1/8 resolution.
+        binarize: noise of the binarizer in training, stochastic (the paper) or sign.
+        gains: of scheduled_gain on the dct front end, one for each iteration or for each coefficient of each iteration.
+        gain_input: what the gain estimator of residual_scaling sees, residual (the paper's figure) or reconstruction (its equation).
+        output: linear, or tanh to bound the decoder's outputs.
+        padding: symmetric, or tf_same to sample as TensorFlow does at stride 2.
+        hidden_kernel: side of every hidden convolution; null keeps the paper's.
+        priming: extra runs of the recurrent layers before the first code and the first picture.
+        alpha_h: weight of the residual GRU's state skip.
+        alpha_x: weight of the residual GRU's input skip.
+        optimizer: adam (the paper), adamw, sgd or muon.
+        lr: learning rate.
+        eps: Adam's epsilon; the paper's rates of 0.1 to 2 make sense with an epsilon near 1, see configs/README.md.
+        weight_decay: decoupled weight decay of adamw and muon.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
+        warmup: steps of linear warm-up.
+        final_lr: fraction of `lr` left at the end of the schedule.
+        early_iterations: iterations unrolled while training is before `early_fraction` of its steps; null is all.
+        early_fraction: see `early_iterations`.
+        ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest is the absolute
+            residual. 0 is the paper.
+        weights: start from the weights in this file (.ckpt or .safetensors of the same architecture).
+    """
+
+    unit: ClassVar[Unit]
+    best_auc: Tensor
+
+    def __init__(
+        self,
+        reconstruction: Reconstruction = "additive",
+        width: float = 1.0,
+        iterations: int = 16,
+        bits: int = 32,
+        code_stride: Literal[8, 16] = 16,
+        frontend: Frontend = "conv",
+        binarize: Binarize = "stochastic",
+        gains: Gains = "iteration",
+        gain_input: GainInput = "residual",
+        output: Output = "linear",
+        padding: Padding = "symmetric",
+        hidden_kernel: int | None = None,
+        priming: int = 0,
+        alpha_h: float = 0.1,
+        alpha_x: float = 0.1,
+        optimizer: OptimizerName = "adam",
+        lr: float = 5e-4,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: int = 0,
+        final_lr: float = 0.02,
+        early_iterations: int | None = None,
+        early_fraction: float = 0.5,
+        ms_ssim_weight: float = 0.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        options = {name: value for name, value in self.hparams.items() if name in CodecConfig.__dataclass_fields__}
+        self.codec = RecurrentCodec(CodecConfig(unit=self.unit, **options))
+        if not 0 <= ms_ssim_weight <= 1:
+            raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is outside [0, 1]")
+        if early_iterations is not None and not 1 <= early_iterations <= iterations:
+            raise ValueError(f"early_iterations={early_iterations} is outside 1..{iterations}")
+        self.curve = RateDistortionCurve(iterations, self.codec.config.bpp_per_iteration)
+        self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.hparams["weights"]:
+            self.codec.load_state_dict(weights.load(self.hparams["weights"]).state_dict())
+
+    def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
+        return self.codec(image, iterations)
+
+    def training_step(self, image: Tensor, batch_index: int) -> Tensor:
+        output = self.codec(image, self._iterations_now())
+        l1 = torch.stack([residual.abs().mean() for residual in output.residuals]).mean()
+        self.log("train/l1", l1, prog_bar=True)
+        share = self.hparams["ms_ssim_weight"]
+        if not share:
+            return l1
+        truth = (image + 1) * 127.5
+        similarity = [ms_ssim((x + 1) * 127.5, truth, fewer_scales=True).mean() for x in output.reconstructions]
+        dissimilarity = 1 - torch.stack(similarity).mean()
+        self.log("train/1-ms_ssim", dissimilarity, prog_bar=True)
+        return torch.lerp(l1, dissimilarity, share)
+
+    def validation_step(self, image: Tensor, batch_index: int) -> None:
+        self.curve.update(image, self.codec(image).reconstructions)
+
+    def on_validation_epoch_end(self) -> None:
+        areas = self.curve.auc()
+        if not self.trainer.sanity_checking:
+            self.best_auc.clamp_(min=areas["ms_ssim"])
+        self.log_dict({f"val/auc_{name}": area for name, area in areas.items()}, prog_bar=True)
+        self.log("val/auc_ms_ssim_best", self.best_auc)
+        points = {f"val/{name}_{t:02d}": value for name, curve in self.curve.compute().items() for t, value in enumerate(curve, 1)}
+        self.log_dict(points)
+
+    def on_validation_epoch_start(self) -> None:
+        self.curve.reset()
+
+    test_step = validation_step
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test/auc_{name}": area for name, area in self.curve.auc().items()})
+
+    def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
+        """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""
+        return torch.stack(self.codec(image).reconstructions)
+
+    def configure_optimizers(self) -> Any:
+        options = self.hparams
+        optimizer = make_optimizer(options["optimizer"], self.codec, options["lr"], options["eps"], options["weight_decay"])
+        total = self.trainer.estimated_stepping_batches
+        schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
+
+    def _iterations_now(self) -> int:
+        early: int | None = self.hparams["early_iterations"]
+        total = self.trainer.estimated_stepping_batches
+        if early is not None and self.global_step < self.hparams["early_fraction"] * total:
+            return early
+        return self.codec.config.iterations
+
+
+class LSTMCompressor(Compressor):
+    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of convolutional LSTMs", 1)
+    unit = "lstm"
+
+
+class AssociativeLSTMCompressor(Compressor):
+    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec with an LSTM encoder and an associative LSTM decoder", 1)
+    unit = "associative_lstm"
+
+
+class GRUCompressor(Compressor):
+    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of convolutional GRUs", 1)
+    unit = "gru"
+
+
+class ResidualGRUCompressor(Compressor):
+    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of the paper's residual GRUs", 1)
+    unit = "residual_gru"

@@ -1,0 +1,167 @@
+"""The Lightning module of the entropy models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+from torchmetrics import Metric
+
+from ..codec import weights
+from ..codec.entropy import CONFIG_KEY, EntropyCoder
+from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
+from .steps import total_steps
+
+
+class BitsPerBit(Metric):
+    """Estimated bits after coding for each bit of the code, iteration by iteration; adds up over pictures and processes."""
+
+    bits: Tensor
+    count: Tensor
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__()
+        self.add_state("bits", torch.zeros(iterations, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, information: Tensor) -> None:
+        """`information`: `(B, T, bits, h, w)`, minus log2 of each bit's probability."""
+        self.bits = self.bits + information.double().sum((0, 2, 3, 4))
+        self.count = self.count + information[:, 0].numel()
+
+    def compute(self) -> Tensor:
+        return self.bits / self.count
+
+
+class EntropyModel(L.LightningModule):
+    """Trains a BinaryRNN to predict the codes of a frozen codec, and measures what is left of each bit.
+
+    Batches are codes `(B, T, bits, h, w)` in {-1, +1}, see `EntropyData`. Logs `val/bits_per_bit` (1 is no gain; the best checkpoint
+    has the least), `val/bits_per_bit_05` for iteration 5, and so on, in the integer arithmetic that ships; `test` also logs
+    `test/rounding_loss`, by how much that exceeds float arithmetic.
+
+    Args:
+        codec: checkpoint or weights file of the codec whose codes are to be coded.
+        width: channels of the line LSTM and of most layers; 64 is the paper.
+        state: channels of the layer state; 32 in Google's code.
+        progressive: code an iteration knowing the iterations before it.
+        wiring: released (Google's training code) or paper (Fig. 4).
+        line: lstm (the paper), or conv: no memory down the rows, cheaper.
+        shared: one set of weights for all iterations, or one for each (the paper).
+        round_from: fraction of the training steps after which weights and activations are rounded as in the integer model;
+            0 from the start, 1 never (the exported model is rounded all the same).
+        optimizer: adam, adamw, sgd or muon.
+        lr: learning rate.
+        eps: Adam's epsilon.
+        weight_decay: decoupled weight decay of adamw and muon.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
+        warmup: steps of linear warm-up.
+        final_lr: fraction of `lr` left at the end of the schedule.
+    """
+
+    def __init__(
+        self,
+        codec: str,
+        width: int = 64,
+        state: int = 32,
+        progressive: bool = True,
+        wiring: Literal["released", "paper"] = "released",
+        line: Literal["lstm", "conv"] = "lstm",
+        shared: bool = True,
+        round_from: float = 0.7,
+        optimizer: OptimizerName = "adam",
+        lr: float = 3e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "cosine",
+        warmup: int = 20,
+        final_lr: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0 <= round_from <= 1:
+            raise ValueError(f"round_from={round_from} is outside [0, 1]")
+        served = weights.load(codec).config
+        config = BinaryRNNConfig(
+            bits=served.bits,
+            iterations=served.iterations,
+            width=width,
+            state=state,
+            progressive=progressive,
+            wiring=wiring,
+            line=line,
+            shared=shared,
+        )
+        self.model = BinaryRNN(config)
+        self.rounded, self.exact = BitsPerBit(config.iterations), BitsPerBit(config.iterations)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.model(codes)
+
+    def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
+        self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
+        bits_per_bit = information(self.model(codes), codes).mean()
+        self.log("train/bits_per_bit", bits_per_bit, prog_bar=True)
+        return bits_per_bit
+
+    def on_validation_epoch_start(self) -> None:
+        self.rounded.reset()
+
+    def validation_step(self, codes: Tensor, batch_index: int) -> None:
+        self.model.quantized = True
+        self.rounded.update(information(self.model(codes), codes))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val")
+
+    def on_test_epoch_start(self) -> None:
+        self.rounded.reset()
+        self.exact.reset()
+
+    def test_step(self, codes: Tensor, batch_index: int) -> None:
+        self.validation_step(codes, batch_index)
+        self.model.quantized = False
+        self.exact.update(information(self.model(codes), codes))
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test")
+        self.log("test/rounding_loss", self.rounded.compute().mean() / self.exact.compute().mean() - 1)
+
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """Keeps the checkpoint with the fewest bits in all, in place of the one that a codec's run keeps."""
+        return ModelCheckpoint(
+            monitor="val/bits_per_bit",
+            mode="min",
+            save_last=True,
+            save_on_exception=True,
+            auto_insert_metric_name=False,
+            filename="best",
+            enable_version_counter=False,
+        )
+
+    def configure_optimizers(self) -> Any:
+        options = self.hparams
+        optimizer = make_optimizer(options["optimizer"], self.model, options["lr"], options["eps"], options["weight_decay"])
+        total = total_steps(self.trainer)
+        schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CONFIG_KEY] = EntropyCoder.from_model(self.model).config
+
+    def _log(self, stage: str) -> None:
+        rates = self.rounded.compute()
+        self.log(f"{stage}/bits_per_bit", rates.mean(), prog_bar=True)
+        self.log_dict({f"{stage}/bits_per_bit_{t:02d}": rate for t, rate in enumerate(rates, 1)})
+
+
+def information(logits: Tensor, codes: Tensor) -> Tensor:
+    """Minus log2 of the probability that the model gives to each bit of `codes` in {-1, +1}, in its shape."""
+    return F.softplus(-logits * codes) / math.log(2)

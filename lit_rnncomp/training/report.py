@@ -1,0 +1,70 @@
+"""What a person sees of a run: its curve against JPEG, a strip of pictures, and the area before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from .compressors import Compressor
+from .rate_distortion import METRICS
+
+
+class RunReport(Callback):
+    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes `rate_distortion.png`.
+
+    The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files.
+    """
+
+    def __init__(self) -> None:
+        self.before: tuple[dict[str, np.ndarray], dict[str, float]] | None = None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.sanity_checking and isinstance(module, Compressor) and self.before is None:
+            self.before = module.curve.compute(), module.curve.auc()
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.before is None:
+            return {}
+        return {"curve": {name: values.tolist() for name, values in self.before[0].items()}, "auc": self.before[1]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self.before = {name: np.array(values) for name, values in state["curve"].items()}, state["auc"]
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not isinstance(module, Compressor) or not module.curve.count:
+            return
+        after = module.curve.compute(), module.curve.auc()
+        table = Table("area under the curve, 0.125 to 2 bpp", "before", "after")
+        for name in METRICS:
+            table.add_row(name, f"{self.before[1][name]:.4f}" if self.before else "-", f"{after[1][name]:.4f}")
+        console = Console()
+        console.print(table)
+        if trainer.log_dir is not None:
+            path = Path(trainer.log_dir) / "rate_distortion.png"
+            _plot(path, module.curve.bpp, self.before[0] if self.before else None, after[0])
+            console.print(f"curve: {path}", highlight=False)
+
+
+def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, after: dict[str, np.ndarray]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, name in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+        if before is not None:
+            axes.plot(bpp, before[name], ":", color="0.6", label="before training")
+        axes.plot(bpp, after[name], "o-", markersize=3, label="after training")
+        axes.set(title=name, xlabel="bits per pixel (nominal)")
+        axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=100)

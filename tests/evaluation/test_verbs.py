@@ -1,0 +1,142 @@
+"""`plot`, `bdrate`, `compare` and the published curves."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lit_rnncomp.evaluation import rd
+from lit_rnncomp.evaluation.bdrate import bdrate
+from lit_rnncomp.evaluation.compare import compare
+from lit_rnncomp.evaluation.plot import plot
+from lit_rnncomp.evaluation.published import curves, read_points, shipped
+from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
+from lit_rnncomp.evaluation.strip import busiest
+
+
+def test_shipped_curves_give_the_known_areas():
+    by_title = {entry.title: entry.curve for entry in curves("kodak", "ms_ssim")}
+    assert rd.auc(*by_title["Toderici 2017 (CVPR)"]) == pytest.approx(1.8116, abs=5e-5)
+    assert rd.auc_file(*by_title["WebP"]) == pytest.approx(1.829, abs=1e-3)
+    assert rd.auc_file(*by_title["BPG (4:2:0)"]) == pytest.approx(1.837, abs=1e-3)
+    assert rd.auc_file(*by_title["Johnston 2018 (CVPR)"]) == pytest.approx(1.840, abs=1e-3)
+    assert {entry.title for entry in curves("kodak", "psnr")} == set(by_title)
+    assert curves("kodak", "psnr_hvs") == []
+    assert shipped()["curves_licence"] == "Apache-2.0"
+
+
+def test_shipped_table_agrees_with_the_abstract():
+    """The paper's abstract: 4.3 % to 8.8 % better than the baseline, the best of each column over the baseline's."""
+    table = {row["model"]: row for row in shipped()["table1"]}
+    baseline = table.pop("Baseline, Toderici et al. 2016")
+    gains = [
+        max(row[column] or 0 for row in table.values()) / baseline[column] - 1
+        for column in ("ms_ssim_high_entropy", "psnr_hvs_high_entropy")
+    ]
+    assert gains == pytest.approx([0.043, 0.088], abs=1e-3)
+
+
+def test_curves_from_a_folder(tmp_path):
+    (tmp_path / "PSNR_sRGB_RGB").mkdir()
+    (tmp_path / "PSNR_sRGB_RGB" / "x.txt").write_text('# Aggregate data for "X (1)" on kodak.\n\n0.5, 30\n0.25, 27.5\n')
+    (entry,) = curves(str(tmp_path), "psnr")
+    assert entry.title == "X (1)"
+    assert [list(axis) for axis in entry.curve] == [[0.25, 0.5], [27.5, 30]]
+    assert curves(str(tmp_path), "ms_ssim") == []
+    with pytest.raises(ValueError, match="has neither MS-SSIM_sRGB_RGB nor PSNR_sRGB_RGB"):
+        curves(str(tmp_path / "PSNR_sRGB_RGB"), "psnr")
+
+
+def test_plot_draws_every_codec_and_published_curve(results, tmp_path, capsys):
+    plot([str(results), str(results)], out=str(tmp_path / "curves.png"), published="kodak", title="Two runs")
+    svg = (tmp_path / "curves.svg").read_text()
+    for text in ("tiny (results)", "webp (results)", "BPG (4:2:0), published", "MS-SSIM (dB)", "bits per pixel", "Two runs"):
+        assert text in svg
+    assert Image.open(tmp_path / "curves.png").width > 1000
+    assert "curves.svg" in capsys.readouterr().out
+
+
+def test_curves_json_is_enough_to_draw_from(results, tmp_path):
+    alone, folder = MeanCurves.read(results / "curves.json"), MeanCurves.read(results)
+    assert list(alone.codecs) == list(folder.codecs) and alone.models == folder.models == {"tiny"}
+    for codec, by_metric in folder.codecs.items():
+        for metric, curve in by_metric.items():
+            assert alone.codecs[codec][metric].bpp == pytest.approx(curve.bpp, abs=1e-5)
+            assert alone.codecs[codec][metric].quality == pytest.approx(curve.quality, abs=1e-5)
+    kept = json.loads((results / "curves.json").read_text())
+    assert kept["areas"] == json.loads((results / "summary.json").read_text())
+    assert kept["versions"]["tiny"]["weights"] == kept["models"]["tiny"]["weights"]
+    plot([str(results / "curves.json")], out=str(tmp_path / "c.png"))
+    assert (tmp_path / "c.svg").exists()
+    with pytest.raises(ResultsError, match="cannot be read"):
+        MeanCurves.read(tmp_path / "none.json")
+    with pytest.raises(ResultsError, match=r"is no curves\.json"):
+        MeanCurves.read(results / "summary.json")
+
+
+def test_bdrate_of_results(results, capsys):
+    bdrate("jpeg420", "webp", results=str(results), metric="psnr")
+    text = capsys.readouterr().out
+    assert "mean over 2 of 2 pictures" in text
+    printed = float(re.search(r"([-+][\d.]+) % rate", text).group(1))
+    bdrate("jpeg420", "webp", results=str(results), metric="psnr", json=True)
+    assert json.loads(capsys.readouterr().out)["bd_rate"] == pytest.approx(printed, abs=0.005)
+    with pytest.raises(ValueError, match="has no codec 'avif'; it has tiny, jpeg420, webp"):
+        bdrate("jpeg420", "avif", results=str(results))
+    with pytest.raises(rd.CurvesDoNotOverlap, match="on no picture"):
+        bdrate("jpeg420", "tiny", results=str(results), metric="psnr")
+
+
+def test_bdrate_of_files(tmp_path, capsys):
+    bpp, quality = np.array([0.2, 0.4, 0.8, 1.6]), np.array([0.9, 0.95, 0.98, 0.99])
+    for name, factor in (("a.txt", 1.0), ("b.txt", 1.1)):
+        np.savetxt(tmp_path / name, np.stack([bpp * factor, quality], axis=1), delimiter=",", header="bpp, MS-SSIM")
+    for interpolation in ("pchip", "akima"):
+        bdrate(str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), interpolation=interpolation)
+        assert "+10.00 % rate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), ("0.5\n", "not a table"), ("a, b\n", "not a table"), ("", "not a table")]
+)
+def test_files_that_are_no_points(tmp_path, content, message):
+    path = tmp_path / "points.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_points(path)
+
+
+def test_compare_keeps_to_the_bytes(tiny_model, photographs, tmp_path, capsys):
+    photo, out = photographs / "astronaut.png", tmp_path / "strip.png"
+    compare(str(tiny_model), "jpeg420", picture=str(photo), bpp=0.3, out=str(out), detail="20,30")
+    ours = int(capsys.readouterr().out.splitlines()[0].split()[1].replace(",", ""))
+    assert 0.5 * 0.3 * 192 * 176 / 8 < ours <= 0.3 * 192 * 176 / 8
+    assert Image.open(out).width == 3 * 492 + 12
+    compare("webp", "jpeg420", picture=str(photo), bpp=1.0, out=str(out))
+    webp, jpeg = (int(line.split()[1].replace(",", "")) for line in capsys.readouterr().out.splitlines()[:2])
+    assert 0.9 * webp < jpeg <= webp <= 192 * 176 / 8
+
+
+def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsys):
+    compare("jpeg420", "webp", picture=str(photographs / "astronaut.png"), bpp=0.02, out=str(tmp_path / "s.png"))
+    assert re.match(r"jpeg420: .*\(its smallest file\)$", capsys.readouterr().out.splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"picture": None}, "--picture P"), ({"bpp": 0.0}, "must be positive"), ({"detail": "12"}, "must be X,Y in pixels")],
+)
+def test_compare_refuses(photographs, tmp_path, arguments, message):
+    given = {"picture": str(photographs / "astronaut.png"), "out": str(tmp_path / "s.png"), **arguments}
+    with pytest.raises(ValueError, match=message):
+        compare("jpeg420", "webp", **given)
+
+
+def test_the_busiest_part_is_found():
+    pixels = np.zeros((100, 160), np.uint8)
+    pixels[40:70, 90:120] = np.random.default_rng(0).integers(0, 255, (30, 30))
+    x, y = busiest(Image.fromarray(pixels), 30)
+    assert abs(x - 90) <= 1 and abs(y - 40) <= 1

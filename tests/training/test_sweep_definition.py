@@ -1,0 +1,124 @@
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lit_rnncomp.sweep.definition import Choice, Hyperband, Range, SweepError, read_sweep
+
+SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
+PLAIN = {
+    "method": "random",
+    "metric": {"name": "auc", "goal": "maximize"},
+    "parameters": {"lr": {"min": 0.1, "max": 1.0}},
+    "command": ["x"],
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def of(**changes):
+        data = {key: value for key, value in {**PLAIN, **changes}.items() if value is not None}
+        (tmp_path / "some.yaml").write_text(yaml.safe_dump(data))
+        return read_sweep(tmp_path / "some.yaml")
+
+    return of
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_sweeps_that_ship_are_read(path):
+    sweep = read_sweep(path)
+    assert sweep.metric == "val/auc_ms_ssim_best" and sweep.goal == "maximize" and sweep.hyperband is not None
+    assert sweep.command[:3] == ("${env}", "lit-rnncomp", "fit") and sweep.command[-1] == "${args}"
+
+
+def test_there_is_a_sweep_of_each_kind():
+    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "smoke"}
+    assert read_sweep(SWEEPS[0]).grid_size() == 4 * 3 * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"value": 3}, Choice((3,))),
+        ({"values": [1, "a", None, True, [0.9, 0.99]]}, Choice((1, "a", None, True, "[0.9, 0.99]"))),
+        ({"min": 1, "max": 8}, Range(1, 8, integer=True)),
+        ({"min": 1, "max": 8.0}, Range(1, 8)),
+        ({"distribution": "uniform", "min": 1, "max": 8}, Range(1, 8)),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, Range(0, 1, step=0.25)),
+        ({"distribution": "log_uniform_values", "min": 1e-4, "max": 0.1}, Range(1e-4, 0.1, log=True)),
+        ({"distribution": "log_uniform", "min": 0, "max": 1}, Range(1.0, 2.718281828459045, log=True)),
+    ],
+)
+def test_parameters(read, given, meant):
+    assert read(parameters={"x": given}).parameters == {"x": meant}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"type": "hyperband", "min_iter": 3}, Hyperband(3, None, 3)),
+        ({"type": "hyperband", "min_iter": 2, "max_iter": 18, "eta": 2}, Hyperband(2, 18, 2)),
+        ({"type": "hyperband", "max_iter": 27, "s": 2}, Hyperband(3, 27, 3)),
+    ],
+)
+def test_early_stopping(read, given, meant):
+    assert read(early_terminate=given).hyperband == meant
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "best"}, "method is 'best', must be grid, random or bayes"),
+        ({"metric": {"name": "auc"}}, "metric is .* must be like"),
+        ({"parameters": {}}, "parameters must be a mapping"),
+        ({"parametres": {}}, "unknown key 'parametres'"),
+        ({"parameters": {"x": 3}}, "parameter x is 3, must be like"),
+        ({"parameters": {"x": {"values": []}}}, "parameter x: values is"),
+        ({"parameters": {"x": {"min": 1}}}, "parameter x needs value, values, or min and max"),
+        ({"parameters": {"x": {"min": "1e-4", "max": 1}}}, "parameter x needs .* 1.0e-4"),
+        ({"parameters": {"x": {"min": 2, "max": 1}}}, "parameter x: 2 to 1 is no range"),
+        ({"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "log_uniform_values"}}}, "0.0 to 1.0 is no range for log_uniform"),
+        ({"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "beta"}}}, "distribution beta does not run without a server"),
+        ({"parameters": {"x": {"values": [1], "probabilities": [1]}}}, "parameter x has 'probabilities'"),
+        ({"early_terminate": {"type": "median"}}, "early_terminate is"),
+        ({"early_terminate": {"type": "hyperband"}}, "needs min_iter, or max_iter and s"),
+        ({"command": ["${what}"]}, r"command holds \$\{what\}"),
+        ({"command": None}, r"command holds \$\{program\}, and no program"),
+    ],
+)
+def test_mistakes_are_named(read, changes, message):
+    with pytest.raises(SweepError, match=message) as error:
+        read(**changes)
+    assert "some.yaml: " in str(error.value) and "\n" not in str(error.value)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(SweepError, match=r"no such sweep: .*none\.yaml"):
+        read_sweep(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(SweepError, match=r"bad\.yaml is not YAML"):
+        read_sweep(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(SweepError, match="not a mapping"):
+        read_sweep(tmp_path / "list.yaml")
+
+
+def test_the_command_line_is_that_of_the_agent(read):
+    values = {"model.lr": 0.5, "flag": True, "none": None, "betas": "[0.9, 0.99]"}
+    sweep = read(command=["${env}", "A=1", "${interpreter}", "${program}", "${args}", "${args_no_hyphens}", "${args_json}"], program="p.py")
+    flags = ["--model.lr=0.5", "--flag=True", "--none=null", "--betas=[0.9, 0.99]"]
+    json = '{"model.lr": 0.5, "flag": true, "none": null, "betas": "[0.9, 0.99]"}'
+    bare = [flag[2:] for flag in flags]
+    assert sweep.command_line(values, ["--more"]) == ["/usr/bin/env", "A=1", sys.executable, "p.py", *flags, *bare, json, "--more"]
+
+
+def test_a_grid_needs_finitely_many_values(read):
+    parameters = {"a": {"values": [1, 2]}, "b": {"min": 1, "max": 3}, "c": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5}}
+    grid = read(method="grid", parameters=parameters)
+    assert grid.grid_size() == 2 * 3 * 3
+    points = [tuple(grid.grid_point(number)[key] for key in "abc") for number in range(18)]
+    assert points == list(product([1, 2], [1, 2, 3], [0, 0.5, 1]))
+    with pytest.raises(SweepError, match="parameter lr is continuous, which a grid cannot cover"):
+        read(method="grid").grid_size()

@@ -1,0 +1,219 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("optuna", reason="needs lit-rnncomp[sweeps]")
+
+from lit_rnncomp.sweep.best import best, best_of_study
+from lit_rnncomp.sweep.definition import SweepError, read_sweep
+from lit_rnncomp.sweep.engine import Study, alone_in
+from lit_rnncomp.sweep.run import run
+
+# Stands in for `lit-rnncomp fit`: logs `x` ten times over, writes checkpoints, saves on SIGTERM, resumes.
+TRAINER = """
+import csv, pathlib, signal, sys, time
+options = dict(argument.lstrip('-').split('=', 1) for argument in sys.argv[1:])
+folder = pathlib.Path(options['trainer.logger.init_args.save_dir'])
+(folder / 'checkpoints').mkdir(exist_ok=True)
+x, pause = float(options['x']), float(options.get('pause', 0))
+if x == 13:
+    sys.exit('unlucky x')
+(folder / 'arguments.txt').write_text('\\n'.join(sys.argv))
+start = int(pathlib.Path(options['ckpt_path']).read_text()) if 'ckpt_path' in options else 0
+(folder / 'starts.txt').open('a').write(f'{start}\\n')
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+rows = []
+for step in range(start, 10):
+    rows.append({'step': step, 'auc': x + step / 100 if x != 14 else float('nan'), 'loss': ''})
+    with (folder / 'metrics.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, ['step', 'loss', 'auc'])
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / 'checkpoints' / 'best.ckpt').write_text(f'{x} {step}')
+    (folder / 'checkpoints' / 'last.ckpt').write_text(str(step + 1))
+    time.sleep(pause)
+    if stop:
+        break
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Writes a sweep over the stand-in trainer; returns the YAML's path."""
+    (tmp_path / "trainer.py").write_text(TRAINER)
+
+    def of(pause: float = 0.0, **changes) -> Path:
+        data = {
+            "method": "random",
+            "metric": {"name": "auc", "goal": "maximize"},
+            "parameters": {"x": {"min": 0.0, "max": 1.0}},
+            "program": str(tmp_path / "trainer.py"),
+            "command": ["${env}", "${interpreter}", "${program}", "${args}", f"--pause={pause}"],
+        }
+        path = tmp_path / "some.yaml"
+        path.write_text(yaml.safe_dump(data | changes))
+        return path
+
+    return of
+
+
+def outcomes(folder: Path, path: Path):
+    return Study(read_sweep(path), folder).outcomes()
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_trials_are_drawn_run_and_compared(sweep, tmp_path, capsys, method):
+    path = sweep(method=method)
+    run(str(path), count=4, workers=2, out=str(tmp_path / "study"), json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert [trial["state"] for trial in printed["trials"]] == ["complete"] * 4
+    for trial in printed["trials"]:
+        assert 0 <= trial["parameters"]["x"] <= 1
+        assert trial["value"] == pytest.approx(trial["parameters"]["x"] + 0.09)
+    expected = max(printed["trials"], key=lambda trial: trial["value"])
+    assert printed["best"] == expected["number"]
+    found = best_of_study(tmp_path / "study")
+    assert (found.value, found.parameters, found.run) == (expected["value"], expected["parameters"], expected["folder"])
+    assert found.checkpoint.read_text() == f"{expected['parameters']['x']} 9"
+    best(str(tmp_path / "study"), export=str(tmp_path / "out.ckpt"))
+    assert (tmp_path / "out.ckpt").read_text() == found.checkpoint.read_text()
+    shown = capsys.readouterr().out
+    assert f"best run: {found.run}, auc {found.value:.5g}" in shown and "--model" in shown
+    with pytest.raises(SweepError, match=r"out\.txt: the name must end in \.ckpt or \.safetensors"):
+        best(str(tmp_path / "study"), export=str(tmp_path / "out.txt"))
+
+
+def test_minimising_finds_the_smallest(sweep, tmp_path):
+    path = sweep(method="grid", metric={"name": "auc", "goal": "minimize"}, parameters={"x": {"values": [3, 1, 2]}})
+    run(str(path), out=str(tmp_path / "study"), workers=3)
+    assert best_of_study(tmp_path / "study").parameters == {"x": 1}
+
+
+def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
+    drawn = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        study = Study(read_sweep(sweep()), tmp_path / name, seed)
+        drawn.append([study.draw().params["x"] for _ in range(3)])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 3
+
+
+def test_every_trial_gets_the_data(sweep, tmp_path):
+    run(str(sweep()), count=1, out=str(tmp_path / "study"), data="some/folder")
+    assert "--data.train=some/folder" in (tmp_path / "study" / "trials" / "0000" / "arguments.txt").read_text().split("\n")
+
+
+def test_a_grid_is_covered_once_and_then_done(sweep, tmp_path, capsys):
+    path = sweep(method="grid", parameters={"x": {"values": [1, 2, 3]}, "y": {"min": 0, "max": 1}})
+    run(str(path), count=4, workers=2, out=str(tmp_path / "study"))
+    run(str(path), workers=2, out=str(tmp_path / "study"))
+    points = {(outcome.parameters["x"], outcome.parameters["y"]) for outcome in outcomes(tmp_path / "study", path)}
+    assert len(outcomes(tmp_path / "study", path)) == len(points) == 6
+    capsys.readouterr()
+    run(str(path), out=str(tmp_path / "study"))
+    assert "best: trial" in capsys.readouterr().out
+    assert len(outcomes(tmp_path / "study", path)) == 6
+
+
+def test_failures_are_recorded_and_not_fatal(sweep, tmp_path, capsys):
+    path = sweep(method="grid", parameters={"x": {"values": [13, 14, 1]}})
+    run(str(path), workers=3, out=str(tmp_path / "study"))
+    found = {outcome.parameters["x"]: outcome for outcome in outcomes(tmp_path / "study", path)}
+    assert (found[13].state, found[13].error) == ("failed", "exit code 1: unlucky x")
+    assert (found[14].state, found[14].error) == ("failed", "the run logged no finite auc")
+    assert found[1].state == "complete"
+    assert "unlucky x" in capsys.readouterr().err
+    only_bad = sweep(parameters={"x": {"value": 13}})
+    with pytest.raises(SweepError, match="none of 1 trials gave a value of auc; the first: exit code 1: unlucky x"):
+        run(str(only_bad), count=1, out=str(tmp_path / "bad"))
+    with pytest.raises(SweepError, match="has no finished trial with a checkpoint"):
+        best(str(tmp_path / "bad"))
+
+
+def test_hopeless_trials_are_stopped_early(sweep, tmp_path):
+    """Good ones first, so that the bad ones can be told: they are stopped after few of their ten values."""
+    path = sweep(
+        pause=0.3,
+        method="grid",
+        parameters={"x": {"values": [8, 8.5, 9, 0.1, 0.2, 0.3]}},
+        early_terminate={"type": "hyperband", "min_iter": 1, "max_iter": 3, "eta": 3},
+    )
+    run(str(path), workers=3, out=str(tmp_path / "study"))
+    found = outcomes(tmp_path / "study", path)
+    pruned = [outcome for outcome in found if outcome.state == "pruned"]
+    assert pruned and all(outcome.state in ("pruned", "complete") for outcome in found)
+    for outcome in pruned:
+        assert len((Path(outcome.folder) / "metrics.csv").read_text().splitlines()) - 1 < 10
+    assert best_of_study(tmp_path / "study").parameters["x"] >= 8
+
+
+def test_a_killed_sweep_goes_on_where_it_was(sweep, tmp_path):
+    """SIGKILL in the middle: trials end by themselves after saving; the rerun resumes them and repeats none that were done."""
+    path, study = sweep(pause=0.25), tmp_path / "study"
+    script = "import sys; from lit_rnncomp.sweep.run import run; run(sys.argv[1], count=4, workers=2, out=sys.argv[2])"
+    command = [sys.executable, "-c", script, str(path), str(study)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(study.glob("trials/*/checkpoints/last.ckpt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run(str(path), count=4, workers=2, out=str(study))  # waits until the orphans have ended: they hold the lock
+    found = outcomes(study, path)
+    assert [outcome.state for outcome in found] == ["complete"] * 4
+    starts = [(Path(outcome.folder) / "starts.txt").read_text().split() for outcome in found]
+    assert [len(each) for each in starts] == [2, 2, 1, 1]
+    assert all(int(each[1]) > 0 for each in starts[:2])
+    for outcome in found:
+        assert outcome.value == pytest.approx(outcome.parameters["x"] + 0.09)
+        trial = Study(read_sweep(path), study).study.trials[outcome.number]
+        assert len(trial.intermediate_values) == 10
+
+
+def test_an_interrupt_leaves_trials_to_go_on(sweep, tmp_path):
+    path, study = sweep(pause=0.25), tmp_path / "study"
+    script = "import sys; from lit_rnncomp.sweep.run import run; run(sys.argv[1], count=1, out=sys.argv[2])"
+    process = subprocess.Popen([sys.executable, "-c", script, str(path), str(study)], stderr=subprocess.DEVNULL)
+    while not list(study.glob("trials/*/checkpoints/last.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) != 0
+    assert outcomes(study, path) == []
+    run(str(path), count=1, out=str(study))
+    assert [outcome.state for outcome in outcomes(study, path)] == ["complete"]
+    assert len((study / "trials" / "0000" / "starts.txt").read_text().split()) == 2
+
+
+def test_two_sweeps_cannot_share_a_folder(sweep, tmp_path):
+    with (
+        alone_in(tmp_path / "study"),
+        pytest.raises(SweepError, match=r"another sweep is at work in .*study"),
+        alone_in(tmp_path / "study", patience=0.1),
+    ):
+        pass
+    run(str(sweep()), count=1, out=str(tmp_path / "study"))
+    with pytest.raises(SweepError, match="holds a study of another sweep"):
+        run(str(sweep(method="bayes")), count=1, out=str(tmp_path / "study"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"workers": 0}, "workers is 0"), ({}, "how many trials with --count"), ({"count": 0}, "--count")]
+)
+def test_wrong_options_are_named(sweep, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(str(sweep()), out=str(tmp_path / "study"), **options)
+
+
+def test_neither_folder_nor_server_path_is_explained(tmp_path):
+    with pytest.raises(SweepError, match=r"neither the folder of a study \(no study\.db in it\) nor ENTITY/PROJECT/SWEEP"):
+        best(str(tmp_path))
