@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 import triton
-from rnncomp_kernels import _launch
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+from rnncomp_kernels import _launch
 
 TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
 TABLE = Path(__file__).with_name("registers.json")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import rnncomp_kernels as ops
 import torch
-from rnncomp_kernels import reference
 from torch import Tensor
+
+import rnncomp_kernels as ops
+from rnncomp_kernels import reference
 
 # "cuda" where there is one; the interpreter runs kernels on the CPU's memory
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,11 +3,12 @@
 import math
 
 import pytest
-import rnncomp_kernels as ops
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from op_cases import DEVICE
+
+import rnncomp_kernels as ops
 from rnncomp_kernels import _launch, reference
 
 

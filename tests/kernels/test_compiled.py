@@ -1,9 +1,10 @@
 """`torch.compile(fullgraph=True)` equals eager, forward and backward, on either path."""
 
 import pytest
-import rnncomp_kernels as ops
 import torch
 from op_cases import CASES, DEVICE, results
+
+import rnncomp_kernels as ops
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from rnncomp_kernels import _launch
 
 pytest.importorskip("triton", reason="triton is not installed")

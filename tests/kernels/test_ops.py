@@ -1,11 +1,12 @@
 """What every op promises, on whichever path this process takes: the reference, or the kernels (see test_interpreter.py)."""
 
 import pytest
-import rnncomp_kernels as ops
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from op_cases import CASES, gradients, promoted, results
+
+import rnncomp_kernels as ops
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 

@@ -1,6 +1,7 @@
 """The definitions themselves, against formulas written another way."""
 
 import torch
+
 from rnncomp_kernels import reference
 
 

@@ -3,9 +3,10 @@
 import importlib
 
 import pytest
-import rnncomp_kernels as ops
 import torch
 from op_cases import CASES, DEVICE, results
+
+import rnncomp_kernels as ops
 from rnncomp_kernels import _launch
 
 

@@ -1,12 +1,12 @@
 """A whole training step of the networks gives the same loss and gradients with kernels as without."""
 
 import pytest
-import rnncomp_kernels as ops
 import torch
 from op_cases import DEVICE
-from rnncomp_kernels import reference
 
+import rnncomp_kernels as ops
 from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from rnncomp_kernels import reference
 
 
 def step(codec, image):
