@@ -123,7 +123,7 @@ def traffic_table(op_names: list[str]) -> Table:
     """Forward and backward of each op, per layer's largest shape, in units of its state."""
     table = Table(title="One training pass of an op: megabytes and launches (float32, layer D4 of the paper at batch 32)")
     for heading in ("op", "eager MB", "eager launches", "fused MB", "fused launches", "floor MB", "fused / eager", "fused / floor"):
-        table.add_column(heading, justify="left" if heading == "op" else "right")
+        table.add_column(heading, justify="left" if heading == "op" else "right", no_wrap=heading == "op")
     layer = shapes.layers("paper", "train")[-1]
     shape = (layer.batch, layer.channels, layer.height, layer.width)
     for op in traffic.OPS:

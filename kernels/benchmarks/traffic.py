@@ -89,11 +89,13 @@ def eager(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.f
     """One forward and backward of the reference at a state of `shape`, on tensors without data."""
     batch, channels, height, width = shape
     inputs = [torch.empty(batch, k * channels, height, width, dtype=dtype, device="meta", requires_grad=True) for k in op.inputs]
-    with _Count() as count:
+    with _Count() as forward:
         outputs = op.definition(*inputs)
-        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        torch.autograd.grad(outputs, inputs, [torch.empty_like(o) for o in outputs])
-    return count.total
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    weights = [torch.empty_like(o) for o in outputs]
+    with _Count() as backward:
+        torch.autograd.grad(outputs, inputs, weights)
+    return forward.total.plus(backward.total)
 
 
 def fused(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
