@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["DEVICE_TYPES", "TILE", "WARPS", "Plane", "jit", "launch", "needs_grad", "on_device", "tile_of", "tl", "use_kernels"]
+__all__ = ["DEVICE_TYPES", "THREADS", "TILE", "WARPS", "Plane", "jit", "launch", "needs_grad", "on_device", "tile_of", "tl", "use_kernels"]
 
 try:
     import triton
@@ -27,9 +27,11 @@ except ImportError:  # the reference is the path taken then
 INTERPRETED = triton is not None and os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE_TYPES = ("cpu", "cuda") if INTERPRETED else "cuda"
 
-# Elements a program, and warps: 8 elements a thread, so that even two-byte elements move 16 bytes at a time.
+# Elements and threads of a program: 8 elements a thread, so that even two-byte elements move 16 bytes at a time.
+# AMD's warps have 64 threads.
 TILE = 1024
-WARPS = 4
+THREADS = 128
+WARPS = THREADS // (64 if torch.version.hip else 32)
 
 
 def jit(function: Callable) -> Any:

@@ -23,11 +23,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from rnncomp_kernels import _launch
+
 TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
 TABLE = Path(__file__).with_name("registers.json")
-POINTERS = {
-    torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float64: "*fp64", torch.uint8: "*u8", torch.int64: "*i64",
-}  # fmt: skip
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.uint8: "*u8", torch.int64: "*i64"}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
@@ -101,8 +101,6 @@ def launches() -> Iterator[tuple[str, Any, dict, dict]]:
 def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
     """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to be so."""
     signature, constants, attributes = {}, {}, {}
-    if isinstance(kernel, Recorder):
-        kernel = kernel.kernel
     for i, parameter in enumerate(kernel.params):
         value = values[parameter.name]
         if parameter.is_constexpr:
@@ -130,20 +128,31 @@ def resources(compiled: Any) -> dict[str, int]:
         accesses = re.findall(r"(?:ld|st)\.global\S*", ptx)
         wide = sum(".v4.b32" in a or ".v2.b64" in a for a in accesses)
         return {
-            "registers": found["REG"], "local": found["STACK"] + found["LOCAL"], "shared": compiled.metadata.shared,
-            "fp64": len(re.findall(r"\.f64\b", ptx)), "wide": wide, "narrow": len(accesses) - wide,
-        }  # fmt: skip
+            "registers": found["REG"],
+            "local": found["STACK"] + found["LOCAL"],
+            "shared": compiled.metadata.shared,
+            "fp64": len(re.findall(r"\.f64\b", ptx)),
+            "wide": wide,
+            "narrow": len(accesses) - wide,
+        }
     text = compiled.asm["amdgcn"]
     count = {key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text))) for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")}
     accesses = re.findall(r"\b(?:global|buffer)_(?:load|store)_\S+", text)
     wide = sum("dwordx4" in a for a in accesses)
     return {
-        "registers": count["vgpr_count"], "local": count["vgpr_spill_count"] + count["sgpr_spill_count"], "shared": compiled.metadata.shared,
-        "fp64": len(re.findall(r"_f64\b", text)), "wide": wide, "narrow": len(accesses) - wide,
-    }  # fmt: skip
+        "registers": count["vgpr_count"],
+        "local": count["vgpr_spill_count"] + count["sgpr_spill_count"],
+        "shared": compiled.metadata.shared,
+        "fp64": len(re.findall(r"_f64\b", text)),
+        "wide": wide,
+        "narrow": len(accesses) - wide,
+    }
 
 
 def measure(target: str) -> dict[str, dict[str, int]]:
+    warps = _launch.THREADS // TARGETS[target].warp_size
+    for module in (_launch, importlib.import_module("rnncomp_kernels.pack_bits")):
+        vars(module)["WARPS"] = warps
     return {name: resources(compile_for(TARGETS[target], kernel, values, options)) for name, kernel, values, options in launches()}
 
 

@@ -7,7 +7,8 @@ import torch
 def _poisoned(allocate):
     def allocate_nan(*args, **kwargs):
         x = allocate(*args, **kwargs)
-        return x.fill_(float("nan")) if x.is_floating_point() else x.fill_(85)
+        with torch.no_grad():
+            return x.fill_(float("nan") if x.is_floating_point() else 85)
 
     return allocate_nan
 
