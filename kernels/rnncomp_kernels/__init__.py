@@ -1,17 +1,17 @@
-"""The element-wise arithmetic of recurrent image compression: one function a gate update, one for the binarizer."""
+"""The element-wise arithmetic of recurrent image compression: one function a gate update, one for the binarizer.
 
-from .reference import (
-    LSTMUpdate,
-    ResidualGRUUpdate,
-    ResidualStep,
-    associative_lstm_update,
-    binarize,
-    gru_reset,
-    gru_update,
-    lstm_update,
-    residual_gru_update,
-    residual_step,
-)
+On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is `reference`.
+"""
+
+from .associative_lstm_update import associative_lstm_update
+from .binarize import binarize
+from .gru_reset import gru_reset
+from .gru_update import gru_update
+from .lstm_update import lstm_update
+from .pack_bits import pack_bits, unpack_bits
+from .reference import LSTMUpdate, ResidualGRUUpdate, ResidualStep
+from .residual_gru_update import residual_gru_update
+from .residual_step import residual_step
 
 __all__ = [
     "LSTMUpdate",
@@ -22,6 +22,8 @@ __all__ = [
     "gru_reset",
     "gru_update",
     "lstm_update",
+    "pack_bits",
     "residual_gru_update",
     "residual_step",
+    "unpack_bits",
 ]

@@ -49,6 +49,10 @@ def lstm_update(gates: Tensor, c: Tensor | None = None, hidden_gates: Tensor | N
 
 def complex_bound(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
     """`z / max(1, |z|)` for `z = re + i im`: the bounding function of the associative LSTM."""
+    if re.dtype == torch.float16:  # whose squares overflow beyond 256
+        wide_re, wide_im = re.float(), im.float()
+        scale = (wide_re * wide_re + wide_im * wide_im).clamp_min(1).rsqrt()
+        return (wide_re * scale).half(), (wide_im * scale).half()
     scale = (re * re + im * im).clamp_min(1).rsqrt()
     return re * scale, im * scale
 
@@ -94,7 +98,10 @@ def gru_update(
     `gates` `(B, 3C, H, W)`: z, r, n of the input convolution; `hidden_gates` `(B, 2C, H, W)`: z, r of the hidden convolution;
     `hidden_candidate` `(B, C, H, W)`: the hidden convolution of `gru_reset`. The last three are given together or not at all.
     """
-    return _blend(gates, gates.shape[1] // 3, hidden_gates, hidden_candidate, h)
+    z, _, n = gates.split(gates.shape[1] // 3, dim=1)
+    if hidden_gates is None or hidden_candidate is None or h is None:
+        return torch.sigmoid(z) * torch.tanh(n)
+    return torch.lerp(h, torch.tanh(n + hidden_candidate), torch.sigmoid(z + hidden_gates[:, : h.shape[1]]))
 
 
 def residual_gru_update(
@@ -110,18 +117,15 @@ def residual_gru_update(
     `gates` `(B, 4C, H, W)`: z, r, n and `W_ox x` of the input convolution; `hidden_gates` `(B, 3C, H, W)`: z, r and `W_h h` of the
     hidden convolution; `hidden_candidate` and `h` as in `gru_update`.
     """
-    channels = gates.shape[1] // 4
-    new_h = _blend(gates, channels, hidden_gates, hidden_candidate, h)
-    if hidden_gates is not None:
-        new_h = torch.add(new_h, hidden_gates[:, 2 * channels :], alpha=alpha_h)
-    return ResidualGRUUpdate(new_h, torch.add(new_h, gates[:, 3 * channels :], alpha=alpha_x))
-
-
-def _blend(gates: Tensor, channels: int, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None) -> Tensor:
-    z, n = gates[:, :channels], gates[:, 2 * channels : 3 * channels]
-    if h is None or hidden_gates is None or hidden_candidate is None:
-        return torch.sigmoid(z) * torch.tanh(n)
-    return torch.lerp(h, torch.tanh(n + hidden_candidate), torch.sigmoid(z + hidden_gates[:, :channels]))
+    # `split`, not slices: the backward of n slices writes n tensors of the size of all gates, most of it zeros, and adds them.
+    z, _, n, skip = gates.split(gates.shape[1] // 4, dim=1)
+    if hidden_gates is None or hidden_candidate is None or h is None:
+        new_h = torch.sigmoid(z) * torch.tanh(n)
+    else:
+        hidden_z, _, hidden_skip = hidden_gates.split(h.shape[1], dim=1)
+        new_h = torch.lerp(h, torch.tanh(n + hidden_candidate), torch.sigmoid(z + hidden_z))
+        new_h = torch.add(new_h, hidden_skip, alpha=alpha_h)
+    return ResidualGRUUpdate(new_h, torch.add(new_h, skip, alpha=alpha_x))
 
 
 class _StraightThroughSign(torch.autograd.Function):
@@ -135,7 +139,37 @@ class _StraightThroughSign(torch.autograd.Function):
         return grad, None
 
 
-def binarize(x: Tensor, stochastic: bool = False, seed: int | None = None) -> Tensor:
+_LOW = 0xFFFFFFFF
+
+
+def philox(counter: Tensor, seed: int | Tensor) -> Tensor:
+    """Philox4x32-10 (Salmon et al., SC 2011): four 32-bit words `(n, 4)` int64 for each `counter` `(n,)` int64 below 2^32.
+
+    The 64 bits of `seed` are the key. What Triton's `tl.philox(seed, counter, 0, 0, 0)` computes, bit for bit.
+    """
+    multipliers, steps = torch.tensor([[0xD2511F53, 0xCD9E8D57], [0x9E3779B9, 0xBB67AE85]], device=counter.device).view(2, 2, 1)
+    key = torch.stack((torch.as_tensor(seed & _LOW), torch.as_tensor((seed >> 32) & _LOW))).to(counter.device).view(2, 1)
+    keys = (key + steps * torch.arange(10, device=counter.device)) & _LOW
+    evens = torch.stack((counter, torch.zeros_like(counter)))  # words 0 and 2
+    odds = torch.zeros_like(evens)  # words 1 and 3
+    for key in keys.split(1, dim=1):
+        products = multipliers * evens  # wraps beyond 2^63: the 64 bits are right, the sign is not
+        # word 0 comes of the product of word 2 and the other way about; so do words 1 and 3
+        evens = ((products >> 32) & _LOW).flip(0) ^ odds ^ key
+        odds = (products & _LOW).flip(0)
+    return torch.stack((evens[0], odds[0], evens[1], odds[1]), dim=1)
+
+
+def uniform(numel: int, seed: int | Tensor, device: torch.device) -> Tensor:
+    """`numel` float32 numbers in [0, 1), a function of `seed` and of each one's index alone.
+
+    Number `i` is word `i % 4` of Philox at counter `i // 4`, of which 31 bits are used, as in Triton's `tl.rand`.
+    """
+    words = philox(torch.arange((numel + 3) // 4, device=device), seed).view(-1)[:numel]
+    return torch.where(words >= 1 << 31, _LOW - words, words).float() * 4.6566127342e-10
+
+
+def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = None) -> Tensor:
     """Codes in {-1, +1} from pre-activations `x`; the gradient passes straight through to `y = tanh(x)`.
 
     Stochastic: +1 with probability `(1 + y) / 2`, so the mean is `y`; the noise is a function of `seed` and the element's index.
@@ -144,9 +178,25 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | None = None) -> Te
     y = torch.tanh(x)
     if not stochastic:
         return _StraightThroughSign.apply(y, None)
-    generator = torch.Generator().manual_seed(0 if seed is None else seed)
-    threshold = torch.rand(x.shape, generator=generator).mul_(2).sub_(1).to(x.device, x.dtype)
-    return _StraightThroughSign.apply(y, threshold)
+    noise = uniform(x.numel(), 0 if seed is None else seed, x.device).view(x.shape)
+    return _StraightThroughSign.apply(y, noise * 2 - 1)
+
+
+def pack_bits(codes: Tensor) -> Tensor:
+    """Signs as bits, eight a byte: uint8 `(B, ceil(bits * H * W / 8))` from `codes` `(B, bits, H, W)`; zero and above is a 1.
+
+    Raster order over positions, all `bits` channels of a position together, most significant bit first; the last byte ends in zeros.
+    """
+    bits = (codes >= 0).permute(0, 2, 3, 1).flatten(1).to(torch.uint8)
+    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, ((bits.shape[1] + 7) // 8, 8))
+    return (bits << torch.arange(7, -1, -1, dtype=torch.uint8, device=codes.device)).sum(-1, dtype=torch.uint8)
+
+
+def unpack_bits(packed: Tensor, bits: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The inverse of `pack_bits`: codes in {-1, +1}, `(B, bits, height, width)` of type `dtype`."""
+    ones = (packed.unsqueeze(-1) >> torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)) & 1
+    ones = ones.flatten(1)[:, : bits * height * width].view(len(packed), height, width, bits).permute(0, 3, 1, 2)
+    return ones.to(dtype).mul(2).sub(1).contiguous()
 
 
 def residual_step(image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None) -> ResidualStep:

@@ -99,20 +99,26 @@ class Baseline:
             picture = self.decode(data)
             yield Coded(setting, len(data), header_bytes(data), picture, encoded - start, time.perf_counter() - encoded)
 
-    def fit(self, image: Image.Image, max_bytes: int) -> Coded:
+    def fit(self, image: Image.Image, max_bytes: int, sizes: dict[int, int] | None = None) -> Coded:
         """The largest setting whose file has at most `max_bytes`; the lowest setting where none is that small.
 
         File sizes rise with the setting up to a few bytes of ripple, so a bisection finds it.
+
+        Args:
+            sizes: what is known of the sizes of this image's files by setting, and is added to: saves work over several calls.
         """
         if self.setting == "bpp":
-            settings: tuple[float, ...] = (max_bytes * 8 / (image.width * image.height),)
-            while len(self.encode(image, settings[0])) > max_bytes and settings[0] > 0.01:
-                settings = (settings[0] * 0.98,)
-            return next(self.measure(image, settings))
+            bpp = max_bytes * 8 / (image.width * image.height)
+            while len(self.encode(image, bpp)) > max_bytes and bpp > 0.01:
+                bpp *= 0.98
+            return next(self.measure(image, (bpp,)))
+        sizes = {} if sizes is None else sizes
         low, high = 1, 100
         while low < high:
             middle = (low + high + 1) // 2
-            if len(self.encode(image, middle)) <= max_bytes:
+            if middle not in sizes:
+                sizes[middle] = len(self.encode(image, middle))
+            if sizes[middle] <= max_bytes:
                 low = middle
             else:
                 high = middle - 1

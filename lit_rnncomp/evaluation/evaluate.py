@@ -253,7 +253,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     from rich.console import Console
 
     from lit_rnncomp.evaluation.plot import draw
-    from lit_rnncomp.evaluation.results import Results, write_csv, write_json
+    from lit_rnncomp.evaluation.results import MeanCurves, Results, write_csv, write_json
     from lit_rnncomp.evaluation.strip import strip_of_results
     from lit_rnncomp.evaluation.summary import areas, comparison, tables
 
@@ -263,16 +263,19 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
             f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see {folder / 'run.json'})"
         )
     rows = comparison(results, anchor)
-    write_json(folder / "summary.json", areas(results))
+    summary = areas(results)
+    curves = MeanCurves.of(results)
+    write_json(folder / "summary.json", summary)
+    curves.write(folder / "curves.json", results, summary)
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "points.csv", results.pictures)
-    draw([results], [folder / "rd.png", folder / "rd.svg"], published=None, title="")
+    draw([curves], [folder / "rd.png", folder / "rd.svg"], published=None, title="")
     strip_of_results(results, folder / "strip.png")
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
         Console().print(*tables(results, rows, anchor, of))
-        print(f"results in {folder}: summary.json, comparison.json, points.csv, rd.png, rd.svg, pictures/")
+        print(f"results in {folder}: summary.json, comparison.json, curves.json, points.csv, rd.png, rd.svg, pictures/")
 
 
 def _warn(message: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lit_rnncomp.evaluation.results import Results
+    from lit_rnncomp.evaluation.results import MeanCurves
 
 PANELS = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "psnr_hvs": "PSNR-HVS (dB)"}
 MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
@@ -18,20 +18,20 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
     """Draw rate-distortion curves as PNG and SVG: mean over pictures at each setting, rates of whole files.
 
     Args:
-        results: folders that `lit-rnncomp evaluate` wrote.
+        results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
         out: the picture to write; the same drawing is written beside it as .png and as .svg.
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
         title: a line above the drawing.
     """
-    from lit_rnncomp.evaluation.results import Results
+    from lit_rnncomp.evaluation.results import MeanCurves
 
     path = Path(out)
     paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    draw([Results.read(folder) for folder in results], paths, published, title)
+    draw([MeanCurves.read(source) for source in results], paths, published, title)
     print(f"curves in {paths[0]} and {paths[1]}")
 
 
-def draw(results: "list[Results]", paths: list[Path], published: str | None, title: str) -> None:
+def draw(results: "list[MeanCurves]", paths: list[Path], published: str | None, title: str) -> None:
     """The drawing: MS-SSIM in dB, PSNR and PSNR-HVS side by side, written to every one of `paths`.
 
     Raises:
@@ -61,7 +61,7 @@ def draw(results: "list[Results]", paths: list[Path], published: str | None, tit
                 figure.savefig(temporary, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
-def _panel(panel: "Axes", results: "list[Results]", published: str | None, metric: str) -> None:
+def _panel(panel: "Axes", results: "list[MeanCurves]", published: str | None, metric: str) -> None:
     """All curves of one metric; the window shows what lies between 0 and 2 bits per pixel."""
     from lit_rnncomp.evaluation.published import curves
     from lit_rnncomp.evaluation.summary import in_db
@@ -69,13 +69,13 @@ def _panel(panel: "Axes", results: "list[Results]", published: str | None, metri
     models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
     visible: list[float] = []
     for k, result in enumerate(results):
-        for codec in result.codecs:
-            curve = result.mean_curve(codec, metric)
-            ours = codec in result.run["models"]
+        for codec, by_metric in result.codecs.items():
+            ours = codec in result.models
             colour = next(models if ours else codecs)
+            curve = by_metric.get(metric)
             if curve is None or len(curve.bpp) < 2:
                 continue
-            label = codec if len(results) == 1 else f"{codec} ({result.folder.name or k + 1})"
+            label = codec if len(results) == 1 else f"{codec} ({result.name or k + 1})"
             style = {"linewidth": 2.2, "marker": "o", "markersize": 3.5, "zorder": 3} if ours else {"linewidth": 1.3}
             quality = in_db(metric, curve.quality)
             panel.plot(curve.bpp, quality, color=colour, label=label, **style)

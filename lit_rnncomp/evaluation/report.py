@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
-    from lit_rnncomp.evaluation.baselines import Baseline
+    from lit_rnncomp.evaluation.baselines import Baseline, Coded
     from lit_rnncomp.evaluation.results import PictureResult, Results
 
 SHOWN = {"ms_ssim": "MS-SSIM in dB", "psnr": "PSNR", "psnr_hvs": "PSNR-HVS"}
@@ -34,7 +34,7 @@ def report(
         results: the --out of `lit-rnncomp evaluate`.
         out: the page to write.
         codecs: classical codecs that the viewer shows at the models' bytes, separated by commas; or none.
-        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; 3 to 4 MB of page for each.
+        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page for each.
         quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are always those of
             the true pictures.
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
@@ -169,21 +169,24 @@ def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[d
 
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
-    truth = to_tensor(original)
+    truth, sizes = to_tensor(original), dict[int, int]()
     for model, points in models.items():
         match[model] = []
         for point in points:
-            coded = baseline.fit(original, point["bytes"])
+            coded = baseline.fit(original, point["bytes"], sizes)
             key = f"{coded.setting:g}"
             match[model].append(key)
-            if key in files:
-                continue
-            values = distortion(truth, to_tensor(coded.picture))
-            native = BROWSER_FORMATS.get(baseline.format)
-            src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
-            bpp = round(8 * coded.size / (original.width * original.height), 4)
-            files[key] = {"bytes": coded.size, "bpp": bpp, **{metric: values[metric] for metric in SHOWN}, "src": src}
+            if key not in files:
+                files[key] = _file(original, baseline, coded, distortion(truth, to_tensor(coded.picture)), quality)
     return {"files": files, "match": match}
+
+
+def _file(original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int) -> dict[str, Any]:
+    """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
+    native = BROWSER_FORMATS.get(baseline.format)
+    src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
+    bpp = round(8 * coded.size / (original.width * original.height), 4)
+    return {"bytes": coded.size, "bpp": bpp, **{metric: values[metric] for metric in SHOWN}, "src": src}
 
 
 def _webp(picture: Image.Image, quality: int) -> str:

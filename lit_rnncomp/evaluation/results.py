@@ -6,6 +6,7 @@ A results folder holds
     pictures/*.json     one file a picture: every codec, setting, size, metric and time
     summary.json        codec -> metric -> {"auc", "auc_file"}
     comparison.json     the table that `evaluate` prints
+    curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
     points.csv          every measured point as one line
     frames/             decoded pictures of a few test pictures, for `report` (lossless WebP)
     cache/              measurements by content, codec and version: what makes a run resumable
@@ -143,6 +144,54 @@ class Results:
             return None
         points = min(len(curve.bpp) for curve in curves)
         return rd.Curve(np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0))
+
+
+@dataclass(frozen=True)
+class MeanCurves:
+    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent codecs."""
+
+    name: str
+    codecs: dict[str, dict[str, rd.Curve]]
+    models: frozenset[str]
+
+    @classmethod
+    def of(cls, results: Results) -> MeanCurves:
+        """From a results folder in memory."""
+        curves: dict[str, dict[str, rd.Curve]] = {}
+        for codec in results.codecs:
+            by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
+            curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
+        return cls(results.folder.name, curves, frozenset(results.run["models"]))
+
+    @classmethod
+    def read(cls, source: str | Path) -> MeanCurves:
+        """From a results folder, or from a `curves.json` on its own. Raises `ResultsError`."""
+        path = Path(source)
+        if path.is_dir():
+            return cls.of(Results.read(path))
+        try:
+            data = json.loads(path.read_text())
+            if data["format"] != FORMAT:
+                raise ResultsError(f"{path} has curves of format {data['format']}; this program reads format {FORMAT}")
+            curves = {
+                codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
+                for codec, by_metric in data["curves"].items()
+            }
+            return cls(path.stem, curves, frozenset(data["models"]))
+        except OSError:
+            raise ResultsError(f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json") from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
+
+    def write(self, path: Path, results: Results, areas: Mapping[str, Any]) -> None:
+        """Writes `curves.json`, with the areas and with everything that decided the numbers."""
+        rounded = {
+            codec: {m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()} for m, c in by_metric.items()}
+            for codec, by_metric in self.codecs.items()
+        }
+        versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
+        kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
+        write_json(path, {**kept, "versions": versions, "areas": areas, "curves": rounded})
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -26,7 +26,8 @@ def tensor(image):
 def test_the_folder_is_complete(results):
     names = {path.name for path in results.iterdir()}
     assert names == {
-        "run.json", "summary.json", "comparison.json", "points.csv", "pictures", "cache", "frames", "rd.png", "rd.svg", "strip.png",
+        "run.json", "summary.json", "comparison.json", "curves.json", "points.csv",
+        "pictures", "cache", "frames", "rd.png", "rd.svg", "strip.png",
     }  # fmt: skip
     assert {path.name for path in (results / "pictures").iterdir()} == {"astronaut.png.json", "sub__coffee.png.json"}
     assert not [path for path in results.rglob("*") if path.name.startswith(".")], "no temporary file is left"
@@ -208,6 +209,17 @@ def test_a_model_that_is_not_there(photographs, tmp_path):
 def test_models_get_different_names():
     models = named_models(["a/best.ckpt", "b/best.ckpt", "ours=c/best.ckpt"], "cpu")
     assert [(model.name, model.model) for model in models] == [("best", "a/best.ckpt"), ("best-2", "b/best.ckpt"), ("ours", "c/best.ckpt")]
+
+
+def test_equal_signs_in_file_names_are_no_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "epoch=3-step=100.ckpt").touch()
+    given = ["epoch=3-step=100.ckpt", "runs/lr=0.1/last.ckpt", "ours=epoch=3-step=100.ckpt"]
+    assert [(model.name, model.model) for model in named_models(given, "cpu")] == [
+        ("epoch=3-step=100", "epoch=3-step=100.ckpt"),
+        ("last", "runs/lr=0.1/last.ckpt"),
+        ("ours", "epoch=3-step=100.ckpt"),
+    ]
 
 
 def test_folders_that_are_no_results(tmp_path, results):

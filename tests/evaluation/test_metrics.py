@@ -184,3 +184,13 @@ def test_importing_the_metrics_needs_torch_only():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["psnr", "psnr_ycbcr", "ssim", "ms_ssim", "psnr_hvs", "psnr_hvs_m"])
+def test_a_gpu_gives_the_same_values(pair, name):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    metric = getattr(metrics, name)
+    on_gpu = metric(batch(pair[0]).cuda(), batch(pair[1]).cuda())
+    assert on_gpu.is_cuda and on_gpu.item() == pytest.approx(metric(batch(pair[0]), batch(pair[1])).item(), rel=1e-9)

@@ -12,6 +12,7 @@ from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, read_points, shipped
+from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
 from lit_rnncomp.evaluation.strip import busiest
 
 
@@ -55,6 +56,24 @@ def test_plot_draws_every_codec_and_published_curve(results, tmp_path, capsys):
         assert text in svg
     assert Image.open(tmp_path / "curves.png").width > 1000
     assert "curves.svg" in capsys.readouterr().out
+
+
+def test_curves_json_is_enough_to_draw_from(results, tmp_path):
+    alone, folder = MeanCurves.read(results / "curves.json"), MeanCurves.read(results)
+    assert list(alone.codecs) == list(folder.codecs) and alone.models == folder.models == {"tiny"}
+    for codec, by_metric in folder.codecs.items():
+        for metric, curve in by_metric.items():
+            assert alone.codecs[codec][metric].bpp == pytest.approx(curve.bpp, abs=1e-5)
+            assert alone.codecs[codec][metric].quality == pytest.approx(curve.quality, abs=1e-5)
+    kept = json.loads((results / "curves.json").read_text())
+    assert kept["areas"] == json.loads((results / "summary.json").read_text())
+    assert kept["versions"]["tiny"]["weights"] == kept["models"]["tiny"]["weights"]
+    plot([str(results / "curves.json")], out=str(tmp_path / "c.png"))
+    assert (tmp_path / "c.svg").exists()
+    with pytest.raises(ResultsError, match="cannot be read"):
+        MeanCurves.read(tmp_path / "none.json")
+    with pytest.raises(ResultsError, match=r"is no curves\.json"):
+        MeanCurves.read(results / "summary.json")
 
 
 def test_bdrate_of_results(results, capsys):

@@ -1,0 +1,225 @@
+"""Cost of the ops: `python kernels/benchmarks/run.py [--op NAME] [--csv PATH] [--plot]`.
+
+With a GPU: the ops' tests first (nothing is timed on red), then op x shape x dtype x provider with `triton.testing.do_bench`, into a CSV
+that `--plot` draws. Without one: the traffic table, and a line that says that nothing was timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import shapes
+import torch
+import traffic
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+import rnncomp_kernels
+
+HERE = Path(__file__).resolve().parent
+DTYPES = (torch.float32, torch.bfloat16)
+PROVIDERS = ("eager", "torch.compile", "triton")
+FIELDS = (
+    "op", "pass", "layer", "batch", "channels", "height", "width", "dtype", "provider",
+    "median_ms", "p20_ms", "p80_ms", "bytes", "gb_per_s", "share_of_copy", "device", "torch", "triton",
+)  # fmt: skip
+
+Timer = Callable[[Callable[[], Any]], tuple[float, float, float]]
+
+
+def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
+    """Every op at every distinct shape it meets in the networks: the op, the layer's name, `(B, C, H, W)` of its state."""
+    seen = set()
+    for network in shapes.NETWORKS:
+        for scene in shapes.SCENES:
+            rows = [(layer.name, (layer.batch, layer.channels, layer.height, layer.width)) for layer in shapes.layers(network, scene)]
+            for op in traffic.OPS:
+                if op.name == "binarize":
+                    places = [(f"{network} codes", shapes.code_shape(network, scene))]
+                elif op.name == "residual_step":
+                    places = [(f"{network} target", shapes.target_shape(network, scene))]
+                elif op.name == "associative_lstm_update":  # K complex units make 2K channels
+                    places = [(name, (b, c // 2, h, w)) for name, (b, c, h, w) in rows]
+                else:
+                    places = rows
+                for name, shape in places:
+                    if (op.name, shape) not in seen:
+                        seen.add((op.name, shape))
+                        yield op, f"{name} {scene}", shape
+
+
+def kernel_of(op: traffic.Op) -> Callable:
+    function = getattr(rnncomp_kernels, op.name)
+    return (lambda x: function(x, stochastic=True, seed=1)) if op.name == "binarize" else function
+
+
+def timed(op: traffic.Op, shape: tuple[int, int, int, int], dtype: torch.dtype, device: str, time: Timer) -> Iterator[dict[str, Any]]:
+    """Milliseconds of each provider, inference and training (forward and backward)."""
+    batch, channels, height, width = shape
+    inputs = [torch.randn(batch, k * channels, height, width, dtype=dtype, device=device, requires_grad=True) for k in op.inputs]
+    functions = {"eager": op.definition, "torch.compile": torch.compile(op.definition), "triton": kernel_of(op)}
+    for provider, function in functions.items():
+
+        def forward(function: Callable = function) -> list[Tensor]:
+            result = function(*inputs)
+            return [result] if isinstance(result, Tensor) else list(result)
+
+        weights = [torch.ones_like(x) for x in forward()]
+        unit = batch * channels * height * width * dtype.itemsize
+        with torch.no_grad():
+            yield {"pass": "forward", "provider": provider, "bytes": op.forward * unit, "times": time(forward)}
+        train = time(lambda f=forward, w=weights: torch.autograd.grad(f(), inputs, w))
+        yield {"pass": "forward+backward", "provider": provider, "bytes": (op.forward + op.kept + op.backward) * unit, "times": train}
+
+
+def copy_bandwidth(time: Timer, device: str, size: int = 1 << 28) -> float:
+    """GB/s of a device-to-device copy, reads and writes counted: what an element-wise kernel can reach at most."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / time(lambda: target.copy_(source))[0] / 1e6
+
+
+def benchmark(op_names: list[str], device: str, time: Timer, name: str) -> list[dict[str, Any]]:
+    """Rows of the CSV. Bytes are those the kernels move, for every provider alike, so that GB/s compare as times do."""
+    limit = copy_bandwidth(time, device)
+    version = sys.modules["triton"].__version__ if "triton" in sys.modules else "absent"
+    rows = []
+    chosen = [c for c in cases() if c[0].name in op_names]
+    for op, layer, shape in track(chosen, "Timing", console=Console(stderr=True)):
+        for dtype in DTYPES:
+            for row in timed(op, shape, dtype, device, time):
+                median, low, high = row.pop("times")
+                speed = row["bytes"] / median / 1e6
+                size = dict(zip(("batch", "channels", "height", "width"), shape, strict=True))
+                rows.append(
+                    {"op": op.name, "layer": layer, **size, "dtype": str(dtype).removeprefix("torch."), **row}
+                    | {"median_ms": round(median, 6), "p20_ms": round(low, 6), "p80_ms": round(high, 6)}
+                    | {"gb_per_s": round(speed, 1), "share_of_copy": round(speed / limit, 3)}
+                    | {"device": name, "torch": torch.__version__, "triton": version}
+                )
+    return rows
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Written under another name first, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+
+
+def traffic_table(op_names: list[str]) -> Table:
+    """Forward and backward of each op, per layer's largest shape, in units of its state."""
+    table = Table(title="One training pass of an op: megabytes and launches (float32, layer D4 of the paper at batch 32)")
+    for heading in ("op", "eager MB", "eager launches", "fused MB", "fused launches", "floor MB", "fused / eager", "fused / floor"):
+        table.add_column(heading, justify="left" if heading == "op" else "right", no_wrap=heading == "op")
+    layer = shapes.layers("paper", "train")[-1]
+    shape = (layer.batch, layer.channels, layer.height, layer.width)
+    for op in traffic.OPS:
+        if op.name in op_names:
+            plain, ours, least = traffic.eager(op, shape), traffic.fused(op, shape), traffic.floor(op, shape)
+            megabytes = (f"{n / 1e6:.1f}" for n in (plain.bytes, ours.bytes, least))
+            a, b, c = megabytes
+            ratios = f"{ours.bytes / plain.bytes:.2f}", f"{ours.bytes / least:.2f}"
+            table.add_row(op.name, a, str(plain.launches), b, str(ours.launches), c, *ratios)
+    return table
+
+
+def iteration_table() -> Table:
+    """All element-wise ops of one iteration of a network, training."""
+    table = Table(title="Element-wise ops of one training iteration, batch 32 of 32x32 (convolutions not counted)")
+    for heading in ("network", "unit", "eager MB", "eager launches", "fused MB", "fused launches", "floor MB"):
+        table.add_column(heading, justify="left" if heading in ("network", "unit") else "right")
+    for network in shapes.NETWORKS:
+        for unit, names in traffic.UNIT_OPS.items():
+            places = [
+                (traffic.BY_NAME[name], (layer.batch, layer.channels, layer.height, layer.width))
+                for layer in shapes.layers(network, "train")
+                for name in names
+            ]
+            places.append((traffic.BY_NAME["binarize"], shapes.code_shape(network, "train")))
+            places.append((traffic.BY_NAME["residual_step"], shapes.target_shape(network, "train")))
+            plain = ours = traffic.Traffic(0, 0)
+            for op, shape in places:
+                plain, ours = plain.plus(traffic.eager(op, shape)), ours.plus(traffic.fused(op, shape))
+            least = sum(traffic.floor(op, shape) for op, shape in places)
+            cells = f"{plain.bytes / 1e6:.1f}", str(plain.launches), f"{ours.bytes / 1e6:.1f}", str(ours.launches), f"{least / 1e6:.1f}"
+            table.add_row(network, unit, *cells)
+    return table
+
+
+def plot(path: Path) -> Path:
+    """Draw the CSV at `path`: achieved share of the copy bandwidth over bytes, a panel an op; returns the picture's path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with path.open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["pass"] == "forward+backward"]
+    names = sorted({r["op"] for r in rows})
+    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.5), squeeze=False, sharey=True, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
+        for provider in PROVIDERS:
+            for dtype, style in (("float32", "-o"), ("bfloat16", "--s")):
+                points = sorted(
+                    (int(r["bytes"]), float(r["share_of_copy"]))
+                    for r in rows
+                    if (r["op"], r["provider"], r["dtype"]) == (name, provider, dtype)
+                )
+                axis.plot(*zip(*points, strict=True), style, label=f"{provider} {dtype}")
+        axis.set(title=name, xscale="log", xlabel="bytes the kernels move")
+    axes[0][0].set_ylabel("share of copy bandwidth")
+    axes[0][-1].legend(fontsize="x-small")
+    target = path.with_suffix(".svg")
+    figure.savefig(target)
+    plt.close(figure)
+    return target
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--op", action="append", choices=list(traffic.BY_NAME), help="only this op; may be repeated")
+    parser.add_argument("--csv", type=Path, help="where the times go (default: kernels/benchmarks/results/DEVICE.csv)")
+    parser.add_argument("--plot", action="store_true", help="draw the CSV beside it, as SVG")
+    options = parser.parse_args(arguments)
+    names = options.op or list(traffic.BY_NAME)
+    console = Console()
+    console.print(traffic_table(names), iteration_table())
+    if not torch.cuda.is_available():
+        console.print("No CUDA device: nothing was timed.")
+        if options.plot:
+            if options.csv is None or not options.csv.exists():
+                console.print("--plot without a GPU draws times measured elsewhere: name them with --csv PATH")
+                return 2
+            console.print(f"Drew {plot(options.csv)}")
+        return 0
+    tests = subprocess.run([sys.executable, "-m", "pytest", "-n0", str(HERE.parents[1] / "tests" / "kernels")], check=False)
+    if tests.returncode:
+        console.print("The ops' tests fail: nothing was timed.")
+        return 1
+    from triton.testing import do_bench
+
+    name = torch.cuda.get_device_name()
+    rows = benchmark(names, "cuda", lambda f: tuple(do_bench(f, quantiles=[0.5, 0.2, 0.8])), name)
+    path = options.csv or HERE / "results" / f"{name.replace(' ', '-')}.csv"
+    write_csv(path, rows)
+    console.print(f"Wrote {len(rows)} rows to {path}")
+    if options.plot:
+        console.print(f"Drew {plot(path)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+"""The report page: whole in one file, and alive in a real browser (Chromium, headless), where there is one."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from lit_rnncomp.evaluation.evaluate import evaluate
+from lit_rnncomp.evaluation.report import report
+from lit_rnncomp.evaluation.results import Results
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMEDRIVER = shutil.which("chromedriver")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@pytest.fixture(scope="module")
+def page(results, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    report(str(results), out=str(path), codecs="jpeg420,webp", published="kodak", title="Tiny & <small>")
+    return path
+
+
+@pytest.fixture(scope="module")
+def content(page):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL).group(1))
+
+
+def test_the_page_names_no_outside_address(page):
+    text = page.read_text()
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}, "the name of SVG, which nobody fetches"
+    assert not re.search(r"<(?:link|script|img|iframe)[^>]*\s(?:src|href)=\"(?!data:)", text)
+    assert not re.search(r"__[A-Z]+__", text), "every mark of the template is filled"
+    assert "<title>Tiny &amp; &lt;small&gt;</title>" in text
+
+
+def test_tables_are_there_without_javascript(page, results):
+    text = page.read_text()
+    area = json.loads((results / "summary.json").read_text())["webp"]["ms_ssim"]["auc_file"]
+    assert f"<td>{area:.4f}</td>" in text
+    assert "<td>LSTM one-shot</td><td>1.8062</td><td>1.8166</td>" in text
+    assert "<td>JPEG 4:2:0</td><td>1.7998</td><td>&ndash;</td>" in text
+
+
+def test_the_viewers_numbers_are_the_measured_ones(content, results):
+    measured = Results.read(results).pictures
+    assert [picture["name"] for picture in content["pictures"]] == ["astronaut.png", "sub/coffee.png"]
+    for shown, picture in zip(content["pictures"], measured, strict=True):
+        for entry, point in zip(shown["models"]["tiny"], picture.codecs["tiny"].points, strict=True):
+            assert (entry["bytes"], entry["psnr"]) == (point.bytes, point.metrics["psnr"])
+        for codec in ("jpeg420", "webp"):
+            matched = [shown["codecs"][codec]["files"][key] for key in shown["codecs"][codec]["match"]["tiny"]]
+            for other, ours in zip(matched, shown["models"]["tiny"], strict=True):
+                smallest = shown["codecs"][codec]["files"].get("1")
+                assert other["bytes"] <= ours["bytes"] or other == smallest
+                assert other["src"].startswith("data:image/jpeg" if codec == "jpeg420" else "data:image/webp")
+
+
+def test_arguments_are_checked(results, tmp_path):
+    with pytest.raises(ValueError, match="--quality is 0"):
+        report(str(results), out=str(tmp_path / "r.html"), quality=0)
+    with pytest.raises(ValueError, match="--codecs has 'gif'"):
+        report(str(results), out=str(tmp_path / "r.html"), codecs="gif")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium")
+    if not (CHROMIUM and CHROMEDRIVER):
+        pytest.skip("the browser test needs chromium and chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "--window-size=1280,1000"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(driver, page):
+    driver.set_window_size(1280, 1000)
+    driver.get("about:blank")
+    for log in ("browser", "performance"):
+        driver.get_log(log)  # Chromium's own start page, or the last test's
+    driver.get(page.as_uri())
+    yield driver
+    errors = [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert not errors, errors
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    fetched = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert {url.split(":")[0] for url in fetched} <= {"file", "data"}, "the page fetches nothing from outside"
+
+
+def find(browser, css):
+    return browser.find_element("css selector", css)
+
+
+def captions(browser):
+    return [element.text for element in browser.find_elements("css selector", "#panes figcaption")]
+
+
+def sources(browser):
+    return [element.get_attribute("src") for element in browser.find_elements("css selector", "#panes img")]
+
+
+def press(browser, *keys):
+    find(browser, "body").send_keys(*keys)
+
+
+def loaded(browser):
+    """Every picture on show has pixels."""
+    return browser.execute_script("return [...document.querySelectorAll('#panes img')].every(i => i.complete && i.naturalWidth > 0)")
+
+
+def move_slider(browser, value):
+    script = "const s = arguments[0]; s.value = arguments[1]; s.dispatchEvent(new Event('input'));"
+    browser.execute_script(script, find(browser, "#slider"), value)
+
+
+def test_the_slider_changes_pictures_and_numbers(browser, content):
+    points = content["pictures"][0]["models"]["tiny"]
+    seen = []
+    for k, point in enumerate(points):
+        move_slider(browser, k + 1)
+        assert loaded(browser)
+        original, ours, jpeg = captions(browser)
+        assert original.startswith("original")
+        assert f"{point['bytes']:,} bytes" in ours and f"{point['psnr']:.2f}" in ours and f"{k + 1} iteration" in ours
+        assert jpeg.startswith("JPEG 4:2:0")
+        assert f"iteration {k + 1} of 3: {point['bytes']:,} bytes" in find(browser, "#rate").text
+        assert sources(browser)[1] == point["src"]
+        seen.append(sources(browser)[1])
+    assert len(set(seen)) == 3
+
+
+def test_the_slider_itself_takes_keys_and_clicks(browser):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    slider = find(browser, "#slider")
+    ActionChains(browser).move_to_element_with_offset(slider, -slider.size["width"] // 2 + 4, 0).click().perform()
+    assert "iteration 1 of 3" in find(browser, "#rate").text
+    press(browser, Keys.ARROW_RIGHT)
+    assert "iteration 2 of 3" in find(browser, "#rate").text
+    press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert "iteration 3 of 3" in find(browser, "#rate").text and slider.get_attribute("value") == "3"
+    press(browser, Keys.ARROW_LEFT)
+    assert "iteration 2 of 3" in find(browser, "#rate").text
+
+
+def test_pictures_are_chosen_by_click_and_key(browser, content):
+    from selenium.webdriver.support.ui import Select
+
+    thumbs = browser.find_elements("css selector", "#thumbs button")
+    assert len(thumbs) == 2
+    first = sources(browser)
+    thumbs[1].click()
+    assert sources(browser)[0] == content["pictures"][1]["original"] != first[0]
+    assert f"201 {TIMES} 177" in captions(browser)[0]
+    press(browser, "p")
+    assert sources(browser) == first
+    before = captions(browser)[2]
+    Select(find(browser, "#codec")).select_by_visible_text("WebP")
+    assert captions(browser)[2].startswith("WebP") and captions(browser)[2] != before and loaded(browser)
+
+
+def test_split_view_with_its_divider(browser):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import Select
+
+    press(browser, "s")
+    assert len(sources(browser)) == 2 and len(captions(browser)) == 1 and loaded(browser)
+    right = browser.find_elements("css selector", "#panes img")[1]
+    assert "50%" in right.get_attribute("style")
+    ActionChains(browser).drag_and_drop_by_offset(find(browser, ".divider"), -200, 0).perform()
+    assert "50%" not in right.get_attribute("style")
+    Select(find(browser, "#right")).select_by_value("original")
+    assert find(browser, ".tag:last-of-type").text == "original"
+    find(browser, "#side").click()
+    assert len(captions(browser)) == 3
+
+
+def test_zoom_moves_all_pictures_alike(browser):
+    def transforms():
+        return {
+            element.get_attribute("style").split("transform:")[1].split(";")[0]
+            for element in browser.find_elements("css selector", "#panes img")
+        }
+
+    press(browser, "+", "+", "+")
+    assert find(browser, "#zoom").text == f"4{TIMES}"
+    (before,) = transforms()
+    assert "scale(4)" in before
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser).drag_and_drop_by_offset(find(browser, ".stage"), 60, 30).perform()
+    (after,) = transforms()
+    assert after != before
+    find(browser, "#out").click()
+    assert find(browser, "#zoom").text == f"3{TIMES}"
+    press(browser, "-", "-", "-")
+    assert transforms() == {" translate(0%, 0%) scale(1)"}
+
+
+def test_hovering_the_chart_says_values(browser):
+    from selenium.webdriver import ActionChains
+
+    circle = browser.find_elements("css selector", "#chart g circle")[1]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", circle)
+    ActionChains(browser).move_to_element(circle).perform()
+    assert re.fullmatch(r"tiny, iterations 2: 0\.\d{3} bpp, [\d.]+ dB \(0\.\d{4}\)", find(browser, "#tip").text)
+    lines = len(browser.find_elements("css selector", "#chart polyline"))
+    find(browser, "#legend button:last-child").click()
+    assert len(browser.find_elements("css selector", "#chart polyline")) == lines - 1
+    find(browser, "#metrics button:nth-child(2)").click()
+    assert find(browser, "#chart svg").get_attribute("aria-label") == "PSNR over bits per pixel"
+
+
+def test_a_phone_shows_it_without_sideways_scrolling(browser):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 375, "height": 740, "deviceScaleFactor": 2, "mobile": True})
+    try:
+        browser.refresh()
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
+        visible = [element for element in browser.find_elements("css selector", "#panes figure") if element.is_displayed()]
+        assert len(visible) == 3
+        bar = find(browser, "#controls").rect
+        assert bar["width"] <= 375 and find(browser, "#slider").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.filterwarnings("ignore:broken.png")
+def test_results_without_a_model_have_curves_and_no_viewer(driver, results, photographs, tmp_path):
+    evaluate(None, str(photographs), "jpeg420,webp", str(tmp_path), cache=str(results / "cache"), json=True)
+    report(str(tmp_path), out=str(tmp_path / "report.html"))
+    driver.get_log("browser")
+    driver.get((tmp_path / "report.html").as_uri())
+    assert not driver.get_log("browser")
+    assert not find(driver, "#viewer-section").is_displayed()
+    assert len(driver.find_elements("css selector", "#chart polyline")) == 2

@@ -1,0 +1,165 @@
+"""Compile every kernel for a GPU that need not be there and print what the compiler made of it, as JSON.
+
+    python compile_kernels.py sm_90              one object: variant -> resources
+    python compile_kernels.py --write            all targets, into registers.json beside this file
+
+Every launcher is called once a variant with recorders in place of its kernels, so the signatures are those of real launches.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from rnncomp_kernels import _launch
+
+TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
+TABLE = Path(__file__).with_name("registers.json")
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.uint8: "*u8", torch.int64: "*i64"}
+SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+
+
+class Recorder:
+    """Stands for a kernel: `recorder[grid](...)` notes the launch instead of making it."""
+
+    def __init__(self, kernel: Any, launches: list) -> None:
+        self.kernel, self.launches = kernel, launches
+
+    def __getitem__(self, grid: tuple) -> Callable:
+        def launch(*arguments: Any, num_warps: int, num_stages: int = 3, **named: Any) -> None:
+            values = dict(zip(self.kernel.arg_names, arguments, strict=False)) | named
+            self.launches.append((self.kernel, values, {"num_warps": num_warps, "num_stages": num_stages}))
+
+        return launch
+
+
+def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tuple[str, Callable]]:
+    """Each launcher of the element-wise ops under the name `module.suffix`, ready to be called."""
+
+    def t(k: int) -> torch.Tensor:
+        return torch.empty(32, k * 128, 16, 16, dtype=dtype, memory_format=form)
+
+    one, scalar, seed = t(1), torch.ones((), dtype=dtype), torch.zeros((), dtype=torch.int64)
+    arguments: dict[str, list[tuple]] = {
+        "lstm_update": [(t(4), one, t(4), True), (t(4), one, one, one)],
+        "associative_lstm_update": [(t(9), t(2), t(9), True), (t(9), t(2), t(2), t(2))],
+        "gru_reset": [(t(3), t(2), one), (t(3), t(2), one, one)],
+        "gru_update": [(t(3), t(2), one, one), (one, t(3), t(2), one, one)],
+        "residual_gru_update": [(0.1, 0.1, t(4), t(3), one, one), (one, one, 0.1, 0.1, t(4), t(3), one, one)],
+        "binarize": [(one, seed), (one, one)],
+        "residual_step": [(one, one, one, scalar), (one, one, scalar, (one, one, scalar), False)],
+    }
+    for name, (forward, backward) in arguments.items():
+        module = importlib.import_module(f"rnncomp_kernels.{name}")
+        yield f"{name}.forward", lambda m=module, a=forward: m._launch_forward(*a)
+        yield f"{name}.backward", lambda m=module, a=backward: m._launch_backward(*a)
+
+
+def packing(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
+    module = importlib.import_module("rnncomp_kernels.pack_bits")
+    codes, packed = torch.empty(4, 32, 32, 48, dtype=dtype), torch.empty(4, 32 * 32 * 48 // 8, dtype=torch.uint8)
+    yield "pack_bits.pack", lambda: module._launch(module._pack_kernel, codes, packed, codes, packed)
+    yield "pack_bits.unpack", lambda: module._launch(module._unpack_kernel, packed, codes, codes, packed)
+
+
+def variants() -> Iterator[tuple[str, Callable]]:
+    forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    for dtype, form in ((torch.float32, "contiguous"), (torch.bfloat16, "contiguous"), (torch.bfloat16, "channels_last")):
+        for name, call in element_wise(dtype, forms[form]):
+            yield f"{name} {SHORT[dtype]} {form}", call
+    for name, call in packing(torch.float32):
+        yield f"{name} fp32 contiguous", call
+
+
+def launches() -> Iterator[tuple[str, Any, dict, dict]]:
+    """Every variant's launch: name, kernel, values of its parameters, compiler options."""
+    for name, call in variants():
+        module = importlib.import_module("rnncomp_kernels." + name.split(".")[0])
+        kernels = {key: value for key, value in vars(module).items() if key.endswith("_kernel")}
+        noted: list = []
+        for key, kernel in kernels.items():
+            setattr(module, key, Recorder(kernel, noted))
+        call()
+        for key, kernel in kernels.items():
+            setattr(module, key, kernel)
+        (launch,) = noted
+        yield name, *launch
+
+
+def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
+    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to be so."""
+    signature, constants, attributes = {}, {}, {}
+    for i, parameter in enumerate(kernel.params):
+        value = values[parameter.name]
+        if parameter.is_constexpr:
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+            continue
+        if isinstance(value, torch.Tensor):
+            signature[parameter.name] = POINTERS[value.dtype]
+        else:
+            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
+        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+            attributes[(i,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=target, options=options)
+
+
+def resources(compiled: Any) -> dict[str, int]:
+    """Registers, bytes of local memory and spills a thread, float64 instructions, 16-byte and narrower global accesses."""
+    if "ptx" in compiled.asm:
+        ptx = compiled.asm["ptx"]
+        tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            Path(file.name).write_bytes(compiled.asm["cubin"])
+            usage = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+        found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", usage)}
+        accesses = re.findall(r"(?:ld|st)\.global\S*", ptx)
+        wide = sum(".v4.b32" in a or ".v2.b64" in a for a in accesses)
+        return {
+            "registers": found["REG"],
+            "local": found["STACK"] + found["LOCAL"],
+            "shared": compiled.metadata.shared,
+            "fp64": len(re.findall(r"\.f64\b", ptx)),
+            "wide": wide,
+            "narrow": len(accesses) - wide,
+        }
+    text = compiled.asm["amdgcn"]
+    count = {key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text))) for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")}
+    accesses = re.findall(r"\b(?:global|buffer)_(?:load|store)_\S+", text)
+    wide = sum("dwordx4" in a for a in accesses)
+    return {
+        "registers": count["vgpr_count"],
+        "local": count["vgpr_spill_count"] + count["sgpr_spill_count"],
+        "shared": compiled.metadata.shared,
+        "fp64": len(re.findall(r"_f64\b", text)),
+        "wide": wide,
+        "narrow": len(accesses) - wide,
+    }
+
+
+def measure(target: str) -> dict[str, dict[str, int]]:
+    warps = _launch.THREADS // TARGETS[target].warp_size
+    for module in (_launch, importlib.import_module("rnncomp_kernels.pack_bits")):
+        vars(module)["WARPS"] = warps
+    return {name: resources(compile_for(TARGETS[target], kernel, values, options)) for name, kernel, values, options in launches()}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        table: dict = {"triton": triton.__version__} | {target: measure(target) for target in TARGETS}
+        lines = json.dumps(table, indent=1)
+        TABLE.write_text(re.sub(r"\{\n   +(\"registers[^}]*?)\n  \}", lambda m: "{" + re.sub(r"\s*\n\s*", " ", m[1]) + "}", lines) + "\n")
+    else:
+        print(json.dumps(measure(sys.argv[1])))

@@ -1,0 +1,43 @@
+"""`torch.compile(fullgraph=True)` equals eager, forward and backward, on either path."""
+
+import pytest
+import torch
+from op_cases import CASES, DEVICE, results
+
+import rnncomp_kernels as ops
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_full_graph(case):
+    inputs = case.inputs((2, 3, 4, 5), torch.float32)
+    compiled = torch.compile(lambda *tensors: tuple(case.run(case.op, tensors)), fullgraph=True, backend="aot_eager")
+    for x, y in zip(results(case._replace(options={}), compiled, inputs), results(case, case.op, inputs), strict=True):
+        torch.testing.assert_close(x, y)
+    torch._dynamo.reset()
+
+
+def test_full_graph_binarizer():
+    def function(x, seed):
+        return ops.binarize(x, stochastic=True, seed=seed), ops.pack_bits(x)
+
+    x, seed = torch.randn(1, 8, 5, 5, device=DEVICE), torch.tensor(7, device=DEVICE)
+    for ours, expected in zip(torch.compile(function, fullgraph=True, backend="aot_eager")(x, seed), function(x, seed), strict=True):
+        assert torch.equal(ours, expected)
+    torch._dynamo.reset()
+
+
+@pytest.mark.slow
+def test_inductor():
+    """Once through the whole compiler: a step of LSTM and residual, with its backward."""
+
+    def function(gates, c, image):
+        h = ops.lstm_update(gates, c).h
+        return ops.residual_step(image, h).l1
+
+    case = CASES[0]
+    gates, c, _ = case.inputs((1, 3, 4, 4), torch.float32)
+    image = torch.randn(1, 3, 4, 4, device=DEVICE)
+    compiled, eager = torch.compile(function, fullgraph=True)(gates, c, image), function(gates, c, image)
+    torch.testing.assert_close(compiled, eager)
+    torch.testing.assert_close(torch.autograd.grad(compiled, (gates, c)), torch.autograd.grad(eager, (gates, c)))
+    torch._dynamo.reset()
