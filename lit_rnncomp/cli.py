@@ -19,6 +19,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
     "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
+    "sweep run": ("lit_rnncomp.sweep.run:run", "run a W&B sweep file on this machine, without a server"),
+    "sweep best": ("lit_rnncomp.sweep.best:best", "name and export the best run of a sweep"),
     "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
     "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
     "test": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the test pictures"),

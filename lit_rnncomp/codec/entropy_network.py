@@ -117,19 +117,19 @@ class IntegerBinaryRNN:
     def activate(self, layer: _Layer, x: Floats, t: int) -> Floats:
         return self.activation.take(layer.table_index(x, t), mode="clip")
 
-    def lstm(self, layer: _Layer, x: Floats, t: int, cell: Floats) -> tuple[Floats, Floats]:
+    def lstm(self, layer: _Layer, x: Floats, t: int, cell: NDArray[np.int16]) -> tuple[Floats, Floats]:
         """`(h, cell)` after one step at the positions of `x` and `cell`, all integers."""
         index, width = layer.table_index(x, t), self.width
         gates = self.gate.take(index[:, : 3 * width], mode="clip")
-        cell = cell * gates[:, :width]
-        cell += gates[:, width : 2 * width] * self.candidate.take(index[:, 3 * width :], mode="clip")
-        cell += 0.5
-        np.floor(cell, out=cell)
-        np.clip(cell, -32767, 32767, out=cell)
-        squashed = self.squash.take((cell * 0.0625 + 1024.5).astype(np.intp), mode="clip")
+        new = cell * gates[:, :width]
+        new += gates[:, width : 2 * width] * self.candidate.take(index[:, 3 * width :], mode="clip")
+        new += 0.5
+        np.floor(new, out=new)
+        np.clip(new, -32767, 32767, out=new)
+        squashed = self.squash.take((new * 0.0625 + 1024.5).astype(np.intp), mode="clip")
         squashed *= gates[:, 2 * width :]
         squashed += 0.5
-        return np.floor(squashed, out=squashed), cell
+        return np.floor(squashed, out=squashed), new
 
 
 class Context:
@@ -147,8 +147,8 @@ class Context:
         self.stride = width + 2 * MARGIN
         self.iteration = 0
 
-        def plane(channels: int) -> Floats:
-            return np.zeros((height + MARGIN + 1, self.stride, channels), network.dtype)
+        def plane(channels: int, dtype: DTypeLike = np.int8) -> NDArray[Any]:
+            return np.zeros((height + MARGIN + 1, self.stride, channels), dtype)
 
         self._codes = plane(network.bits)
         # Side by side, what the line LSTM's input convolution reads: of this iteration, and of the iterations before.
@@ -158,11 +158,12 @@ class Context:
         self._seven_codes, self._three_codes = _runs(self._flat_codes, 7), _runs(self._flat_codes, 3)
         self._two_seen = _runs(self._flat_seen, 2)
         if network.recurrent:
-            self._flat_hidden, self._flat_cell = (plane(network.width).reshape(-1, network.width) for _ in range(2))
+            self._flat_hidden = plane(network.width).reshape(-1, network.width)
+            self._flat_cell = plane(network.width, np.int16).reshape(-1, network.width)
             self._three_hidden = _runs(self._flat_hidden, 3)
         if network.progressive:
             self._summary = plane(network.width)
-            self._layer_hidden, self._layer_cell = plane(network.width), plane(network.width)
+            self._layer_hidden, self._layer_cell = plane(network.width), plane(network.width, np.int16)
             self._state = plane(network.state)
             self._adapt()
 
@@ -177,16 +178,17 @@ class Context:
                 self._three_codes[_moved(positions, -3)],
             ),
             axis=1,
+            dtype=net.dtype,
         )
         self._flat_seen[positions, : net.width] = net.activate(net.causal, patches, t)
         seen = self._two_seen[_moved(positions, -1)]
         if net.recurrent:
-            x = np.concatenate((seen, self._three_hidden[_moved(positions, -stride - 1)]), axis=1)
+            x = np.concatenate((seen, self._three_hidden[_moved(positions, -stride - 1)]), axis=1, dtype=net.dtype)
             hidden, cell = net.lstm(net.line, x, t, self._flat_cell[_moved(positions, -stride)])
             self._flat_hidden[positions] = hidden
             self._flat_cell[positions] = cell
         else:
-            hidden = net.activate(net.line, np.ascontiguousarray(seen), t)
+            hidden = net.activate(net.line, seen.astype(net.dtype), t)
         index = net.head[1].table_index(net.activate(net.head[0], hidden, t), t)
         return net.probability.take(index, mode="clip")
 
@@ -220,10 +222,10 @@ class Context:
         net, t = self.network, self.iteration
         for band in self._bands():
             shape = (-1, self.width, net.width)
-            self._summary[band] = net.activate(net.summary[0], _patches(self._codes, band), t).reshape(shape)
+            self._summary[band] = net.activate(net.summary[0], self._patches(self._codes, band), t).reshape(shape)
         for band in self._bands():
             old = self._layer_hidden[band].reshape(-1, net.width)
-            x = np.concatenate((net.activate(net.summary[1], _patches(self._summary, band), t), old), axis=1)
+            x = np.concatenate((net.activate(net.summary[1], self._patches(self._summary, band), t), old), axis=1, dtype=net.dtype)
             hidden, cell = net.lstm(net.layer, x, t, self._layer_cell[band].reshape(-1, net.width))
             self._layer_hidden[band] = hidden.reshape(shape)
             self._layer_cell[band] = cell.reshape(shape)
@@ -235,23 +237,22 @@ class Context:
         for band in self._bands():
             context = self._state[band]
             if net.adapts:
-                context = net.activate(net.adapt, _patches(self._state, band), t).reshape(-1, self.width, net.width)
+                context = net.activate(net.adapt, self._patches(self._state, band), t).reshape(-1, self.width, net.width)
             self._seen[band][..., net.width :] = context
+
+    def _patches(self, plane: NDArray[np.int8], band: tuple[slice, slice]) -> Floats:
+        """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
+        rows, columns = band
+        windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3), axis=(0, 1))
+        patch = windows[rows.start - 1 : rows.stop - 1, columns.start - 1 : columns.stop - 1].transpose(0, 1, 3, 4, 2)
+        return patch.reshape(-1, 9 * plane.shape[2]).astype(self.network.dtype)
 
 
 def _moved(positions: slice, offset: int) -> slice:
     return slice(positions.start + offset, positions.stop + offset, positions.step)
 
 
-def _runs(plane: Floats, length: int) -> Floats:
+def _runs(plane: NDArray[np.int8], length: int) -> NDArray[np.int8]:
     """A view of `plane` `(n, C)` whose row `i` holds the rows `i` to `i + length - 1`, end to end."""
     count, channels = plane.shape
     return np.lib.stride_tricks.as_strided(plane, (count - length + 1, length * channels), plane.strides, writeable=False)
-
-
-def _patches(plane: Floats, band: tuple[slice, slice]) -> Floats:
-    """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
-    rows, columns = band
-    windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3), axis=(0, 1))
-    patch = windows[rows.start - 1 : rows.stop - 1, columns.start - 1 : columns.stop - 1]
-    return patch.transpose(0, 1, 3, 4, 2).reshape(-1, 9 * plane.shape[2])

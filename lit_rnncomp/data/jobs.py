@@ -111,7 +111,7 @@ def executor(workers: int = 0, scheduler: str | None = None) -> Iterator[Executo
         if workers < 0:
             raise ValueError(f"workers is {workers}, must be 0 (one a core) or more")
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), context, initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(workers or None, context, initializer=_end_with_parent) as pool:
             yield pool
         return
     try:

@@ -93,11 +93,19 @@ def named_models(models: list[str], device: str) -> list[Neural]:
     """Codecs from `M` or `NAME=M`. A model without a name is called after its file; equal names get -2, -3, ..."""
     codecs: list[Neural] = []
     for model in models:
-        name, path = model.split("=", 1) if "=" in model else (Path(model).stem, model)
+        name, path = _name_and_path(model)
         taken = {codec.name for codec in codecs}
         unique = next(n for k in range(len(models) + 1) if (n := name if k == 0 else f"{name}-{k + 1}") not in taken)
         codecs.append(Neural(unique, path, device))
     return codecs
+
+
+def _name_and_path(model: str) -> tuple[str, str]:
+    """Splits `NAME=M`. Lightning's own names hold `=` too (`epoch=3-step=100.ckpt`): a file that exists is never split."""
+    name, equals, path = model.partition("=")
+    if equals and path and "/" not in name and not Path(model).exists():
+        return name, path
+    return Path(model).stem, model
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,7 +1,5 @@
 """`lit-rnncomp plot`: rate-distortion curves of measured and published codecs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +31,7 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
     print(f"curves in {paths[0]} and {paths[1]}")
 
 
-def draw(results: list[MeanCurves], paths: list[Path], published: str | None, title: str) -> None:
+def draw(results: "list[MeanCurves]", paths: list[Path], published: str | None, title: str) -> None:
     """The drawing: MS-SSIM in dB, PSNR and PSNR-HVS side by side, written to every one of `paths`.
 
     Raises:
@@ -63,7 +61,7 @@ def draw(results: list[MeanCurves], paths: list[Path], published: str | None, ti
                 figure.savefig(temporary, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
-def _panel(panel: Axes, results: list[MeanCurves], published: str | None, metric: str) -> None:
+def _panel(panel: "Axes", results: "list[MeanCurves]", published: str | None, metric: str) -> None:
     """All curves of one metric; the window shows what lies between 0 and 2 bits per pixel."""
     from lit_rnncomp.evaluation.published import curves
     from lit_rnncomp.evaluation.summary import in_db

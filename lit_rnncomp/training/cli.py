@@ -1,27 +1,34 @@
-"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over the compressors and the photographs."""
+"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over the compressors, the entropy models and their data."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 
+import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+# Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
+from . import compressors, entropy, entropy_data
 from .callbacks import FiniteLoss, StepSeeds
-from .compressors import Compressor
 from .report import RunReport
+
+__all__ = ["CompressionCLI", "best_checkpoint", "compressors", "entropy", "entropy_data", "main"]
 
 
 class CompressionCLI(LightningCLI):
-    """One parser for every architecture; `iterations` is given once."""
+    """One parser for every model of the package; the data are photographs unless another class is named."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.set_defaults({"trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}}})
-
-    def before_instantiate_classes(self) -> None:
-        # Lightning 2.6 advertises a product and torch 2.13 deprecates a private class that Lightning still uses.
-        warnings.filterwarnings("ignore", message=".*litlogger.*|.*LeafSpec.*|.*does not have many workers.*")
+        parser.set_defaults(
+            {
+                "data": {"class_path": f"{PhotographData.__module__}.PhotographData"},
+                "trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}},
+            }
+        )
 
 
 def best_checkpoint() -> ModelCheckpoint:
@@ -39,10 +46,13 @@ def best_checkpoint() -> ModelCheckpoint:
 
 def main() -> None:
     """Parse the command line and run. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
+    _quiet()
+    sys.argv[0] = "lit-rnncomp"
     CompressionCLI(
-        Compressor,
-        PhotographData,
+        L.LightningModule,
+        L.LightningDataModule,
         subclass_mode_model=True,
+        subclass_mode_data=True,
         seed_everything_default=1,
         save_config_kwargs={"overwrite": True},
         trainer_defaults={
@@ -52,3 +62,9 @@ def main() -> None:
         },
         parser_kwargs={"parser_mode": "omegaconf", "allow_abbrev": False},
     )
+
+
+def _quiet() -> None:
+    """Leave out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*does not have many workers.*|.*exists and is not empty.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())

@@ -16,8 +16,9 @@ Schedule = Literal["constant", "linear", "cosine"]
 def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float, weight_decay: float) -> torch.optim.Optimizer:
     """The optimizer `name` over all parameters that want a gradient.
 
-    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix) and steps all other parameters by AdamW
-    at a tenth of `lr`. `eps` is Adam's, `weight_decay` is decoupled except for `sgd`.
+    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix); the other parameters are Adam's, biases at
+    a tenth of `lr`, learned gains (which must travel far) at `lr`, both without weight decay. `eps` is Adam's, `weight_decay` is
+    decoupled except for `sgd`.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
@@ -28,9 +29,13 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     from pytorch_optimizer import Muon
 
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    gains = [p for n, p in named if n.endswith("log_gain")]
+    biases = [p for n, p in named if p.ndim != 4 and not n.endswith("log_gain")]
     groups = [
         {"params": [p for p in parameters if p.ndim == 4], "use_muon": True},
-        {"params": [p for p in parameters if p.ndim != 4], "use_muon": False, "lr": lr / 10},
+        {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
+        {"params": gains, "use_muon": False, "lr": lr, "weight_decay": 0.0},
     ]
     return Muon([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
 

@@ -1,23 +1,34 @@
-"""What a person sees of a run: its curve against JPEG, a strip of pictures, and the area before and after."""
+"""What a person sees of a run: its curve, a strip of pictures against JPEG, and the area before and after."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
+from ..codec.api import Codec
+from ..codec.geometry import to_uint8
+from ..data.photographs import to_signal
+from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from .compressors import Compressor
 from .rate_distortion import METRICS
 
 
 class RunReport(Callback):
-    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes `rate_distortion.png`.
+    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two pictures.
+
+    `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit per pixel
+    (or of all iterations, if that is less), beside JPEG at the same bytes.
 
     The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files.
     """
@@ -51,7 +62,24 @@ class RunReport(Callback):
         if trainer.log_dir is not None:
             path = Path(trainer.log_dir) / "rate_distortion.png"
             _plot(path, module.curve.bpp, self.before[0] if self.before else None, after[0])
-            console.print(f"curve: {path}", highlight=False)
+            console.print(f"curve: {path}", highlight=False, soft_wrap=True)
+            strip = path.with_name("strip.png")
+            image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+            _strip(strip, Codec(copy.deepcopy(module.codec), "this run"), to_signal(image) if image.dtype == torch.uint8 else image)
+            console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
+
+
+def _strip(path: Path, codec: Codec, image: Tensor) -> None:
+    original = Image.fromarray(to_uint8(image[:1].cpu()))
+    config = codec.network.config
+    data = codec.encode(original, iterations=max(1, min(config.iterations, int(0.5 / config.bpp_per_iteration))))
+    decoded = codec.decode(data)
+    panels = [
+        Panel(original, "original", f"{original.width}x{original.height}"),
+        Panel(decoded, "this run", numbers(original, decoded, len(data))),
+        baseline_panel(original, "jpeg420", len(data)),
+    ]
+    save(draw_strip(panels), path)
 
 
 def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, after: dict[str, np.ndarray]) -> None:

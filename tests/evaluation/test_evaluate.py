@@ -211,6 +211,17 @@ def test_models_get_different_names():
     assert [(model.name, model.model) for model in models] == [("best", "a/best.ckpt"), ("best-2", "b/best.ckpt"), ("ours", "c/best.ckpt")]
 
 
+def test_equal_signs_in_file_names_are_no_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "epoch=3-step=100.ckpt").touch()
+    given = ["epoch=3-step=100.ckpt", "runs/lr=0.1/last.ckpt", "ours=epoch=3-step=100.ckpt"]
+    assert [(model.name, model.model) for model in named_models(given, "cpu")] == [
+        ("epoch=3-step=100", "epoch=3-step=100.ckpt"),
+        ("last", "runs/lr=0.1/last.ckpt"),
+        ("ours", "epoch=3-step=100.ckpt"),
+    ]
+
+
 def test_folders_that_are_no_results(tmp_path, results):
     with pytest.raises(ResultsError, match=r"run\.json is missing"):
         Results.read(tmp_path)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import Results
 
@@ -233,3 +234,14 @@ def test_a_phone_shows_it_without_sideways_scrolling(browser):
         assert bar["width"] <= 375 and find(browser, "#slider").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.filterwarnings("ignore:broken.png")
+def test_results_without_a_model_have_curves_and_no_viewer(driver, results, photographs, tmp_path):
+    evaluate(None, str(photographs), "jpeg420,webp", str(tmp_path), cache=str(results / "cache"), json=True)
+    report(str(tmp_path), out=str(tmp_path / "report.html"))
+    driver.get_log("browser")
+    driver.get((tmp_path / "report.html").as_uri())
+    assert not driver.get_log("browser")
+    assert not find(driver, "#viewer-section").is_displayed()
+    assert len(driver.find_elements("css selector", "#chart polyline")) == 2

@@ -217,3 +217,24 @@ def test_wrong_options_are_named(sweep, tmp_path, options, message):
 def test_neither_folder_nor_server_path_is_explained(tmp_path):
     with pytest.raises(SweepError, match=r"neither the folder of a study \(no study\.db in it\) nor ENTITY/PROJECT/SWEEP"):
         best(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_smoke_sweep_ends_in_a_codec(tmp_path, monkeypatch, capsys):
+    """Two real training runs; the better one, exported, compresses a photograph."""
+    root = Path(__file__).resolve().parents[2]
+    (tmp_path / "configs").symlink_to(root / "configs")
+    monkeypatch.chdir(tmp_path)
+    run(str(root / "sweeps" / "smoke.yaml"), count=2, workers=2, json=True)
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
+    best("runs/sweeps/smoke", export="best.safetensors", json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["value"] == max(trial["value"] for trial in trials)
+
+    from lit_rnncomp import load
+    from lit_rnncomp.data import read_image, sample_photographs
+
+    photo = read_image(sample_photographs()[1]).crop((0, 0, 96, 64))
+    codec = load("best.safetensors")
+    assert codec.decode(codec.encode(photo)).size == photo.size
