@@ -74,6 +74,20 @@ def packing(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     yield "pack_bits.unpack", lambda: module._launch(module._unpack_kernel, packed, codes, codes, packed)
 
 
+def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
+    """The widest layers of the DCT network: 3x3 on the input, 1x1 on the state."""
+
+    def t(*size: int) -> torch.Tensor:
+        return torch.empty(*size, dtype=dtype)
+
+    x, h = t(4, 48, 64, 96), t(4, 48, 64, 96)
+    lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
+    for keep in (False, True):
+        arguments = (x, t(192, 48, 3, 3), t(192), h, t(192, 48, 1, 1), h, 1, keep)
+        yield f"conv_lstm_step.{'training' if keep else 'inference'}", lambda a=arguments: lstm._launch_forward(*a)
+    yield "conv_gru_step", lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1)
+
+
 def variants() -> Iterator[tuple[str, Callable]]:
     forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     for dtype, form in ((torch.float32, "contiguous"), (torch.bfloat16, "contiguous"), (torch.bfloat16, "channels_last")):
@@ -81,12 +95,15 @@ def variants() -> Iterator[tuple[str, Callable]]:
             yield f"{name} {SHORT[dtype]} {form}", call
     for name, call in packing(torch.float32):
         yield f"{name} fp32 contiguous", call
+    for dtype in (torch.float32, torch.bfloat16):
+        for name, call in convolutions(dtype):
+            yield f"{name} {SHORT[dtype]} channels_last", call
 
 
 def launches() -> Iterator[tuple[str, Any, dict, dict]]:
     """Every variant's launch: name, kernel, values of its parameters, compiler options."""
     for name, call in variants():
-        module = importlib.import_module("rnncomp_kernels." + name.split(".")[0])
+        module = importlib.import_module("rnncomp_kernels." + name.split()[0].split(".")[0])
         kernels = {key: value for key, value in vars(module).items() if key.endswith("_kernel")}
         noted: list = []
         for key, kernel in kernels.items():
@@ -94,8 +111,8 @@ def launches() -> Iterator[tuple[str, Any, dict, dict]]:
         call()
         for key, kernel in kernels.items():
             setattr(module, key, kernel)
-        (launch,) = noted
-        yield name, *launch
+        for i, launch in enumerate(noted):
+            yield f"{name} {i + 1}/{len(noted)}" if len(noted) > 1 else name, *launch
 
 
 def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:

@@ -1,0 +1,129 @@
+"""Layers whose convolutions are fused with their update: equal to convolutions, then the update."""
+
+import importlib
+
+import pytest
+import torch
+from op_cases import DEVICE
+
+import rnncomp_kernels as ops
+from rnncomp_kernels import _launch
+
+lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
+
+# batch, in, channels, height, width, kernel, hidden kernel, stride: masks in every direction, more than one tile in each
+SHAPES = [
+    (2, 5, 7, 6, 9, 3, 1, 1),
+    (1, 33, 40, 8, 7, 3, 3, 2),
+    (2, 16, 48, 8, 9, 1, 1, 1),
+    (1, 3, 4, 5, 5, 1, 3, 2),
+    (1, 1, 1, 1, 1, 3, 3, 1),
+]
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def layer(shape, gates, hidden_gates, dtype=torch.float32):
+    """x, weight, bias, hidden weight, candidate weight, h and c for `shape`, each asking for its gradient."""
+    batch, depth, c, height, width, k, hidden_k, stride = shape
+    state = (batch, c, -(-height // stride), -(-width // stride))
+    sizes = (
+        (batch, depth, height, width), (gates * c, depth, k, k), (gates * c,), (hidden_gates * c, c, hidden_k, hidden_k),
+        (c, c, hidden_k, hidden_k), state, state,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(s, generator=generator) * 0.3).to(DEVICE, dtype).requires_grad_() for s in sizes]
+
+
+@pytest.fixture(autouse=True)
+def full_float32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def unfused(monkeypatch, function):
+    with monkeypatch.context() as patch:
+        patch.setattr(lstm, "FUSED_CHANNELS", {})
+        return function()
+
+
+def both(monkeypatch, run):
+    """`run()` fused and unfused; fails if the table would not fuse at all."""
+    launched = []
+    for module in (lstm, gru):
+        original = module._launch_forward
+        monkeypatch.setattr(module, "_launch_forward", lambda *a, f=original: launched.append(1) or f(*a))
+    with monkeypatch.context() as patch:
+        patch.setattr(lstm, "FUSED_CHANNELS", dict.fromkeys([(1, 1), (1, 3), (3, 1), (3, 3)], 1024))
+        fused = run()
+    assert launched
+    count = len(launched)
+    plain = unfused(monkeypatch, run)
+    assert len(launched) == count
+    return fused, plain
+
+
+@each_shape
+def test_lstm_forward_and_gradients(shape, monkeypatch):
+    x, weight, bias, hidden, _, h, c = inputs = layer(shape, 4, 4)
+    wanted = [t for i, t in enumerate(inputs) if i != 4]
+
+    def run():
+        new = ops.conv_lstm_step(x, weight, bias, hidden, h, c, stride=shape[-1])
+        return [*new, *torch.autograd.grad(new.h.sum() + (new.c**2).sum(), wanted)]
+
+    for fused, plain in zip(*both(monkeypatch, run), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+@each_shape
+def test_lstm_first_step_without_bias(shape, monkeypatch):
+    x, weight, _, hidden, _, _, _ = layer(shape, 4, 4)
+
+    def run():
+        new = ops.conv_lstm_step(x, weight, None, hidden, stride=shape[-1])
+        return [*new, *torch.autograd.grad(new.h.sum(), (x, weight))]
+
+    for fused, plain in zip(*both(monkeypatch, run), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+@each_shape
+@pytest.mark.parametrize("first", [False, True])
+def test_gru(shape, first, monkeypatch):
+    x, weight, bias, hidden, candidate, h, _ = layer(shape, 3, 2)
+    with torch.no_grad():
+        fused, plain = both(monkeypatch, lambda: ops.conv_gru_step(x, weight, bias, hidden, candidate, None if first else h, shape[-1]))
+    torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+# Triton's interpreter multiplies matrices of bfloat16 by their bit patterns, so bfloat16 needs a device
+HALVES = [torch.float16] if _launch.INTERPRETED else [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_half_precision_is_no_further_from_the_truth(dtype, monkeypatch):
+    """Accumulated in float32 and rounded once: at most twice the error of rounding after every convolution."""
+    x, weight, bias, hidden, _, h, c = (t.detach() for t in layer((2, 40, 16, 6, 7, 3, 1, 1), 4, 4, dtype))
+    arguments = (x, weight, bias, hidden, h, c)
+    fused, plain = both(monkeypatch, lambda: ops.conv_lstm_step(*arguments))
+    exact = unfused(monkeypatch, lambda: ops.conv_lstm_step(*(t.double() for t in arguments)))
+    for ours, eager, truth in zip(fused, plain, exact, strict=True):
+        assert ours.dtype == dtype
+        assert (ours - truth).abs().max() <= 2 * (eager - truth).abs().max()
+
+
+def test_the_table_decides():
+    assert lstm.fuses(48, 3, 1, 1, torch.float32)
+    assert not lstm.fuses(512, 3, 1, 1, torch.float32)
+    assert not lstm.fuses(48, 5, 1, 1, torch.float32)
+    assert not lstm.fuses(48, 3, 1, 3, torch.float32)
+    assert not lstm.fuses(48, 3, 1, 1, torch.float64)
+
+
+def test_opcheck_compiled():
+    x, weight, bias, hidden, candidate, h, c = layer((1, 3, 4, 5, 5, 3, 1, 1), 4, 4)
+    for keep in (True, False):
+        arguments = (x, weight, bias, h, hidden, c, 1, keep)
+        arguments = arguments if keep else tuple(t.detach() if isinstance(t, torch.Tensor) else t for t in arguments)
+        assert set(torch.library.opcheck(lstm._forward, arguments).values()) == {"SUCCESS"}
+    x, weight, bias, hidden, candidate, h, _ = (t.detach() for t in layer((1, 3, 4, 5, 5, 3, 1, 1), 3, 2))
+    assert set(torch.library.opcheck(gru._forward, (x, weight, bias, hidden, candidate, h, 1)).values()) == {"SUCCESS"}
