@@ -1,0 +1,79 @@
+"""What ships is tested: commands in the documentation name verbs and options that exist; links lead somewhere; every module imports."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lit_rnncomp
+from lit_rnncomp.cli import VERBS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path for folder in ("", "configs", "sweeps", "kernels", "configs/entropy") for path in (ROOT / folder).glob("*.md"))
+
+
+def commands(page: Path) -> list[list[str]]:
+    text = page.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^\s*(?:[A-Z_]+=\S+ )*(lit-rnncomp .*)$", text, re.MULTILINE)
+    return [line.split("#")[0].split("&&")[0].split()[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_name_verbs_and_options_that_exist(page: Path) -> None:
+    for words in commands(page):
+        verb = " ".join(words[:2]) if " ".join(words[:2]) in VERBS else words[0]
+        assert verb in VERBS, words
+        module, name = VERBS[verb][0].split(":")
+        if module == "lit_rnncomp.training.cli":
+            continue  # parsed for real in test_configs
+        known = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+        options = {word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
+        assert options <= known, (words, options - known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_has_the_two_set_up_lines() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "\npip install -e . && lit-rnncomp fit --config configs/quickstart.yaml\n" in text
+    assert "\npip install -e '.[dev]' && pytest\n" in text
+
+
+def test_every_verb_and_module_is_there() -> None:
+    for module, name in (target.split(":") for target, _ in VERBS.values()):
+        assert callable(getattr(importlib.import_module(module), name))
+    for module in pkgutil.walk_packages(lit_rnncomp.__path__, "lit_rnncomp."):
+        importlib.import_module(module.name)
+
+
+def test_floors_only_look_down() -> None:
+    """models <- codec, data <- training, evaluation, sweep; the kernels know nothing of lit_rnncomp."""
+    allowed = {
+        "models": {"models"},
+        "codec": {"models", "codec", "data", "files"},
+        "data": {"data", "files"},
+        "evaluation": {"models", "codec", "data", "files", "evaluation", "arguments"},
+    }
+    pattern = re.compile(r"^\s*(?:from|import) +(?:lit_rnncomp\.|\.\.)(\w+)", re.MULTILINE)
+    for floor, reachable in allowed.items():
+        for path in (ROOT / "lit_rnncomp" / floor).rglob("*.py"):
+            assert set(pattern.findall(path.read_text())) <= reachable, path
+    for path in (ROOT / "kernels" / "rnncomp_kernels").rglob("*.py"):
+        assert "lit_rnncomp" not in path.read_text(), path
+
+
+def test_models_need_no_lightning() -> None:
+    script = "import sys; sys.modules['lightning'] = sys.modules['wandb'] = None; import lit_rnncomp.models, lit_rnncomp.codec.api"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
