@@ -152,7 +152,7 @@ class Codec:
     def _header(self, array: Pixels, coder: CoderName) -> tuple[Header, geometry.Tiling]:
         if coder == "rnn" and self.entropy is None:
             raise ValueError(f"the model {self.name} has no learned entropy coder; use coder raw or auto")
-        if coder not in ("auto", "raw"):
+        if coder not in ("auto", "raw", "rnn"):
             raise ValueError(f"coder {coder!r} is not one of auto, raw, rnn")
         config = self.network.config
         entropy = None if coder == "raw" else self.entropy

@@ -7,7 +7,7 @@ of threads, positions in any grouping. NumPy only: at the few dozen positions of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ MARGIN = 3
 
 _INDEX_SCALE = 128.0
 _EXACT = 2**24
-_BAND = 2048
 
 
 class EntropyModelError(ValueError):
@@ -138,12 +137,13 @@ class Context:
     A position is an index into the flattened planes, `(y + MARGIN) * stride + x + MARGIN`, so that a neighbour is an offset and what
     lies outside the picture is zero. Positions come as slices: a row, a front or a single position is an arithmetic progression,
     and so are its neighbours. The probabilities of a position may be asked for once the codes in its causal reach are known (`put`)
-    and the probabilities of its neighbours left and above have been asked for.
+    and the probabilities of its neighbours left and above have been asked for. What depends on whole iterations is computed for
+    `band` positions at a time.
     """
 
-    def __init__(self, network: IntegerBinaryRNN, height: int, width: int) -> None:
+    def __init__(self, network: IntegerBinaryRNN, height: int, width: int, band: int = 384) -> None:
         self.network = network
-        self.height, self.width = height, width
+        self.height, self.width, self.band = height, width, band
         self.stride = width + 2 * MARGIN
         self.iteration = 0
 
@@ -212,40 +212,44 @@ class Context:
         if self.network.progressive and self.iteration < self.network.iterations:
             self._adapt()
 
-    def _bands(self) -> list[tuple[slice, slice]]:
-        """The picture in bands of rows, so that the patches of a band stay in cache."""
-        rows = max(1, _BAND // self.width)
-        ends = range(MARGIN, MARGIN + self.height, rows)
-        return [(slice(y, min(y + rows, MARGIN + self.height)), slice(MARGIN, MARGIN + self.width)) for y in ends]
+    def _bands(self) -> Iterator[tuple[slice, slice]]:
+        """The picture in pieces of at most `band` positions, so that the patches of a piece stay in cache."""
+        rows, columns = max(1, self.band // self.width), min(self.band, self.width)
+        bottom, right = MARGIN + self.height, MARGIN + self.width
+        for y in range(MARGIN, bottom, rows):
+            for x in range(MARGIN, right, columns):
+                yield slice(y, min(y + rows, bottom)), slice(x, min(x + columns, right))
 
     def _fold(self) -> None:
         net, t = self.network, self.iteration
         for band in self._bands():
-            shape = (-1, self.width, net.width)
-            self._summary[band] = net.activate(net.summary[0], self._patches(self._codes, band), t).reshape(shape)
+            summary = self._summary[band]
+            summary[...] = net.activate(net.summary[0], self._patches(self._codes, band), t).reshape(summary.shape)
         for band in self._bands():
-            old = self._layer_hidden[band].reshape(-1, net.width)
-            x = np.concatenate((net.activate(net.summary[1], self._patches(self._summary, band), t), old), axis=1, dtype=net.dtype)
-            hidden, cell = net.lstm(net.layer, x, t, self._layer_cell[band].reshape(-1, net.width))
-            self._layer_hidden[band] = hidden.reshape(shape)
-            self._layer_cell[band] = cell.reshape(shape)
-            state = net.activate(net.project[1], net.activate(net.project[0], hidden, t), t)
-            self._state[band] = state.reshape(-1, self.width, net.state)
+            hidden, cell, state = self._layer_hidden[band], self._layer_cell[band], self._state[band]
+            read = net.activate(net.summary[1], self._patches(self._summary, band), t)
+            x = np.concatenate((read, hidden.reshape(-1, net.width)), axis=1, dtype=net.dtype)
+            new_hidden, new_cell = net.lstm(net.layer, x, t, cell.reshape(-1, net.width))
+            hidden[...] = new_hidden.reshape(hidden.shape)
+            cell[...] = new_cell.reshape(cell.shape)
+            state[...] = net.activate(net.project[1], net.activate(net.project[0], new_hidden, t), t).reshape(state.shape)
 
     def _adapt(self) -> None:
         net, t = self.network, self.iteration
         for band in self._bands():
-            context = self._state[band]
+            context = self._seen[band][..., net.width :]
             if net.adapts:
-                context = net.activate(net.adapt, self._patches(self._state, band), t).reshape(-1, self.width, net.width)
-            self._seen[band][..., net.width :] = context
+                context[...] = net.activate(net.adapt, self._patches(self._state, band), t).reshape(context.shape)
+            else:
+                context[...] = self._state[band]
 
     def _patches(self, plane: NDArray[np.int8], band: tuple[slice, slice]) -> Floats:
         """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
         rows, columns = band
-        windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3), axis=(0, 1))
-        patch = windows[rows.start - 1 : rows.stop - 1, columns.start - 1 : columns.stop - 1].transpose(0, 1, 3, 4, 2)
-        return patch.reshape(-1, 9 * plane.shape[2]).astype(self.network.dtype)
+        height, stride, channels = plane.shape
+        threes = np.lib.stride_tricks.as_strided(plane, (height, stride - 2, 3 * channels), plane.strides, writeable=False)
+        lines = [threes[rows.start + dy : rows.stop + dy, columns.start - 1 : columns.stop - 1] for dy in (-1, 0, 1)]
+        return np.concatenate(lines, axis=2, dtype=self.network.dtype).reshape(-1, 9 * channels)
 
 
 def _moved(positions: slice, offset: int) -> slice:

@@ -134,7 +134,7 @@ def tables(results: Results, rows: list[dict[str, Any]], anchor: str, of: int) -
     for row in rows:
         first.add_row(
             row["codec"],
-            _show(row.get("ms_ssim_auc"), ".4f"),
+            _show(row.get("ms_ssim_auc") if row["codec"] in results.run["models"] else None, ".4f"),
             _show(row.get("ms_ssim_auc_file"), ".4f"),
             _show(row.get("psnr_auc_file"), ".2f"),
             _show(row.get("psnr_hvs_auc_file"), ".2f"),

@@ -14,6 +14,7 @@ from ..models import CodecConfig, CodecOutput, RecurrentCodec
 from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
 from .rate_distortion import RateDistortionCurve
+from .steps import total_steps
 
 
 class Compressor(L.LightningModule):
@@ -144,7 +145,7 @@ class Compressor(L.LightningModule):
     def configure_optimizers(self) -> Any:
         options = self.hparams
         optimizer = make_optimizer(options["optimizer"], self.codec, options["lr"], options["eps"], options["weight_decay"])
-        total = self.trainer.estimated_stepping_batches
+        total = total_steps(self.trainer)
         schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -153,8 +154,7 @@ class Compressor(L.LightningModule):
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]
-        total = self.trainer.estimated_stepping_batches
-        if early is not None and self.global_step < self.hparams["early_fraction"] * total:
+        if early is not None and self.global_step < self.hparams["early_fraction"] * total_steps(self.trainer):
             return early
         return self.codec.config.iterations
 

@@ -37,10 +37,10 @@ def trained_like(**options) -> BinaryRNN:
     return model
 
 
-def evaluate(model: IntegerBinaryRNN, codes: np.ndarray, groups=fronts) -> np.ndarray:
+def evaluate(model: IntegerBinaryRNN, codes: np.ndarray, groups=fronts, band: int = 384) -> np.ndarray:
     """Probabilities `(T, bits, rows, columns)`; codes become known only after they were asked for, as in a decoder."""
     _, bits, height, width = codes.shape
-    context = Context(model, height, width)
+    context = Context(model, height, width, band)
     where = np.zeros((height + 4, width + 6), int)
     where[3:-1, 3:-3] = np.arange(height * width).reshape(height, width)
     result = np.zeros((len(codes), height * width, bits), np.int32)
@@ -79,6 +79,8 @@ def test_fronts_rows_and_single_positions_agree_in_float32_and_float64(options, 
     for dtype in (np.float32, np.float64):
         for groups in (fronts, rows, raster):
             np.testing.assert_array_equal(evaluate(network(dtype=dtype, **options), codes, groups), expected)
+    for band in (1, 4, 25):
+        np.testing.assert_array_equal(evaluate(network(**options), codes, fronts, band), expected)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1), (5, 4), (17, 23)])
