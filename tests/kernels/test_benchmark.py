@@ -97,3 +97,17 @@ def test_cpu_training_step(monkeypatch, capsys):
         assert 0 < r["ratio_p20"] <= r["ratio"] <= r["ratio_p80"]
         assert 0 < sum(c["share"] for c in r["calls"]) <= 1.000001
     assert results[0]["gflop_per_step"] > 0
+
+
+def test_the_readme_holds_the_counts(benchmarks):
+    """The table of kernels/README.md is what run.py prints."""
+    import shapes
+
+    _, traffic = benchmarks
+    layer = shapes.layers("paper", "train")[-1]
+    shape = (layer.batch, layer.channels, layer.height, layer.width)
+    text = (FOLDER.parent / "README.md").read_text()
+    for op in traffic.OPS:
+        plain, ours, least = traffic.eager(op, shape), traffic.fused(op, shape), traffic.floor(op, shape)
+        row = f"| `{op.name}` | {plain.bytes / 1e6:.1f} | {plain.launches} | {ours.bytes / 1e6:.1f} | {ours.launches} | {least / 1e6:.1f} |"
+        assert row in text
