@@ -81,3 +81,33 @@ def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
     with path.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(rows)
     assert run.plot(path).read_text().startswith("<?xml")
+
+
+def test_cpu_training_step(monkeypatch, capsys):
+    import json
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import cpu_training_step
+
+    sizes = ["--width", "0.02", "--iterations", "1", "--batch", "1", "--side", "32", "--sgemm", "64", "--repeats", "3"]
+    assert cpu_training_step.main([*sizes, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [r["memory_format"] for r in results] == ["contiguous", "channels_last"]
+    for r in results:
+        assert 0 < r["ratio_p20"] <= r["ratio"] <= r["ratio_p80"]
+        assert 0 < sum(c["share"] for c in r["calls"]) <= 1.000001
+    assert results[0]["gflop_per_step"] > 0
+
+
+def test_the_readme_holds_the_counts(benchmarks):
+    """The table of kernels/README.md is what run.py prints."""
+    import shapes
+
+    _, traffic = benchmarks
+    layer = shapes.layers("paper", "train")[-1]
+    shape = (layer.batch, layer.channels, layer.height, layer.width)
+    text = (FOLDER.parent / "README.md").read_text()
+    for op in traffic.OPS:
+        plain, ours, least = traffic.eager(op, shape), traffic.fused(op, shape), traffic.floor(op, shape)
+        row = f"| `{op.name}` | {plain.bytes / 1e6:.1f} | {plain.launches} | {ours.bytes / 1e6:.1f} | {ours.launches} | {least / 1e6:.1f} |"
+        assert row in text

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 GROUPS = {
     "promises": ["test_ops.py", "test_binarize.py"],
     "accuracy": ["on_kernels/test_accuracy.py", "on_kernels/test_fused_convolutions.py", "on_kernels/test_training_step.py"],
-    "registration": ["on_kernels/test_registration.py", "test_compiled.py"],
+    "registration": ["on_kernels/test_registration.py", "on_kernels/test_capture.py", "test_compiled.py"],
 }
 
 
