@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .binarizer import Binarizer
 from .config import CodecConfig
@@ -36,7 +37,8 @@ class CodecOutput(NamedTuple):
 class RecurrentCodec(nn.Module):
     """Any unit in any reconstruction framework; pictures are `(B, 3, H, W)` float in [-1, 1].
 
-    Height and width must be multiples of `config.multiple`. What trains and what ships are this one module.
+    Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set `recompute` to train
+    with the memory of one iteration's activations, running each network once more in the backward pass.
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:
@@ -47,6 +49,7 @@ class RecurrentCodec(nn.Module):
         self.binarizer = Binarizer(self.encoder.out_channels, config.bits, config.binarize)
         self.decoder = Decoder(config)
         self.reconstruction = make_reconstruction(config, self.frontend.stride)
+        self.recompute = False
 
     def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
         """Unroll `iterations` (None: all) over `image`.
@@ -62,9 +65,16 @@ class RecurrentCodec(nn.Module):
         return output
 
     def encode(
-        self, image: Tensor, iterations: int | None = None, fix: Callable[[int, Tensor], Tensor] | None = None
+        self,
+        image: Tensor,
+        iterations: int | None = None,
+        fix: Callable[[int, Tensor], Tensor] | None = None,
+        truncate: int | None = None,
     ) -> Iterator[Iteration]:
-        """Encode iteration by iteration, lazily. `fix(t, codes)` may replace codes before the decoder sees them."""
+        """Encode iteration by iteration, lazily. `fix(t, codes)` may replace codes before the decoder sees them.
+
+        After every `truncate` iterations gradients are cut: what comes later does not flow back into them.
+        """
         self._check(image, iterations)
         target = self.frontend.analysis(image)
         residual, states, estimate = target, None, _Estimate(self)
@@ -73,13 +83,16 @@ class RecurrentCodec(nn.Module):
             scaled = residual if gain is None else residual * gain
             if t == 0:
                 for _ in range(self.config.priming):
-                    _, states = self.encoder(scaled, states)
-            features, states = self.encoder(scaled, states)
+                    _, states = self._run(self.encoder, scaled, states)
+            features, states = self._run(self.encoder, scaled, states)
             codes = self.binarizer(features)
             if fix is not None:
                 codes = fix(t, codes)
             residual = target - estimate.advance(codes, gain)
             yield Iteration(codes, estimate.coefficients)
+            if truncate and (t + 1) % truncate == 0:
+                residual, states = residual.detach(), _detached(states)
+                estimate.detach()
 
     def decode(self, codes: Iterable[Tensor]) -> Iterator[Tensor]:
         """The reconstruction `(B, 3, H, W)` after each of the codes, lazily; not clipped to [-1, 1]."""
@@ -91,6 +104,12 @@ class RecurrentCodec(nn.Module):
         estimate = _Estimate(self)
         for code in codes:
             yield estimate.advance(code, estimate.gain())
+
+    def _run(self, network: Encoder | Decoder, x: Tensor, states: list | None) -> tuple[Tensor, list]:
+        """One run of one network. With `recompute` only its inputs are kept for the backward pass, which runs it again."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(network, x, states, use_reentrant=False)
+        return network(x, states)
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple
@@ -126,11 +145,20 @@ class _Estimate:
         """Run the decoder once; returns the new reconstruction in the front end's domain."""
         if self.t == 0:
             for _ in range(self.codec.config.priming):
-                _, self.states = self.codec.decoder(codes, self.states)
-        output, self.states = self.codec.decoder(codes, self.states)
+                _, self.states = self.codec._run(self.codec.decoder, codes, self.states)
+        output, self.states = self.codec._run(self.codec.decoder, codes, self.states)
         if gain is not None:
             output = output / gain
         self.previous = self.coefficients if self.t and self.codec.reconstruction.additive else None
         self.coefficients = output if self.previous is None else self.previous + output
         self.t += 1
         return self.coefficients
+
+    def detach(self) -> None:
+        """Cut gradients to all iterations so far."""
+        self.coefficients, self.states = self.coefficients.detach(), _detached(self.states)
+        self.previous = None if self.previous is None else self.previous.detach()
+
+
+def _detached(states: list | None) -> list | None:
+    return None if states is None else [s.detach() if isinstance(s, Tensor) else tuple(part.detach() for part in s) for s in states]

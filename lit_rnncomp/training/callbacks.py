@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from typing import Any
 
 import lightning as L
@@ -26,11 +27,40 @@ class FiniteLoss(Callback):
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or math.isfinite(loss):
             return
-        checkpoint = getattr(trainer.checkpoint_callback, "last_model_path", "") or getattr(
-            trainer.checkpoint_callback, "best_model_path", ""
-        )
-        way_out = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
+        kept = [getattr(callback, name, "") for name in ("last_model_path", "best_model_path") for callback in trainer.checkpoint_callbacks]
+        checkpoint = next(filter(None, kept), None)
+        way_out = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
         raise FloatingPointError(f"the loss is {float(loss)} at step {trainer.global_step}; {way_out}; a lower lr may help")
+
+
+class Diagnostics(Callback):
+    """Logs `train/pictures_per_second` over all processes, and the norm of the gradient before clipping: `train/grad_norm` of all
+    weights, `train/grad_norm_encoder` and so on of each part of the network."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._pictures = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._since, self._pictures = time.monotonic(), 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int) -> None:
+        self._pictures += len(batch) * trainer.world_size
+        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            now = time.monotonic()
+            module.log("train/pictures_per_second", self._pictures / (now - self._since))
+            self._since, self._pictures = now, 0
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer) -> None:
+        if (trainer.global_step + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        squares: dict[str, list[torch.Tensor]] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                squares.setdefault(name.split(".")[1], []).append(parameter.grad.float().square().sum())
+        parts = {name: torch.stack(values).sum() for name, values in squares.items()}
+        module.log("train/grad_norm", torch.stack(list(parts.values())).sum().sqrt())
+        module.log_dict({f"train/grad_norm_{name}": value.sqrt() for name, value in parts.items()})
 
 
 def _mix(*numbers: int) -> int:

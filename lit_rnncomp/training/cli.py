@@ -5,22 +5,41 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data
-from .callbacks import FiniteLoss, StepSeeds
+from .callbacks import Diagnostics, FiniteLoss, StepSeeds
+from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
+from .panels import WandbPanels
+from .provenance import Provenance, RunConfig
 from .report import RunReport
 
-__all__ = ["CompressionCLI", "best_checkpoint", "compressors", "entropy", "entropy_data", "main"]
+__all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
 
 
 class CompressionCLI(LightningCLI):
     """One parser for every model of the package; the data are photographs unless another class is named."""
+
+    def __init__(self, **options: Any) -> None:
+        defaults: dict[str, Any] = {
+            "subclass_mode_model": True,
+            "subclass_mode_data": True,
+            "seed_everything_default": 1,
+            "save_config_callback": RunConfig,
+            "trainer_defaults": {
+                "callbacks": [best_checkpoint(), StepSeeds(), FiniteLoss(), Diagnostics(), Provenance(), WandbPanels(), RunReport()],
+                "num_sanity_val_steps": -1,
+                "log_every_n_steps": 10,
+            },
+            "parser_kwargs": {"parser_mode": "omegaconf", "allow_abbrev": False},
+        }
+        super().__init__(L.LightningModule, L.LightningDataModule, **{**defaults, **options})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults(
@@ -29,39 +48,22 @@ class CompressionCLI(LightningCLI):
                 "trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}},
             }
         )
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
 
-
-def best_checkpoint() -> ModelCheckpoint:
-    """Keeps the checkpoint with the largest area under the MS-SSIM curve, and the last one, for `--ckpt_path last`."""
-    return ModelCheckpoint(
-        monitor="val/auc_ms_ssim",
-        mode="max",
-        save_last=True,
-        save_on_exception=True,
-        auto_insert_metric_name=False,
-        filename="best",
-        enable_version_counter=False,
-    )
+    def instantiate_trainer(self, **options: Any) -> L.Trainer:
+        """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""
+        chosen = self._get(self.config_init, "trainer.plugins") or []
+        plugins = [*(chosen if isinstance(chosen, list) else [chosen]), WholeFiles()]
+        if SLURMEnvironment.detect():
+            plugins.append(SLURMEnvironment(auto_requeue=False))
+        return super().instantiate_trainer(**{"plugins": plugins, **options})
 
 
 def main() -> None:
     """Parse the command line and run. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
     _quiet()
     sys.argv[0] = "lit-rnncomp"
-    CompressionCLI(
-        L.LightningModule,
-        L.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=1,
-        save_config_kwargs={"overwrite": True},
-        trainer_defaults={
-            "callbacks": [best_checkpoint(), StepSeeds(), FiniteLoss(), RunReport()],
-            "num_sanity_val_steps": -1,
-            "log_every_n_steps": 10,
-        },
-        parser_kwargs={"parser_mode": "omegaconf", "allow_abbrev": False},
-    )
+    CompressionCLI()
 
 
 def _quiet() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -15,6 +17,7 @@ from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Paddin
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
 from .rate_distortion import RateDistortionCurve
 from .steps import total_steps
+from .truncation import sum_of_segments
 
 
 class Compressor(L.LightningModule):
@@ -52,6 +55,9 @@ class Compressor(L.LightningModule):
         ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest is the absolute
             residual. 0 is the paper.
         weights: start from the weights in this file (.ckpt or .safetensors of the same architecture).
+        recompute: keep only what passes between the networks and run each again in the backward pass: a fraction of the memory, the
+            same gradients.
+        truncate: let gradients flow through this many iterations only, and free their activations before the next ones; null is all.
     """
 
     unit: ClassVar[Unit]
@@ -85,6 +91,8 @@ class Compressor(L.LightningModule):
         early_fraction: float = 0.5,
         ms_ssim_weight: float = 0.0,
         weights: str | None = None,
+        recompute: bool = False,
+        truncate: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -94,6 +102,9 @@ class Compressor(L.LightningModule):
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is outside [0, 1]")
         if early_iterations is not None and not 1 <= early_iterations <= iterations:
             raise ValueError(f"early_iterations={early_iterations} is outside 1..{iterations}")
+        if truncate is not None and not 1 <= truncate <= iterations:
+            raise ValueError(f"truncate={truncate} is outside 1..{iterations}")
+        self.codec.recompute = recompute
         self.curve = RateDistortionCurve(iterations, self.codec.config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
 
@@ -105,16 +116,28 @@ class Compressor(L.LightningModule):
         return self.codec(image, iterations)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
-        output = self.codec(image, self._iterations_now())
-        l1 = torch.stack([residual.abs().mean() for residual in output.residuals]).mean()
-        self.log("train/l1", l1, prog_bar=True)
-        share = self.hparams["ms_ssim_weight"]
+        iterations, length = self._iterations_now(), self.hparams["truncate"]
+        sums = {"train/l1": image.new_zeros(()), "train/1-ms_ssim": image.new_zeros(())}
+
+        def segments() -> Iterator[Tensor]:
+            steps = self.codec.encode(image, iterations, truncate=length)
+            while segment := list(islice(steps, length)):
+                losses = [self._loss(image, self.codec.frontend.synthesis(step.coefficients), sums) for step in segment]
+                yield torch.stack(losses).sum() / iterations
+
+        loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
+        for name in ("train/l1", "train/1-ms_ssim")[: 2 if self.hparams["ms_ssim_weight"] else 1]:
+            self.log(name, sums[name] / iterations, prog_bar=True)
+        return loss
+
+    def _loss(self, image: Tensor, reconstruction: Tensor, sums: dict[str, Tensor]) -> Tensor:
+        """Loss of one iteration; its parts are added to `sums`."""
+        l1, share = (image - reconstruction).abs().mean(), self.hparams["ms_ssim_weight"]
+        sums["train/l1"] += l1.detach()
         if not share:
             return l1
-        truth = (image + 1) * 127.5
-        similarity = [ms_ssim((x + 1) * 127.5, truth, fewer_scales=True).mean() for x in output.reconstructions]
-        dissimilarity = 1 - torch.stack(similarity).mean()
-        self.log("train/1-ms_ssim", dissimilarity, prog_bar=True)
+        dissimilarity = 1 - ms_ssim((reconstruction + 1) * 127.5, (image + 1) * 127.5, fewer_scales=True).mean()
+        sums["train/1-ms_ssim"] += dissimilarity.detach()
         return torch.lerp(l1, dissimilarity, share)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
 from ..codec import weights
 from ..codec.entropy import CONFIG_KEY, EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
 from .steps import total_steps
 
@@ -136,15 +137,7 @@ class EntropyModel(L.LightningModule):
 
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         """Keeps the checkpoint with the fewest bits in all, in place of the one that a codec's run keeps."""
-        return ModelCheckpoint(
-            monitor="val/bits_per_bit",
-            mode="min",
-            save_last=True,
-            save_on_exception=True,
-            auto_insert_metric_name=False,
-            filename="best",
-            enable_version_counter=False,
-        )
+        return best_checkpoint("val/bits_per_bit", "min")
 
     def configure_optimizers(self) -> Any:
         options = self.hparams

@@ -21,6 +21,7 @@ from ..codec.geometry import to_uint8
 from ..data.photographs import to_signal
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from .compressors import Compressor
+from .provenance import run_folder
 from .rate_distortion import METRICS
 
 
@@ -59,8 +60,9 @@ class RunReport(Callback):
             table.add_row(name, f"{self.before[1][name]:.4f}" if self.before else "-", f"{after[1][name]:.4f}")
         console = Console()
         console.print(table)
-        if trainer.log_dir is not None:
-            path = Path(trainer.log_dir) / "rate_distortion.png"
+        folder = run_folder(trainer)
+        if folder is not None:
+            path = folder / "rate_distortion.png"
             _plot(path, module.curve.bpp, self.before[0] if self.before else None, after[0])
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")

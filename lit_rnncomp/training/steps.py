@@ -12,9 +12,11 @@ def total_steps(trainer: L.Trainer) -> float:
 
     `trainer.estimated_stepping_batches` says the same, but builds the training loader to find out. Asked for while the optimizers are
     configured, that is before Lightning restores a checkpoint's loops, and the loader's place in the data is then never restored
-    (Lightning 2.6). The data module must have `steps_per_epoch`.
+    (Lightning 2.6). So it is asked only when the data module does not have `steps_per_epoch`.
     """
-    batches: float = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+    batches: float | None = getattr(trainer.datamodule, "steps_per_epoch", None)  # type: ignore[attr-defined]
+    if batches is None:
+        return trainer.estimated_stepping_batches
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epochs = trainer.max_epochs

@@ -20,7 +20,7 @@ from lit_rnncomp.training import (
     ResidualGRUCompressor,
 )
 from lit_rnncomp.training.callbacks import FiniteLoss, StepSeeds
-from lit_rnncomp.training.cli import best_checkpoint
+from lit_rnncomp.training.checkpoints import best_checkpoint
 from lit_rnncomp.training.optimizers import make_optimizer, make_schedule
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
 

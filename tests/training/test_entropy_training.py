@@ -13,6 +13,7 @@ from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import EntropyModelError
 from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.entropy import EntropyModel, information
 from lit_rnncomp.training.entropy_data import EntropyData, unpack
 from lit_rnncomp.training.steps import total_steps
@@ -145,8 +146,8 @@ def test_a_run_that_was_cut_resumes_to_the_same_weights(cut, workspace, tmp_path
 
     whole = run(tmp_path / "whole", [])
     with pytest.raises(RuntimeError, match="cut"):
-        run(tmp_path / "cut", [CutAt(cut)])
-    resumed = run(tmp_path / "cut", [], ckpt_path="last")
+        run(tmp_path / "cut", [CutAt(cut), LastCheckpoint(1)])
+    resumed = run(tmp_path / "cut", [LastCheckpoint(1)], ckpt_path="last")
     torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
 
 

@@ -1,0 +1,123 @@
+"""Where a run came from, written into its folder: configuration, code, packages, machine, data."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import distributions
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+
+from ..files import write_bytes
+
+PROVENANCE, DIFF, CONFIG = "provenance.json", "diff.patch", "config.yaml"
+
+
+def run_folder(trainer: L.Trainer) -> Path | None:
+    """The folder of this run alone: the one its checkpoints lie in a subfolder of; None when nothing is kept.
+
+    (`trainer.log_dir` is the folder of all runs with some loggers, W&B's among them.)
+    """
+    folder = getattr(trainer.checkpoint_callback, "dirpath", None)
+    if folder is not None and Path(folder).name == "checkpoints":
+        return Path(folder).parent
+    folder = folder or trainer.log_dir
+    return None if folder is None else Path(folder)
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B when that is the logger."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Nothing: the run's folder is not known yet."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or folder is None:
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / CONFIG, text.encode())
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams({"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))})
+
+
+class Provenance(Callback):
+    """Writes `provenance.json` (one record for each start of the run) and the uncommitted changes as `diff.patch`."""
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / PROVENANCE
+        starts = json.loads(path.read_text()) if path.exists() else []
+        commit, diff = source_state(Path(__file__).parents[1])
+        name = None
+        if diff:
+            name = DIFF if not starts else f"diff-{len(starts)}.patch"
+            write_bytes(folder / name, diff)
+        starts.append(
+            {
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "command": sys.argv,
+                "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else None,
+                "step": trainer.global_step,
+                "commit": commit,
+                "diff": name,
+                "data": _digest(trainer),
+                "processes": trainer.world_size,
+                "device": _device(trainer.strategy.root_device),
+                "precision": str(trainer.precision),
+                "platform": platform.platform(),
+                "python": platform.python_version(),
+                "packages": dict(sorted((package.name, package.version) for package in distributions())),
+            }
+        )
+        write_bytes(path, (json.dumps(starts, indent=1) + "\n").encode())
+
+
+def source_state(folder: Path) -> tuple[str | None, bytes]:
+    """The git commit that `folder` is at and what differs from it, new files included; None when git does not track it."""
+
+    def git(*arguments: str) -> bytes:
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=60).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit = git("rev-parse", "HEAD").decode().strip()
+        diff = git("diff", "HEAD", "--binary")
+        new = git("ls-files", "--others", "--exclude-standard", "-z", "--", ".").decode().split("\0")
+    except (OSError, subprocess.SubprocessError):
+        return None, b""
+    return commit, diff + b"".join(_as_new(folder, name) for name in new if name)
+
+
+def _as_new(folder: Path, name: str) -> bytes:
+    # `git diff --no-index` exits with 1 because the files differ.
+    return subprocess.run(["git", "-C", str(folder), "diff", "--no-index", "--binary", "/dev/null", name], capture_output=True).stdout
+
+
+def _digest(trainer: L.Trainer) -> str | None:
+    fingerprint = getattr(trainer.datamodule, "fingerprint", None)  # type: ignore[attr-defined]
+    return None if fingerprint is None else fingerprint()
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    )
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,116 @@
+"""What ships is parsed: every YAML of `configs/` and `sweeps/`, against the code that would run it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+
+from lit_rnncomp.sweep.definition import Choice, read_sweep
+from lit_rnncomp.training.cli import CompressionCLI
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {folder: sorted((ROOT / "configs" / folder).glob("*.yaml")) for folder in ("model", "data", "trainer", "entropy", ".")}
+LENGTHS = ("paper", "common", "quarter", "small")
+
+
+class Parser(CompressionCLI):
+    """Stops before anything is built."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def parse(request: pytest.FixtureRequest):
+    patch = pytest.MonkeyPatch()
+    patch.setattr("sys.argv", ["lit-rnncomp"])
+    patch.chdir(ROOT)
+    request.addfinalizer(patch.undo)
+    parser = Parser(run=False, args=["--model=LSTMCompressor"]).parser
+
+    def of(*arguments: object):
+        return parser.parse_args([str(argument) for argument in arguments])
+
+    return of
+
+
+def configs(*paths: Path) -> list[str]:
+    return [f"--config={path}" for path in paths]
+
+
+def build(spec) -> torch.nn.Module:
+    """The model of a parsed configuration, without memory for its weights."""
+    module, name = spec.class_path.rsplit(".", 1)
+    with torch.device("meta"):
+        return getattr(import_module(module), name)(**spec.init_args.as_dict())
+
+
+def test_every_file_is_in_a_folder_that_is_parsed_here() -> None:
+    found = {path for paths in CONFIGS.values() for path in paths}
+    assert found == set((ROOT / "configs").rglob("*.yaml"))
+    assert {path.stem for path in CONFIGS["trainer"]} >= set(LENGTHS)
+
+
+def test_the_papers_networks_are_all_there(parse) -> None:
+    seen = set()
+    for path in CONFIGS["model"]:
+        parsed = parse(*configs(path, ROOT / "configs/data/hard_tiles.yaml", ROOT / "configs/trainer/paper.yaml"))
+        config = build(parsed.model).codec.config
+        assert path.stem == f"{config.unit}_{config.reconstruction}"
+        assert (config.width, config.iterations, config.bits, config.bpp_per_iteration) == (1.0, 16, 32, 1 / 8)
+        assert (parsed.model.init_args.optimizer, parsed.trainer.max_steps) == ("adam", 1_000_000)
+        assert (parsed.data.init_args.batch_size, parsed.data.init_args.patch) == (32, 32)
+        seen.add((config.unit, config.reconstruction))
+    units = ("lstm", "associative_lstm", "gru", "residual_gru")
+    assert seen == set(product(units, ("one_shot", "additive", "residual_scaling")))
+
+
+@pytest.mark.parametrize("data", CONFIGS["data"], ids=lambda path: path.stem)
+def test_data_files_combine_with_every_length(parse, data: Path) -> None:
+    for length in LENGTHS:
+        parsed = parse(*configs(CONFIGS["model"][0], data, ROOT / "configs/trainer" / f"{length}.yaml"))
+        assert parsed.data.class_path.endswith("PhotographData")
+        assert build(parsed.model).codec.config.multiple <= parsed.data.init_args.patch
+
+
+@pytest.mark.parametrize("path", CONFIGS["trainer"], ids=lambda path: path.stem)
+def test_trainer_files_change_what_they_say(parse, path: Path) -> None:
+    base = configs(CONFIGS["model"][0], CONFIGS["data"][0])
+    before, after = parse(*base), parse(*base, *configs(path))
+    assert before.as_dict() != after.as_dict()
+    build(after.model)
+
+
+@pytest.mark.parametrize("path", [*CONFIGS["."], *CONFIGS["entropy"]], ids=lambda path: path.stem)
+def test_whole_recipes_are_parsed(parse, path: Path) -> None:
+    entropy = path.parent.name == "entropy"
+    parsed = parse(*configs(path), *(["--model.init_args.codec=codec.ckpt"] if entropy else []))
+    if not entropy:
+        build(parsed.model)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_commands_of_sweeps_are_parsed(parse, path: Path) -> None:
+    sweep = read_sweep(path)
+    for pick in (0, -1):
+        values = {
+            key: choice.values[pick] if isinstance(choice, Choice) else (choice.low, choice.high)[pick]
+            for key, choice in sweep.parameters.items()
+        }
+        command = sweep.command_line(values)
+        parsed = parse(*command[command.index("fit") + 1 :])
+        build(parsed.model)
+        for key, value in values.items():
+            found = parsed[key]
+            assert str(found).endswith(str(value)) if isinstance(value, str) else found == value
+
+
+@pytest.mark.parametrize("wrong", ["--model.init_args.widht=1", "--trainer.max_step=3", "--data.patches=2"])
+def test_a_misspelt_key_is_refused(parse, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--model=LSTMCompressor", wrong)
+    assert wrong.split("=")[0].rsplit(".", 1)[1] in capsys.readouterr().err
