@@ -26,5 +26,6 @@ class Binarizer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         x = self.conv(features)
         if self.training and self.stochastic:
-            return ops.binarize(x, stochastic=True, seed=int(torch.randint(2**31 - 1, ())))
+            # A seed that stays on the device: the host does not wait, and each replay of a CUDA graph draws another.
+            return ops.binarize(x, stochastic=True, seed=torch.randint(2**31 - 1, (), device=x.device))
         return ops.binarize(x)

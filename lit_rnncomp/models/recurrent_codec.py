@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,8 @@ class RecurrentCodec(nn.Module):
     """Any unit in any reconstruction framework; pictures are `(B, 3, H, W)` float in [-1, 1].
 
     Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set `recompute` to train
-    with the memory of one iteration's activations, running each network once more in the backward pass.
+    with the memory of one iteration's activations, running each network once more in the backward pass; `compile_networks` to train
+    through `torch.compile`.
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:
@@ -50,6 +51,12 @@ class RecurrentCodec(nn.Module):
         self.decoder = Decoder(config)
         self.reconstruction = make_reconstruction(config, self.frontend.stride)
         self.recompute = False
+        self._train_network: Callable = _call
+
+    def compile_networks(self, **options: Any) -> None:
+        """From now on train through `torch.compile(**options)`; names of weights and everything outside training stay as they are."""
+        # One function serves both networks: their shapes differ, which must not be taken for a shape that changes.
+        self._train_network = torch.compile(_call, dynamic=False, **options)
 
     def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
         """Unroll `iterations` (None: all) over `image`.
@@ -107,9 +114,11 @@ class RecurrentCodec(nn.Module):
 
     def _run(self, network: Encoder | Decoder, x: Tensor, states: list | None) -> tuple[Tensor, list]:
         """One run of one network. With `recompute` only its inputs are kept for the backward pass, which runs it again."""
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(network, x, states, use_reentrant=False)
-        return network(x, states)
+        if not (self.training and torch.is_grad_enabled()):
+            return network(x, states)
+        if self.recompute:
+            return checkpoint(self._train_network, network, x, states, use_reentrant=False)
+        return self._train_network(network, x, states)
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple
@@ -158,6 +167,10 @@ class _Estimate:
         """Cut gradients to all iterations so far."""
         self.coefficients, self.states = self.coefficients.detach(), _detached(self.states)
         self.previous = None if self.previous is None else self.previous.detach()
+
+
+def _call(network: Encoder | Decoder, x: Tensor, states: list | None) -> tuple[Tensor, list]:
+    return network(x, states)
 
 
 def _detached(states: list | None) -> list | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..codec import weights
-from ..evaluation.metrics import MultiScaleTarget
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
 from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
+from .accelerate import Accelerate, GraphedLoss, require
+from .loss import StepLoss, segment_losses
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
-from .rate_distortion import RateDistortionCurve, to_255
+from .rate_distortion import RateDistortionCurve
 from .steps import total_steps
 from .truncation import sum_of_segments
 
@@ -58,6 +58,8 @@ class Compressor(L.LightningModule):
         recompute: keep only what passes between the networks and run each again in the backward pass: a fraction of the memory, the
             same gradients.
         truncate: let gradients flow through this many iterations only, and free their activations before the next ones; null is all.
+        accelerate: of the training step: none; compile runs the networks through torch.compile (minutes at the first step; no gain on a
+            CPU); cuda_graph captures forward and backward of all iterations as one CUDA graph, on one GPU, without recompute or truncate.
     """
 
     unit: ClassVar[Unit]
@@ -93,6 +95,7 @@ class Compressor(L.LightningModule):
         weights: str | None = None,
         recompute: bool = False,
         truncate: int | None = None,
+        accelerate: Accelerate = "none",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -104,37 +107,45 @@ class Compressor(L.LightningModule):
             raise ValueError(f"early_iterations={early_iterations} is outside 1..{iterations}")
         if truncate is not None and not 1 <= truncate <= iterations:
             raise ValueError(f"truncate={truncate} is outside 1..{iterations}")
+        if accelerate == "cuda_graph" and (recompute or truncate):
+            raise ValueError("accelerate=cuda_graph keeps all activations: leave out recompute and truncate, or use compile")
         self.codec.recompute = recompute
+        self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, self.codec.config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
             self.codec.load_state_dict(weights.load(self.hparams["weights"]).state_dict())
+        if stage == "fit":
+            require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size)
+
+    def on_fit_start(self) -> None:
+        if self.hparams["accelerate"] == "compile":
+            self.codec.compile_networks()
+        if self.hparams["accelerate"] == "cuda_graph":
+            self._graphed = GraphedLoss(self.codec, self.hparams["ms_ssim_weight"])
 
     def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
         return self.codec(image, iterations)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         iterations, length, share = self._iterations_now(), self.hparams["truncate"], self.hparams["ms_ssim_weight"]
-        target = MultiScaleTarget(to_255(image), fewer_scales=True) if share else None
-        sums: dict[str, Tensor] = {}
+        parts: list[StepLoss] = []
 
-        def segments() -> Iterator[Tensor]:
-            steps = self.codec.encode(image, iterations, truncate=length)
-            while segment := [step.coefficients for step in islice(steps, length)]:
-                # All pictures of a segment at once: fewer and larger operations.
-                pictures = self.codec.frontend.synthesis(torch.cat(segment)).unflatten(0, (len(segment), len(image)))
-                parts = {"train/l1": (image - pictures).abs().mean() * (len(segment) / iterations)}
-                if target:
-                    parts["train/1-ms_ssim"] = (1 - target(to_255(pictures))).mean() * (len(segment) / iterations)
-                for name, part in parts.items():
-                    sums[name] = sums.get(name, 0) + part.detach()
-                yield torch.lerp(*parts.values(), share) if target else parts["train/l1"]
+        def losses() -> Iterator[Tensor]:
+            for part in segment_losses(self.codec, image, iterations, length, share):
+                parts.append(StepLoss(part.loss.detach(), part.l1, part.dissimilarity))
+                yield part.loss
 
-        loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
-        for name, value in sums.items():
-            self.log(name, value, prog_bar=True)
+        if self._graphed:
+            parts = [self._graphed(image, iterations)]
+            loss = parts[0].loss
+        else:
+            loss = sum_of_segments(losses(), self.codec) if length and self.training else torch.stack(list(losses())).sum()
+        self.log("train/l1", torch.stack([part.l1 for part in parts]).sum(), prog_bar=True)
+        if share:
+            self.log("train/1-ms_ssim", torch.stack([part.dissimilarity for part in parts]).sum(), prog_bar=True)
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
