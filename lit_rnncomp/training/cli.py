@@ -17,6 +17,7 @@ from . import compressors, entropy, entropy_data
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
 from .panels import WandbPanels
+from .predictions import PredictedPictures
 from .provenance import Provenance, RunConfig
 from .report import RunReport
 
@@ -33,7 +34,16 @@ class CompressionCLI(LightningCLI):
             "seed_everything_default": 1,
             "save_config_callback": RunConfig,
             "trainer_defaults": {
-                "callbacks": [best_checkpoint(), StepSeeds(), FiniteLoss(), Diagnostics(), Provenance(), WandbPanels(), RunReport()],
+                "callbacks": [
+                    best_checkpoint(),
+                    StepSeeds(),
+                    FiniteLoss(),
+                    Diagnostics(),
+                    Provenance(),
+                    WandbPanels(),
+                    RunReport(),
+                    PredictedPictures(),
+                ],
                 "num_sanity_val_steps": -1,
                 "log_every_n_steps": 10,
             },
