@@ -82,6 +82,8 @@ class RecurrentCodec(nn.Module):
         for t in range(iterations or self.config.iterations):
             gain = estimate.gain()
             scaled = residual if gain is None else residual * gain
+            if self.training:
+                self.reconstruction.observe(t, residual.detach())
             if t == 0:
                 for _ in range(self.config.priming):
                     _, states = self._run(self.encoder, scaled, states)
