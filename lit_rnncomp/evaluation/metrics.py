@@ -21,6 +21,7 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 WINDOW = 11
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+CENTRE = 127.5
 
 # The luminance quantisation table of JPEG (ITU-T T.81, table K.1), from which both weightings of PSNR-HVS derive.
 JPEG_LUMINANCE = (
@@ -66,7 +67,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     a, b = _pair(a, b)
     _require(a, WINDOW, "ssim", "pad or enlarge it")
-    return _ssim(a, b)[0]
+    return _Scale(b - CENTRE).compare((a - CENTRE)[None], luminance=True)[0]
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
@@ -84,21 +85,41 @@ def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
         PictureTooSmall: a side is under 161 pixels (with `fewer_scales`: under 11).
     """
     a, b = _pair(a, b)
-    if fewer_scales:
-        _require(a, WINDOW, "ms_ssim", "pad or enlarge it")
-    else:
-        _require(a, smallest_side(len(MS_SSIM_WEIGHTS)), "ms_ssim with five scales", "use a larger one, or fewer_scales=True")
-    scales = sum(min(a.shape[2:]) >= smallest_side(n) for n in range(1, len(MS_SSIM_WEIGHTS) + 1))
-    total = sum(MS_SSIM_WEIGHTS[:scales]) if scales < len(MS_SSIM_WEIGHTS) else 1.0
-    value = a.new_ones(a.shape[0])
-    for scale, weight in enumerate(MS_SSIM_WEIGHTS[:scales]):
-        similarity, contrast = _ssim(a, b)
-        factor = similarity if scale == scales - 1 else contrast
-        # Where it is not positive the power's gradient would be NaN; there both value and gradient are 0.
-        positive = factor > 0
-        value = value * torch.where(positive, torch.where(positive, factor, 1) ** (weight / total), 0)
-        a, b = _halve(a), _halve(b)
-    return value
+    return MultiScaleTarget(b, fewer_scales=fewer_scales)(a[None])[0]
+
+
+class MultiScaleTarget:
+    """One of the two pictures of `ms_ssim`, `(B, 3, H, W)`, with its share of the work done once: for a loss over many reconstructions.
+
+    Calling it with `(N, B, 3, H, W)` on the 0..255 scale gives the `ms_ssim` of each, `(N, B)`, in the type of the target.
+
+    Raises:
+        PictureTooSmall: as `ms_ssim` does.
+    """
+
+    def __init__(self, target: Tensor, *, fewer_scales: bool = False) -> None:
+        if fewer_scales:
+            _require(target, WINDOW, "ms_ssim", "pad or enlarge it")
+        else:
+            _require(target, smallest_side(len(MS_SSIM_WEIGHTS)), "ms_ssim with five scales", "use a larger one, or fewer_scales=True")
+        count = sum(min(target.shape[2:]) >= smallest_side(n) for n in range(1, len(MS_SSIM_WEIGHTS) + 1))
+        total = sum(MS_SSIM_WEIGHTS[:count]) if count < len(MS_SSIM_WEIGHTS) else 1.0
+        self.exponents = [weight / total for weight in MS_SSIM_WEIGHTS[:count]]
+        self.scales = [_Scale(target - CENTRE)]
+        for _ in range(1, count):
+            self.scales.append(_Scale(_halve(self.scales[-1].picture)))
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        pictures = pictures.to(self.scales[0].picture.dtype) - CENTRE
+        value = pictures.new_ones(pictures.shape[:2])
+        for scale, exponent in zip(self.scales, self.exponents, strict=True):
+            last = scale is self.scales[-1]
+            factor = scale.compare(pictures, luminance=last)
+            # Where it is not positive the power's gradient would be NaN; there both value and gradient are 0.
+            positive = factor > 0
+            value = value * torch.where(positive, torch.where(positive, factor, 1) ** exponent, 0)
+            pictures = pictures if last else _halve(pictures.flatten(0, 1)).unflatten(0, value.shape)
+        return value
 
 
 def ms_ssim_db(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
@@ -165,29 +186,58 @@ def _ycbcr(rgb: Tensor) -> Tensor:
     return torch.einsum("ij,bjhw->bihw", matrix, rgb)
 
 
-def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean similarity and mean contrast-structure term over pixels and channels, `(B,)` each."""
-    # Variance does not see an offset, and float32 loses fewer digits of E[x^2] - E[x]^2 when the values are centred.
-    a, b = a - 127.5, b - 127.5
-    mean_a, mean_b, square, product = _blur(torch.stack((a, b, a * a + b * b, a * b))).unbind()
-    variances = square - mean_a * mean_a - mean_b * mean_b
-    covariance = product - mean_a * mean_b
-    contrast = (2 * covariance + C2) / (variances + C2)
-    mean_a, mean_b = mean_a + 127.5, mean_b + 127.5
-    luminance = (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)
-    return (luminance * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+class _Scale:
+    """A target picture `(B, 3, H, W)` at one scale, less `CENTRE`, with the local means and variances that comparisons ask for.
+
+    Variance does not see an offset, and float32 loses fewer digits of E[x^2] - E[x]^2 when the values are centred.
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        self.picture = picture
+        self.window = _Window(picture)
+        self.mean, square = self.window(torch.stack((picture, picture * picture)))
+        self.variance = square - self.mean * self.mean
+
+    def compare(self, pictures: Tensor, luminance: bool) -> Tensor:
+        """Mean contrast-structure term, with `luminance` mean similarity, over pixels and channels: `(N, B)` of `(N, B, 3, H, W)`."""
+        mean, square, product = self.window(torch.stack((pictures, pictures * pictures, pictures * self.picture)))
+        covariance = product - mean * self.mean
+        similarity = (2 * covariance + C2) / (square - mean * mean + self.variance + C2)
+        if luminance:
+            mean, target = mean + CENTRE, self.mean + CENTRE
+            similarity = similarity * (2 * mean * target + C1) / (mean * mean + target * target + C1)
+        return similarity.mean(dim=(2, 3, 4))
 
 
-def _blur(maps: Tensor) -> Tensor:
-    """Gaussian window over the last two dimensions of `(N, B, 3, H, W)`, only where it fits whole."""
-    offset = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
-    window = torch.exp(-offset.square() / (2 * 1.5**2))
-    window = window / window.sum()
-    # One channel a plane: on a CPU the depthwise convolution is six times as fast as a batch of single-channel pictures.
-    planes = maps.flatten(0, 2)
-    window = window.repeat(len(planes), 1, 1, 1)
-    planes = F.conv2d(F.conv2d(planes, window, groups=len(planes)), window.mT, groups=len(planes))
-    return planes.reshape(*maps.shape[:3], *planes.shape[1:])
+class _Window:
+    """The Gaussian window over the last two dimensions of `(..., H, W)`, only where it fits whole."""
+
+    def __init__(self, like: Tensor) -> None:
+        offset = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+        weights = torch.exp(-offset.square() / (2 * 1.5**2))
+        self.weights = weights / weights.sum()
+        # Of maps this small a product with a banded matrix, most of it zeros, is faster than a convolution: four times at 16 pixels a side.
+        self.small = max(like.shape[-2:]) <= 64
+        if self.small:
+            self.down, self.across = (self._matrix(side) for side in like.shape[-2:])
+
+    def _matrix(self, side: int) -> Tensor:
+        """`(side - 10, side)`: each row the window, one further than in the row above."""
+        rows = side - WINDOW + 1
+        return F.pad(self.weights.repeat(rows, 1), (0, rows)).flatten()[: rows * side].view(rows, side)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        with torch.autocast(maps.device.type, enabled=False):  # a variance is a small difference of large numbers
+            return self._blur(maps)
+
+    def _blur(self, maps: Tensor) -> Tensor:
+        if self.small:
+            return self.down @ (maps @ self.across.mT)
+        # One channel a plane: on a CPU the depthwise convolution is six times as fast as a batch of single-channel pictures.
+        planes = maps.flatten(0, -3)
+        window = self.weights.repeat(len(planes), 1, 1, 1)
+        planes = F.conv2d(F.conv2d(planes, window, groups=len(planes)), window.mT, groups=len(planes))
+        return planes.reshape(*maps.shape[:-2], *planes.shape[1:])
 
 
 def _halve(a: Tensor) -> Tensor:

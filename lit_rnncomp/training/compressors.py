@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..codec import weights
-from ..evaluation.metrics import ms_ssim
+from ..evaluation.metrics import MultiScaleTarget
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
 from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
-from .rate_distortion import RateDistortionCurve
+from .rate_distortion import RateDistortionCurve, to_255
 from .steps import total_steps
 from .truncation import sum_of_segments
 
@@ -117,29 +117,26 @@ class Compressor(L.LightningModule):
         return self.codec(image, iterations)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
-        iterations, length = self._iterations_now(), self.hparams["truncate"]
-        sums = {"train/l1": image.new_zeros(()), "train/1-ms_ssim": image.new_zeros(())}
+        iterations, length, share = self._iterations_now(), self.hparams["truncate"], self.hparams["ms_ssim_weight"]
+        target = MultiScaleTarget(to_255(image), fewer_scales=True) if share else None
+        sums: dict[str, Tensor] = {}
 
         def segments() -> Iterator[Tensor]:
             steps = self.codec.encode(image, iterations, truncate=length)
-            while segment := list(islice(steps, length)):
-                losses = [self._loss(image, self.codec.frontend.synthesis(step.coefficients), sums) for step in segment]
-                yield torch.stack(losses).sum() / iterations
+            while segment := [step.coefficients for step in islice(steps, length)]:
+                # All pictures of a segment at once: fewer and larger operations.
+                pictures = self.codec.frontend.synthesis(torch.cat(segment)).unflatten(0, (len(segment), len(image)))
+                parts = {"train/l1": (image - pictures).abs().mean() * (len(segment) / iterations)}
+                if target:
+                    parts["train/1-ms_ssim"] = (1 - target(to_255(pictures))).mean() * (len(segment) / iterations)
+                for name, part in parts.items():
+                    sums[name] = sums.get(name, 0) + part.detach()
+                yield torch.lerp(*parts.values(), share) if target else parts["train/l1"]
 
         loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
-        for name in ("train/l1", "train/1-ms_ssim")[: 2 if self.hparams["ms_ssim_weight"] else 1]:
-            self.log(name, sums[name] / iterations, prog_bar=True)
+        for name, value in sums.items():
+            self.log(name, value, prog_bar=True)
         return loss
-
-    def _loss(self, image: Tensor, reconstruction: Tensor, sums: dict[str, Tensor]) -> Tensor:
-        """Loss of one iteration; its parts are added to `sums`."""
-        l1, share = (image - reconstruction).abs().mean(), self.hparams["ms_ssim_weight"]
-        sums["train/l1"] += l1.detach()
-        if not share:
-            return l1
-        dissimilarity = 1 - ms_ssim((reconstruction + 1) * 127.5, (image + 1) * 127.5, fewer_scales=True).mean()
-        sums["train/1-ms_ssim"] += dissimilarity.detach()
-        return torch.lerp(l1, dissimilarity, share)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         self.curve.update(image, self.codec(image).reconstructions)

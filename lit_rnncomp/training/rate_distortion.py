@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..evaluation.metrics import ms_ssim, psnr, psnr_hvs
+from ..evaluation.metrics import MultiScaleTarget, psnr, psnr_hvs
 from ..evaluation.rd import auc_file
 
 METRICS = ("ms_ssim", "psnr", "psnr_hvs")
@@ -37,9 +37,10 @@ class RateDistortionCurve(Metric):
         A picture too small for five scales is measured with fewer.
         """
         truth = to_8_bit(image)
+        ms_ssim = MultiScaleTarget(truth, fewer_scales=True)
         for t, reconstruction in enumerate(reconstructions):
             decoded = to_8_bit(reconstruction)
-            values = (ms_ssim(truth, decoded, fewer_scales=True), psnr(truth, decoded), psnr_hvs(truth, decoded))
+            values = (ms_ssim(decoded[None])[0], psnr(truth, decoded), psnr_hvs(truth, decoded))
             self.total[t] += torch.stack([value.double().sum() for value in values]).to(self.total)
         self.count += len(image)
 
@@ -53,6 +54,11 @@ class RateDistortionCurve(Metric):
         return {name: auc_file(self.bpp, values) for name, values in self.compute().items()}
 
 
+def to_255(image: Tensor) -> Tensor:
+    """Pictures in [-1, 1] on the 0..255 scale, neither rounded nor clipped, float32."""
+    return (image.float() + 1) * 127.5
+
+
 def to_8_bit(image: Tensor) -> Tensor:
     """Pictures in [-1, 1] as whole numbers in 0..255, float32."""
-    return ((image.float() + 1) * 127.5).round().clamp(0, 255)
+    return to_255(image).round().clamp(0, 255)

@@ -171,6 +171,35 @@ def test_asking_for_fewer_scales_changes_nothing_where_five_fit(pair):
     assert metrics.ms_ssim(*edge).isfinite().all()
 
 
+@pytest.mark.parametrize("side", [32, 64, 65, 190])
+def test_one_target_serves_many_pictures(pair, side):
+    """Values and gradients, on either side of the size from which windows are convolutions."""
+    target = batch(pair[0], pair[1])[..., :side, :side]
+    pictures = torch.stack([target.roll(k, -1) * 0.9 + 5 * k for k in range(3)]).requires_grad_()
+    together = metrics.MultiScaleTarget(target, fewer_scales=True)(pictures)
+    apart = torch.stack([metrics.ms_ssim(target, picture, fewer_scales=True) for picture in pictures])
+    assert together.shape == (3, 2)
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=0)
+    ours, theirs = (torch.autograd.grad(values.sum(), pictures)[0] for values in (together, apart))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-12)
+    assert ours.abs().max() > 0
+
+
+def test_windows_are_gaussian_means_at_every_size(pair):
+    for side in (11, 12, 64, 65, 100):
+        image = pair[0][:side, : side + 3].astype(np.float64)
+        ours = metrics._Window(batch(image))(batch(image))
+        np.testing.assert_allclose(ours[0].permute(1, 2, 0), gaussian_mean(image), rtol=1e-12)
+
+
+def test_mixed_precision_does_not_reach_the_windows(pair):
+    for side in (64, 170):
+        a, b = (batch(image, dtype=torch.float32)[..., :side, :side] for image in pair)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = metrics.ms_ssim(a, b, fewer_scales=True)
+        assert torch.equal(mixed, metrics.ms_ssim(a, b, fewer_scales=True))
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="two \\(B, 3, H, W\\) tensors of one shape"):
         metrics.psnr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 9))
