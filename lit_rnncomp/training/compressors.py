@@ -127,7 +127,7 @@ class Compressor(L.LightningModule):
 
         loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
         for name in ("train/l1", "train/1-ms_ssim")[: 2 if self.hparams["ms_ssim_weight"] else 1]:
-            self.log(name, sums[name] / iterations, prog_bar=True)
+            self.log(name, sums[name] / iterations, prog_bar=True, sync_dist=True)
         return loss
 
     def _loss(self, image: Tensor, reconstruction: Tensor, sums: dict[str, Tensor]) -> Tensor:
@@ -174,6 +174,14 @@ class Compressor(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with another network, which a folder shared by several runs may hold."""
+        there, here = checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict()
+        if there is not None and there != here and self._trainer is not None and self.trainer.state.fn == "fit":
+            differ = [f"{name} is {value} in this run, {there.get(name)} there" for name, value in here.items() if value != there.get(name)]
+            way_out = "give the same options, or a folder of its own with --trainer.logger.init_args.version"
+            raise ValueError(f"cannot go on from {self.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]
