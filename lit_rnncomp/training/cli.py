@@ -16,6 +16,7 @@ from . import compressors, entropy, entropy_data
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
 from .panels import WandbPanels
+from .predictions import PredictedPictures
 from .provenance import Provenance, RunConfig
 from .report import RunReport
 from .resume import TimeOfThisStart, go_on
@@ -42,6 +43,7 @@ class CompressionCLI(LightningCLI):
                     WandbPanels(),
                     RunReport(),
                     TimeOfThisStart(),
+                    PredictedPictures(),
                 ],
                 "num_sanity_val_steps": -1,
                 "log_every_n_steps": 10,
