@@ -55,6 +55,7 @@ class Starts:
 
     def __call__(self, folder: Path, *arguments: object, **environment: object) -> Start:
         log = folder / f"output-{len(list(folder.glob('output-*')))}.txt"
+        log.touch()
         values = {"WANDB_MODE": "offline", **{name: str(value) for name, value in environment.items()}}
         pid = self.ask(folder=str(folder), log=str(log), arguments=[str(argument) for argument in arguments], environment=values)
         return Start(self, pid, log)

@@ -119,7 +119,8 @@ def test_accumulated_batches_are_one_large_one(small):
     large = small("", "--data.batch_size=8")
     cut = small("accumulate", "--data.batch_size=2")
     assert checkpoint(cut)["global_step"] == checkpoint(large)["global_step"] == 2
-    for name, weight in checkpoint(large)["state_dict"].items():
+    weights = {name: weight for name, weight in checkpoint(large)["state_dict"].items() if name != "best_auc"}  # one measured between
+    for name, weight in weights.items():
         torch.testing.assert_close(checkpoint(cut)["state_dict"][name], weight, rtol=1e-4, atol=1e-6)
 
 
@@ -129,10 +130,8 @@ def test_clipping_bounds_the_step(small):
     start = checkpoint(small("", *plain, "--model.lr=0.0"))["state_dict"]
     norms = []
     for folder in (free, clipped):
-        moved = [
-            checkpoint(folder)["state_dict"][name] - weight for name, weight in checkpoint(start)["state_dict"].items() if "codec" in name
-        ]
-        norms.append(torch.stack([part.norm() for part in moved]).norm().item())
+        end = checkpoint(folder)["state_dict"]
+        norms.append(torch.stack([(end[name] - weight).double().norm() for name, weight in start.items() if "codec" in name]).norm().item())
     gradient = rows(clipped, "train/grad_norm")[0]  # before clipping
     assert gradient == pytest.approx(rows(free, "train/grad_norm")[0]) and gradient > 0.01
     assert norms == pytest.approx([1.9 * gradient, 1.9 * 0.001], rel=1e-3)  # Nesterov's first step is 1.9 times the gradient
