@@ -61,7 +61,7 @@ def _guard(run: Any) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -135,7 +135,7 @@ class Compressor(L.LightningModule):
 
         loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
         for name, value in sums.items():
-            self.log(name, value, prog_bar=True)
+            self.log(name, value, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
@@ -172,6 +172,14 @@ class Compressor(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with another network, which a folder shared by several runs may hold."""
+        there, here = checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict()
+        if there is not None and there != here and self._trainer is not None and self.trainer.state.fn == "fit":
+            differ = [f"{name} is {value} in this run, {there.get(name)} there" for name, value in here.items() if value != there.get(name)]
+            way_out = "give the same options, or a folder of its own with --trainer.logger.init_args.version"
+            raise ValueError(f"cannot go on from {self.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]
