@@ -13,6 +13,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
     "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
+    "models": ("lit_rnncomp.codec.catalog:models", "list the models that ship"),
+    "bench": ("lit_rnncomp.codec.bench:bench", "say where the seconds of encoding and decoding a picture go"),
     "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
@@ -59,7 +61,7 @@ def _guard(run: Any) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plot", action="store_true", help="draw the CSV beside it, as SVG")
     options = parser.parse_args(arguments)
     names = options.op or list(traffic.BY_NAME)
-    console = Console()
+    console = Console(width=max(Console().width, 100))  # the tables' width: a figure must not be cut
     console.print(traffic_table(names), iteration_table())
     if not torch.cuda.is_available():
         console.print("No CUDA device: nothing was timed.")

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from .weights import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
+DEFAULT = "residual_gru_dct64"
 
 
 def find(model: str | Path | None) -> Path:
@@ -21,7 +22,7 @@ def find(model: str | Path | None) -> Path:
         return Path(model)
     known = shipped()
     if model is None and known:
-        return known.get("default") or next(iter(known.values()))
+        return known.get(DEFAULT) or next(iter(known.values()))
     if model is not None and str(model) in known:
         return known[str(model)]
     names = f"the shipped models are {', '.join(known)}" if known else "no model ships with this version: give a file with --model"

@@ -37,8 +37,10 @@ class Neural:
 
     def versions(self) -> dict[str, str]:
         """Everything that decides the codec's bytes: its weights, this package, the library that computes."""
+        entropy = self.codec.entropy
         return {
             "weights": self.codec.digest.hex(),
+            "entropy_model": entropy.digest.hex() if entropy else "none",
             "lit-rnncomp": importlib.metadata.version("lit-rnncomp"),
             "torch": importlib.metadata.version("torch"),
             "device": self.device,

@@ -9,7 +9,7 @@ Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
 Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
 Frontend = Literal["conv", "dct"]
 Binarize = Literal["stochastic", "sign"]
-Gains = Literal["iteration", "coefficient"]
+Gains = Literal["iteration", "coefficient", "measured"]
 GainInput = Literal["residual", "reconstruction"]
 Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
@@ -26,7 +26,8 @@ class CodecConfig:
         unit: recurrent unit. `associative_lstm` is used in the decoder only, its encoder is an LSTM (section 2.1).
         reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2), or `scheduled_gain`: additive, with one learned
             scalar gain for each iteration in place of the gain estimator.
-        gains: of `scheduled_gain` with the DCT front end: one for each `iteration`, or for each `coefficient` of each iteration.
+        gains: of `scheduled_gain`: one learned for each `iteration`; with the DCT front end also one learned for each `coefficient` of
+            each iteration, or one `measured` for each: what brings the residual of the training pictures to the size of 1.
         width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the paper.
         iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
         bits: bits at each position of the code, for each iteration.
@@ -67,8 +68,8 @@ class CodecConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
-        if self.gains == "coefficient" and (self.reconstruction, self.frontend) != ("scheduled_gain", "dct"):
-            raise ValueError("gains='coefficient' needs reconstruction='scheduled_gain' and frontend='dct'")
+        if self.gains != "iteration" and (self.reconstruction, self.frontend) != ("scheduled_gain", "dct"):
+            raise ValueError(f"gains={self.gains!r} needs reconstruction='scheduled_gain' and frontend='dct'")
         if not 0 < self.width <= 4:
             raise ValueError(f"width={self.width} is outside (0, 4]")
         if not 1 <= self.iterations <= 255:

@@ -45,6 +45,9 @@ class Additive(nn.Module):
         """The gain of iteration `t`; `estimate` is the picture that the gain estimator sees. None is a gain of 1."""
         return None
 
+    def observe(self, t: int, residual: Tensor) -> None:
+        """Called in training with the residual that iteration `t` encodes."""
+
 
 class OneShot(Additive):
     """`x_t = D_t`: each output is the whole picture (eq 1 with gamma 0)."""
@@ -69,25 +72,59 @@ class ResidualScaling(Additive):
 
 
 class ScheduledGain(Additive):
-    """Learned gains that depend on the iteration alone.
+    """Learned gains that depend on the iteration alone: one for each starts as 1, 3, 3.3, 3.63, ..., for residuals shrink fast at first.
 
-    One for each iteration starts as 1, 3, 3.3, 3.63, ...: residuals shrink fast at first, then slowly. One for each coefficient starts
-    by reverse water-filling: after iteration t a coefficient's error is what it was, or the level `0.126 t ** -0.4` (24 dB after the
-    first eighth of a bit per pixel, 34 dB at 2) if that is less; its gain brings it back to the size of 1.
+    One for each coefficient of each iteration starts by reverse water-filling, see `expected_deviations`.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         if config.gains == "coefficient":
-            level = 0.126 * torch.arange(1, config.iterations, dtype=torch.float64) ** -0.4
-            later = (coefficient_deviations() / level[:, None]).log().clamp_min(0)
-            start = torch.cat((torch.zeros(1, later.shape[1]), later))
+            start = -expected_deviations(config.iterations).log()
         else:
             start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
         self.log_gain = nn.Parameter(start.float())
 
     def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
         return self.log_gain[t].exp().reshape(-1, 1, 1)
+
+
+class MeasuredGain(Additive):
+    """Gains that bring each coefficient's residual to a root mean square of 1, whatever the iterations before left of it.
+
+    A running mean over training batches, as in batch normalisation, and constants afterwards. (Learned gains can run away: one that is
+    too high makes both the encoder's input and the decoder's target too large to be reached, and a coefficient that is not coded
+    early is then never coded.)
+    """
+
+    deviation: Tensor
+
+    def __init__(self, config: CodecConfig, momentum: float = 0.02) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("deviation", expected_deviations(config.iterations).float())
+
+    def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
+        return self.deviation[t].clamp_min(1e-3).reciprocal().reshape(-1, 1, 1)
+
+    @torch.no_grad()
+    def observe(self, t: int, residual: Tensor) -> None:
+        square = residual.float().square().mean((0, 2, 3))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(square)
+            square /= torch.distributed.get_world_size()
+        self.deviation[t].lerp_(square.sqrt(), self.momentum)
+
+
+def expected_deviations(iterations: int) -> Tensor:
+    """What is left of each DCT coefficient, relative to its deviation, before each iteration, by reverse water-filling.
+
+    After iteration t a coefficient's error is what it was, or the level `0.126 t ** -0.4` (24 dB after the first eighth of a bit per
+    pixel, 34 dB at 2) if that is less. `(iterations, 192)` float64 in (0, 1].
+    """
+    level = 0.126 * torch.arange(1, iterations, dtype=torch.float64) ** -0.4
+    later = (level[:, None] / coefficient_deviations()).clamp_max(1)
+    return torch.cat((torch.ones(1, later.shape[1], dtype=torch.float64), later))
 
 
 def make_reconstruction(config: CodecConfig, stride: int) -> Additive:
@@ -98,4 +135,4 @@ def make_reconstruction(config: CodecConfig, stride: int) -> Additive:
         return Additive()
     if config.reconstruction == "residual_scaling":
         return ResidualScaling(config, stride)
-    return ScheduledGain(config)
+    return MeasuredGain(config) if config.gains == "measured" else ScheduledGain(config)

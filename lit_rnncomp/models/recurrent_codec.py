@@ -75,10 +75,11 @@ class RecurrentCodec(nn.Module):
         self,
         image: Tensor,
         iterations: int | None = None,
-        fix: Callable[[int, Tensor], Tensor] | None = None,
+        choose: Callable[[int, Tensor], Tensor] | None = None,
         truncate: int | None = None,
     ) -> Iterator[Iteration]:
-        """Encode iteration by iteration, lazily. `fix(t, codes)` may replace codes before the decoder sees them.
+        """Encode iteration by iteration, lazily. `choose(t, activation)` takes the binarizer's place: it makes codes `(B, bits, h, w)` in
+        {-1, +1} of what the binarizer would take the sign of.
 
         After every `truncate` iterations gradients are cut: what comes later does not flow back into them.
         """
@@ -88,13 +89,13 @@ class RecurrentCodec(nn.Module):
         for t in range(iterations or self.config.iterations):
             gain = estimate.gain()
             scaled = residual if gain is None else residual * gain
+            if self.training:
+                self.reconstruction.observe(t, residual.detach())
             if t == 0:
                 for _ in range(self.config.priming):
                     _, states = self._run(self.encoder, scaled, states)
             features, states = self._run(self.encoder, scaled, states)
-            codes = self.binarizer(features)
-            if fix is not None:
-                codes = fix(t, codes)
+            codes = self.binarizer(features) if choose is None else choose(t, self.binarizer.conv(features))
             residual = target - estimate.advance(codes, gain)
             yield Iteration(codes, estimate.coefficients)
             if truncate and (t + 1) % truncate == 0:

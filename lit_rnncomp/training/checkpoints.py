@@ -10,9 +10,9 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..files import replacing
+from .termination import Termination
 
 
 def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> ModelCheckpoint:
@@ -24,7 +24,8 @@ class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
     It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run ends, and when
-    SIGTERM arrives; not while gradients are being accumulated, and not with weights that are not finite.
+    SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being accumulated, and not with weights
+    that are not finite.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -37,8 +38,9 @@ class LastCheckpoint(ModelCheckpoint):
             raise ValueError(f"last_checkpoint.every_n_steps is {every_n_steps}, must be at least 1")
         super().__init__(filename="last", enable_version_counter=False, every_n_train_steps=every_n_steps)
         self.every_n_steps = every_n_steps
-        self._seen = self._saved = -1
-        self._between_steps = False
+        self._seen = -1
+        self._between_steps = self._ending = False
+        self._termination = Termination()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -48,19 +50,36 @@ class LastCheckpoint(ModelCheckpoint):
             for broken in Path(self.dirpath).glob(".*.ckpt"):  # left by a kill in the middle of writing
                 broken.unlink()
 
+    def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._termination.listen()
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._termination.listen()
         self._seen, self._between_steps = trainer.global_step, True
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if self._ending:
+            self._termination.end(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = trainer.global_step
         self._between_steps, self._seen = step > self._seen, step
         ends = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
-        if ends or step % self.every_n_steps == 0:
+        # The run ends a moment later, before the next batch: this step's values are still to be logged.
+        self._ending = self._between_steps and self._termination.asked(trainer)
+        if ends or self._ending or step % self.every_n_steps == 0:
             self._write(trainer)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        # With several processes, which may have different numbers of pictures, only the end of the validation is a common place.
+        if trainer.world_size == 1 and self._termination.asked(trainer):
+            self._termination.end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._write(trainer)
+        if self._termination.asked(trainer):
+            self._termination.end(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing: the last batch of the epoch was its end."""
@@ -68,18 +87,14 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing: the last batch was saved."""
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        # In the middle of a validation nothing is lost: it began with a write.
-        if isinstance(exception, SIGTERMException) and not trainer.validating and self._saved != trainer.global_step:
-            self._write(trainer)
-
     def _write(self, trainer: L.Trainer) -> None:
         if not self._between_steps or trainer.fast_dev_run or not all(p.isfinite().all() for p in trainer.lightning_module.parameters()):  # type: ignore[attr-defined]
             return
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, "last.ckpt")  # noqa: PTH118  # may be a URL
         self._save_checkpoint(trainer, self.last_model_path)
-        self._saved = trainer.global_step
+        for logger in trainer.loggers:  # what was computed before this checkpoint is not computed again
+            logger.save()
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from typing import Any
 
@@ -17,8 +16,10 @@ from . import compressors, entropy, entropy_data
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
 from .panels import WandbPanels
+from .predictions import PredictedPictures
 from .provenance import Provenance, RunConfig
 from .report import RunReport
+from .resume import TimeOfThisStart, go_on
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
 
@@ -33,11 +34,21 @@ class CompressionCLI(LightningCLI):
             "seed_everything_default": 1,
             "save_config_callback": RunConfig,
             "trainer_defaults": {
-                "callbacks": [best_checkpoint(), StepSeeds(), FiniteLoss(), Diagnostics(), Provenance(), WandbPanels(), RunReport()],
+                "callbacks": [
+                    best_checkpoint(),
+                    StepSeeds(),
+                    FiniteLoss(),
+                    Diagnostics(),
+                    Provenance(),
+                    WandbPanels(),
+                    RunReport(),
+                    TimeOfThisStart(),
+                    PredictedPictures(),
+                ],
                 "num_sanity_val_steps": -1,
                 "log_every_n_steps": 10,
             },
-            "parser_kwargs": {"parser_mode": "omegaconf", "allow_abbrev": False},
+            "parser_kwargs": {"prog": "lit-rnncomp", "parser_mode": "omegaconf", "allow_abbrev": False},
         }
         super().__init__(L.LightningModule, L.LightningDataModule, **{**defaults, **options})
 
@@ -49,6 +60,10 @@ class CompressionCLI(LightningCLI):
             }
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
+
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand == "fit":
+            go_on(self.config.fit)
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""
@@ -62,7 +77,6 @@ class CompressionCLI(LightningCLI):
 def main() -> None:
     """Parse the command line and run. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
     _quiet()
-    sys.argv[0] = "lit-rnncomp"
     CompressionCLI()
 
 

@@ -35,7 +35,8 @@ class Compressor(L.LightningModule):
         code_stride: pixels a side of one code position, 16 or 8.
         frontend: conv (the paper) or dct, a fixed 8x8 DCT around recurrent layers at 1/8 resolution.
         binarize: noise of the binarizer in training, stochastic (the paper) or sign.
-        gains: of scheduled_gain on the dct front end, one for each iteration or for each coefficient of each iteration.
+        gains: of scheduled_gain: iteration, a learned one for each; on the dct front end also coefficient, a learned one for each
+            coefficient of each iteration, or measured, what brings each coefficient's residual to the size of 1.
         gain_input: what the gain estimator of residual_scaling sees, residual (the paper's figure) or reconstruction (its equation).
         output: linear, or tanh to bound the decoder's outputs.
         padding: symmetric, or tf_same to sample as TensorFlow does at stride 2.
@@ -182,6 +183,14 @@ class Compressor(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with another network, which a folder shared by several runs may hold."""
+        there, here = checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict()
+        if there is not None and there != here and self._trainer is not None and self.trainer.state.fn == "fit":
+            differ = [f"{name} is {value} in this run, {there.get(name)} there" for name, value in here.items() if value != there.get(name)]
+            way_out = "give the same options, or a folder of its own with --trainer.logger.init_args.version"
+            raise ValueError(f"cannot go on from {self.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]

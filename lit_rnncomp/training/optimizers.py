@@ -27,7 +27,7 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         return torch.optim.AdamW(parameters, lr, eps=eps, weight_decay=weight_decay)
     if name == "sgd":
         return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    from pytorch_optimizer import Muon
+    from .muon import Float32Muon
 
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     gains = [p for n, p in named if n.endswith("log_gain")]
@@ -37,7 +37,7 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
         {"params": gains, "use_muon": False, "lr": lr, "weight_decay": 0.0},
     ]
-    return Muon([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
+    return Float32Muon([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: int, total: float, final: float) -> LambdaLR:

@@ -55,7 +55,8 @@ class RunConfig(SaveConfigCallback):
 class Provenance(Callback):
     """Writes `provenance.json` (one record for each start of the run) and the uncommitted changes as `diff.patch`."""
 
-    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        # Not before: the step is restored after `on_fit_start`.
         folder = run_folder(trainer)
         if not trainer.is_global_zero or folder is None:
             return

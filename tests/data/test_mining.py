@@ -19,6 +19,7 @@ from lit_rnncomp.data.cutting import cut, hardest, png_bytes
 from lit_rnncomp.data.jobs import Mined, Rule, executor, mine_tiles
 from lit_rnncomp.data.mine import mine
 from lit_rnncomp.data.module import PhotographData
+from lit_rnncomp.data.sampling import shuffled
 from lit_rnncomp.data.shards import ShardError, TileShards
 from lit_rnncomp.data.tiles import ShuffledTiles
 
@@ -255,6 +256,9 @@ def test_tiles_train(pictures, tmp_path):
     assert torch.equal(first, again) and first.shape == (42, 3, 32, 32) and first.dtype == torch.uint8
     assert sorted(map(digest, first)) == sorted(map(digest, ShuffledTiles(TileShards(tmp_path / "tiles"), seed=8).__getitems__(range(42))))
     assert digest(first[5]) == digest(ShuffledTiles(TileShards(tmp_path / "tiles"), seed=3)[5])
+    far = np.random.default_rng(0).integers(0, 10**6, 300)  # more blocks of positions than are kept
+    for positions in (far, far[::-1], np.arange(4000, 4200)):
+        np.testing.assert_array_equal(data.train_dataloader().dataset.items(positions), shuffled(positions, 42, 3))
     assert len(data.fingerprint()) == 64
     assert [len(data.val_dataloader()), len(data.test_dataloader())] == [1, 1]
 

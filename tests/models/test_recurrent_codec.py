@@ -62,6 +62,22 @@ def test_gain_is_above_one_and_one_a_32_pixel_block() -> None:
     assert (gain > 1).all()
 
 
+def test_measured_gains_follow_the_residuals_of_training_and_then_stay(tiny_codec) -> None:
+    codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="measured", iterations=3)
+    framework, image = codec.reconstruction, torch.rand(4, 3, 32, 32) * 2 - 1
+    before = framework.deviation.clone()
+    output = codec.eval()(image)
+    torch.testing.assert_close(list(codec.decode(output.codes)), output.reconstructions)
+    assert torch.equal(framework.deviation, before)
+    codec.train()
+    for _ in range(300):
+        codec(image)
+    residuals = [codec.frontend.analysis(x) for x in (image, *codec.eval()(image).residuals[:2])]
+    for t, residual in enumerate(residuals):
+        root_mean_square = (residual * framework.gain(t)).square().mean((0, 2, 3)).sqrt()
+        torch.testing.assert_close(root_mean_square, torch.ones(192), rtol=0.1, atol=0.1)
+
+
 @pytest.mark.parametrize("gain_input", ["residual", "reconstruction"])
 def test_gain_estimator_sees_what_the_option_says(tiny_codec, gain_input: str) -> None:
     codec = tiny_codec(reconstruction="residual_scaling", gain_input=gain_input, iterations=3)

@@ -8,10 +8,13 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 import lit_rnncomp
+from lit_rnncomp.codec.geometry import to_uint8
 from lit_rnncomp.data.module import PhotographData
+from lit_rnncomp.data.photographs import to_signal
 from lit_rnncomp.training import (
     AssociativeLSTMCompressor,
     Compressor,
@@ -22,6 +25,7 @@ from lit_rnncomp.training import (
 from lit_rnncomp.training.callbacks import FiniteLoss, StepSeeds
 from lit_rnncomp.training.checkpoints import best_checkpoint
 from lit_rnncomp.training.optimizers import make_optimizer, make_schedule
+from lit_rnncomp.training.predictions import PredictedPictures
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
 
 VARIANTS = [LSTMCompressor, AssociativeLSTMCompressor, GRUCompressor, ResidualGRUCompressor]
@@ -73,6 +77,21 @@ def test_fit_keeps_the_best_checkpoint_and_load_reads_it(pictures: Path, tmp_pat
     for name, tensor in module.codec.state_dict().items():
         assert torch.equal(codec.network.state_dict()[name], tensor)
     assert codec.decode(codec.encode(Image.open(pictures / "0.png"))).size == (192, 192)
+
+
+def test_predict_writes_the_picture_after_every_iteration(pictures: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = GRUCompressor(width=0.02, iterations=2)
+    trainer = L.Trainer(
+        accelerator="cpu", logger=CSVLogger(tmp_path), enable_progress_bar=False, enable_model_summary=False, callbacks=PredictedPictures()
+    )
+    trainer.predict(module, PhotographData(val=str(pictures), max_side=64))
+    written = sorted((Path(trainer.log_dir) / "predictions").rglob("*.png"))  # type: ignore[arg-type]
+    assert [f"{path.parent.name}/{path.name}" for path in written] == [f"{k}/iteration_{t:02d}.png" for k in range(3) for t in (1, 2)]
+    truth = torch.from_numpy(np.asarray(Image.open(pictures / "2.png"))[64:128, 64:128].copy()).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        expected = to_uint8(module.eval().codec(to_signal(truth)).reconstructions[1])
+    assert np.array_equal(np.asarray(Image.open(written[-1])), expected)
 
 
 def test_loss_is_the_mean_absolute_residual() -> None:

@@ -1,6 +1,8 @@
 """Layers whose convolutions are fused with their update: equal to convolutions, then the update."""
 
 import importlib
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,6 +95,28 @@ def test_gru(shape, first, monkeypatch):
     with torch.no_grad():
         fused, plain = both(monkeypatch, lambda: ops.conv_gru_step(x, weight, bias, hidden, candidate, None if first else h, shape[-1]))
     torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["paper", "dct"])
+def test_the_layers_of_the_networks(network, monkeypatch):
+    """Every layer with an odd kernel at its kernels, stride and size (of one 32x32 patch), fused whatever the table says.
+
+    The paper's at a quarter of their channels: at all of them the table takes the library's convolutions, and the interpreter a minute.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "kernels" / "benchmarks"))
+    import shapes
+
+    rows = {row._replace(name="", batch=1) for row in shapes.layers(network, "train") if row.kernel % 2}
+    assert len(rows) == {"paper": 6, "dct": 1}[network]
+    for row in rows:
+        share = 4 if network == "paper" else 1
+        size = (1, row.in_channels // share, row.channels // share, row.height * row.stride, row.width * row.stride)
+        inputs = (t.detach() * 0.3 for t in layer((*size, row.kernel, row.hidden_kernel, row.stride), 4, 4))
+        x, weight, bias, hidden, _, h, c = inputs
+        fused, plain = both(monkeypatch, lambda a=(x, weight, bias, hidden, h, c), s=row.stride: ops.conv_lstm_step(*a, s))
+        for ours, theirs in zip(fused, plain, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    sys.modules.pop("shapes")
 
 
 # Triton's interpreter multiplies matrices of bfloat16 by their bit patterns, so bfloat16 needs a device

@@ -1,0 +1,221 @@
+"""`lit-rnncomp bench PHOTO`: where the seconds of an encode and a decode go, and their memory, at 1 and 2 threads."""
+
+from __future__ import annotations
+
+import json as _json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import geometry
+    from .api import Codec
+    from .coders import Coder
+    from .container import Header
+
+STAGES = ("start-up", "network", "entropy coding", "files")
+
+
+def bench(
+    photo: str,
+    model: str | None = None,
+    bpp: float = 0.5,
+    threads: list[int] | None = None,
+    repeats: int = 3,
+    paper: bool = True,
+    json: bool = False,
+) -> None:
+    """Time the stages of `encode --bpp` and of `decode` on a picture: wall seconds, the fastest of some runs.
+
+    Each thread count runs in a process of its own. "command" is the whole command in a fresh process, "start-up" what of it no other
+    stage explains: Python, the libraries, the weights. "paper" is the network of the paper at width 1.0 (residual GRU, untrained: time
+    does not depend on the weights) for as many iterations.
+
+    Args:
+        photo: the picture.
+        model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
+        bpp: at most this many bits per pixel.
+        threads: the numbers of threads; 1 and 2 when not given.
+        repeats: runs of which the fastest counts.
+        paper: time the paper's network too: some ten seconds an iteration.
+        json: print the result as JSON.
+    """
+    from rich.console import Console
+
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats} is below 1")
+    counts = threads or [1, 2]
+    if min(counts) < 1:
+        raise ValueError(f"threads={min(counts)} is below 1")
+    rows = []
+    with Console(stderr=True).status("timing ...") as status:
+        for count in counts:
+            status.update(f"timing at {count} threads ...")
+            rows += _in_process(count, {"photo": photo, "model": model, "bpp": bpp, "repeats": repeats, "paper": paper})
+    if json:
+        print(_json.dumps(rows))
+    else:
+        _print(photo, rows)
+
+
+def _in_process(threads: int, options: dict[str, Any]) -> list[dict[str, Any]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, _json.dumps(options)], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ValueError(done.stderr.strip().split("\n")[-1].removeprefix("ValueError: "))
+    rows: list[dict[str, Any]] = _json.loads(done.stdout.strip().split("\n")[-1])
+    return [{"threads": threads, **row} for row in rows]
+
+
+def _measure(photo: str, model: str | None, bpp: float, repeats: int, paper: bool) -> list[dict[str, Any]]:
+    """One row for encode and one for decode; runs in a process of its own."""
+    from . import container
+    from .api import load
+
+    codec = load(model)
+    with tempfile.TemporaryDirectory() as folder:
+        coded, decoded = Path(folder) / "file.rnnc", Path(folder) / "picture.png"
+        chosen = ["--model", model] if model else []
+        runs = {
+            "encode": (_command("encode", photo, str(coded), "--bpp", str(bpp), *chosen), lambda: _encode(codec, photo, bpp, coded)),
+            "decode": (_command("decode", str(coded), str(decoded), *chosen), lambda: _decode(codec, coded, decoded)),
+        }
+        rows = []
+        for verb, (command, stages) in runs.items():
+            whole, memory = min(_run(command) for _ in range(repeats))
+            parts = min((stages() for _ in range(repeats)), key=lambda seconds: sum(seconds.values()))
+            rows.append({"verb": verb, "command": whole, "start-up": whole - sum(parts.values()), **parts, "peak_mib": memory})
+        size = coded.stat().st_size
+        iterations = len(container.parse(coded.read_bytes())[2])
+    for row in rows:
+        row |= {"bytes": size, "iterations": iterations}
+    if paper:
+        for row, seconds in zip(rows, _paper(photo, iterations), strict=True):
+            row["paper_network"] = seconds
+    return rows
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", *arguments]
+
+
+def _run(command: list[str]) -> tuple[float, float]:
+    """Wall seconds, and the largest resident memory of any command so far, in MiB (0 where the system does not tell)."""
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise ValueError(done.stderr.strip().removeprefix("lit-rnncomp: error: "))
+    try:
+        import resource
+    except ImportError:
+        return seconds, 0.0
+    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return seconds, kilobytes / 1024
+
+
+def _encode(codec: Codec, photo: str, bpp: float, out: Path) -> dict[str, float]:
+    """Seconds of the stages of `Codec.encode`."""
+    from ..data.images import read_image
+    from ..files import write_bytes
+    from .api import as_pixels
+
+    watch = _Watch()
+    array = as_pixels(watch("files", lambda: read_image(photo)))
+    data = _with_coder_timed(codec, watch, lambda: codec.encode(array, bpp=bpp))
+    watch("files", lambda: write_bytes(out, data))
+    return watch.seconds
+
+
+def _decode(codec: Codec, file: Path, out: Path) -> dict[str, float]:
+    """Seconds of the stages of `Codec.decode`."""
+    watch = _Watch()
+    data = watch("files", file.read_bytes)
+    image = _with_coder_timed(codec, watch, lambda: codec.decode(data))
+    watch("files", lambda: image.save(out))
+    return watch.seconds
+
+
+def _with_coder_timed(codec: Codec, watch: _Watch, run: Callable[[], Any]) -> Any:
+    """`run()`, its seconds divided into what the entropy coder spends and the rest, the network."""
+    make = codec._coder
+    watch.seconds["entropy coding"] = 0.0
+
+    def timed(header: Header, tiling: geometry.Tiling) -> Coder:
+        coder = make(header, tiling)
+        for name in {"encode", "decode", "choose"} & set(dir(coder)):
+            method = getattr(coder, name)
+            setattr(coder, name, lambda *args, method=method: watch("entropy coding", lambda: method(*args)))
+        return coder
+
+    codec._coder = timed  # type: ignore[method-assign]
+    try:
+        result = watch("network", run)
+    finally:
+        codec._coder = make  # type: ignore[method-assign]
+    watch.seconds["network"] -= watch.seconds["entropy coding"]
+    return result
+
+
+def _paper(photo: str, iterations: int) -> tuple[float, float]:
+    """Seconds that the paper's network takes for so many iterations to encode and to decode; one iteration is timed."""
+    import torch
+
+    from ..data.images import read_image
+    from ..models import CodecConfig, RecurrentCodec
+    from . import geometry
+    from .api import as_pixels
+
+    torch.manual_seed(0)
+    network = RecurrentCodec(CodecConfig(unit="residual_gru", reconstruction="one_shot")).eval().requires_grad_(False)
+    array = as_pixels(read_image(photo))
+    tiling = geometry.plan(array.shape[0], array.shape[1], network.config.code_stride, network.config.multiple)
+    image = geometry.pixels(array, next(tiling.windows()), network.config.code_stride)
+    watch = _Watch()
+    with torch.inference_mode():
+        first = watch("encode", lambda: next(network.encode(image, 1)))
+        watch("decode", lambda: next(network.decode([first.codes])))
+    share = array.shape[0] * array.shape[1] / (image.shape[2] * image.shape[3])
+    return watch.seconds["encode"] * iterations * share, watch.seconds["decode"] * iterations * share
+
+
+class _Watch:
+    """Adds up seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, run: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = run()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        return result
+
+
+def _print(photo: str, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    first = rows[0]
+    table = Table("threads", "verb", *(f"{name} s" for name in ("command", *STAGES)), "peak MiB", title_justify="left")
+    table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
+    if "paper_network" in first:
+        table.add_column("paper's network s")
+    for row in rows:
+        cells = [f"{row[name]:.2f}" for name in ("command", *STAGES)]
+        extra = [f"{row['paper_network']:.1f}"] if "paper_network" in row else []
+        table.add_row(str(row["threads"]), row["verb"], *cells, f"{row['peak_mib']:.0f}", *extra)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    print(_json.dumps(_measure(**_json.loads(sys.argv[1]))))

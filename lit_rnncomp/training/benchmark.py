@@ -1,0 +1,79 @@
+"""`python -m lit_rnncomp.training.benchmark`: memory and time of a training step with the options that trade one for the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning as L
+import torch
+
+from .compressors import LSTMCompressor
+
+CASES: dict[str, dict[str, Any]] = {
+    "all activations kept": {},
+    "recompute": {"recompute": True},
+    "truncate 4": {"truncate": 4},
+    "truncate 1": {"truncate": 1},
+    "recompute, truncate 4": {"recompute": True, "truncate": 4},
+}
+
+
+def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: int = 16, steps: int = 3) -> None:
+    """Prints, for each option, the peak memory of a step of an additive LSTM above what the weights and the interpreter take, and its
+    time: seconds of the process on one core, the median, so that other work on the machine matters less. Linux only.
+
+    Args:
+        width: of the network; 1 is the paper's.
+        batch: patches a step.
+        patch: pixels a side.
+        iterations: iterations unrolled.
+        steps: steps to time, after one that is not.
+    """
+    size = dict(width=width, batch=batch, patch=patch, iterations=iterations)
+    print(f"{', '.join(f'{name} {value}' for name, value in size.items())}; one thread of {platform.machine()}, torch {torch.__version__}")
+    print("| option | peak memory, MB | seconds a step |\n|---|---|---|")
+    for name, options in CASES.items():
+        # A process each: a peak does not come down again.
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            memory, seconds = pool.apply(measure, [options, width, batch, patch, iterations, steps])
+        print(f"| {name} | {memory / 1e6:.0f} | {seconds:.2f} |", flush=True)
+
+
+def measure(options: dict[str, Any], width: float, batch: int, patch: int, iterations: int, steps: int) -> tuple[int, float]:
+    """Peak bytes and median seconds of a training step."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = LSTMCompressor(width=width, iterations=iterations, **options).train()
+    module.trainer = L.Trainer(max_steps=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
+    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
+    image = torch.rand(batch, 3, patch, patch) * 2 - 1
+    before, times = _status("VmRSS"), []
+    for _ in range(1 + steps):
+        module.zero_grad()
+        start = time.process_time()
+        module.training_step(image, 0).backward()
+        times.append(time.process_time() - start)
+    gradients = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    return _status("VmHWM") - before - gradients, median(times[1:])
+
+
+def _status(name: str) -> int:
+    """A size in bytes from the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    import logging
+
+    from jsonargparse import auto_cli
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    auto_cli(benchmark)

@@ -1,0 +1,46 @@
+"""Callbacks for the runs of tests, given by `--trainer.callbacks`: one that writes down what happens, others that make it happen."""
+
+import os
+import time
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+
+class Recorder(Callback):
+    """Appends what was computed to `record-RANK.txt` at once: a line a training step, a line a validation."""
+
+    def write(self, trainer, *words):
+        file = os.open(f"record-{trainer.global_rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(file, (" ".join(map(str, words)) + "\n").encode())
+        os.close(file)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.write(trainer, "train", trainer.global_step, float(outputs["loss"]).hex(), float(batch.double().sum()).hex())
+
+    def on_validation_end(self, trainer, module):
+        if not trainer.sanity_checking:
+            values = (trainer.callback_metrics[f"val/auc_{name}"] for name in ("ms_ssim", "psnr", "ms_ssim_best"))
+            self.write(trainer, "val", trainer.global_step, *(float(value).hex() for value in values))
+
+
+class Poison(Callback):
+    """Makes one weight NaN, on one process, before the batch of a step."""
+
+    def __init__(self, step: int, rank: int = 0) -> None:
+        self.step, self.rank = step, rank
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            with torch.no_grad():
+                next(module.codec.parameters()).view(-1)[0] = torch.nan
+
+
+class Slow(Callback):
+    """Makes every step take longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        time.sleep(self.seconds)

@@ -1,0 +1,215 @@
+"""Runs that are killed, asked to end, out of time or out of numbers: what `--ckpt_path last` goes on with is what they were."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from starts import Start, Starts
+
+pytestmark = pytest.mark.slow
+STEPS, EPOCH = 40, 12
+HERE, CONFIGS = Path(__file__).parent, Path(__file__).parents[2] / "configs"
+
+
+class Run:
+    """A folder in which a small run is started again and again with the same command."""
+
+    def __init__(self, starts: Starts, folder: Path, workers: int = 0, processes: int = 1, **trainer: object) -> None:
+        self.starts, self.folder, self.processes = starts, folder, processes
+        folder.mkdir()
+        config = {
+            "model": {"class_path": "LSTMCompressor", "init_args": {"width": 0.03, "iterations": 2, "schedule": "cosine", "lr": 0.002}},
+            "data": {"init_args": {"batch_size": 2, "steps_per_epoch": EPOCH, "max_side": 64, "num_workers": workers}},
+            "last_checkpoint": {"every_n_steps": 3},
+            "trainer": {
+                **{"max_steps": STEPS, "max_epochs": -1, "accelerator": "cpu", "devices": processes},
+                **{"enable_progress_bar": False, "enable_model_summary": False, "strategy": "ddp" if processes > 1 else "auto"},
+                **{"callbacks": [{"class_path": "onlookers.Recorder"}], **trainer},
+            },
+        }
+        (folder / "run.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self, *arguments: object) -> list[Start]:
+        """The processes of one start, the first of them first."""
+        command = ["fit", "--config", "run.yaml", "--ckpt_path", "last", *arguments]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {}
+        if self.processes > 1:  # as torchrun sets it
+            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": self.processes, "NODE_RANK": 0}
+        ranks = [{"LOCAL_RANK": rank, "RANK": rank} if self.processes > 1 else {} for rank in range(self.processes)]
+        return [self.starts(self.folder, *command, **environment, **rank) for rank in ranks]
+
+    def finish(self, *arguments: object) -> None:
+        for process in self.start(*arguments):
+            assert process.wait() == 0, process.output()
+
+    def until(self, step: int, processes: list[Start]) -> None:
+        """Waits until `step` steps are done."""
+        while self.step() < step:
+            assert all(process.exit_code() is None for process in processes), processes[0].output()
+            time.sleep(0.002)
+
+    def step(self) -> int:
+        """Steps done by the start that got furthest."""
+        path = self.folder / "record-0.txt"
+        return max((int(line.split()[1]) for line in path.read_text().splitlines()), default=0) if path.exists() else 0
+
+    def record(self, kind: str = "") -> list[list[str]]:
+        """What each process computed, over all starts; a step that was done twice with the same result counts once."""
+        paths = [self.folder / f"record-{rank}.txt" for rank in range(self.processes)]
+        return [sorted({line for line in path.read_text().splitlines() if line.startswith(kind)}) for path in paths]
+
+    def last(self) -> dict:
+        (path,) = self.folder.glob("runs/lightning_logs/version_0/checkpoints/last.ckpt")
+        return torch.load(path, weights_only=False)
+
+
+def assert_same(run: Run, whole: Run) -> None:
+    """Each loss and batch of each process, each validation, and what the last checkpoint holds of the training."""
+    ours, theirs = run.record(), whole.record()
+    assert [len(lines) for lines in theirs] == [STEPS + STEPS // EPOCH] * run.processes
+    assert ours == theirs
+    assert run.last()["global_step"] == STEPS
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
+        torch.testing.assert_close(run.last()[part], whole.last()[part], rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def whole(starts, tmp_path_factory):
+    """Runs that were never stopped, by the number of processes; without loader workers."""
+    known: dict[int, Run] = {}
+
+    def of(processes: int) -> Run:
+        if processes not in known:
+            known[processes] = Run(starts, tmp_path_factory.mktemp("whole") / str(processes), processes=processes)
+            known[processes].finish()
+        return known[processes]
+
+    return of
+
+
+def kill_and_resume(run: Run, kills: int, *arguments: object) -> None:
+    draw = random.Random(kills)
+    for step in sorted(draw.sample(range(1, STEPS - 1), kills)):
+        started = run.start(*arguments)
+        run.until(step, started)
+        time.sleep(draw.uniform(0, 0.03))
+        for process in started:
+            process.send(signal.SIGKILL, group=True)
+        assert started[0].wait() == -signal.SIGKILL
+    run.finish(*arguments)
+
+
+@pytest.mark.parametrize(("workers", "processes", "kills"), [(0, 1, 10), (2, 1, 3), (0, 2, 3), (2, 2, 2)])
+def test_killed_at_random_steps(starts, whole, tmp_path, workers, processes, kills):
+    run = Run(starts, tmp_path / "run", workers, processes)
+    kill_and_resume(run, kills)
+    assert_same(run, whole(processes))
+
+
+def test_an_average_of_the_weights_survives_too(starts, tmp_path):
+    options = f"--config={CONFIGS / 'trainer/ema.yaml'}", "--trainer.callbacks+=onlookers.Recorder"
+    run, unharmed = (Run(starts, tmp_path / name) for name in ("run", "unharmed"))
+    unharmed.finish(*options)
+    kill_and_resume(run, 2, *options)
+    assert_same(run, unharmed)
+    for part in ("current_model_state", "averaging_state"):
+        torch.testing.assert_close(run.last()[part], unharmed.last()[part], rtol=0, atol=0)
+    average, current = (run.last()[part]["codec.decoder.head.weight"] for part in ("state_dict", "current_model_state"))
+    assert (average != current).any()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_saves_at_the_next_step(starts, whole, tmp_path, processes):
+    run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
+    started = run.start("--last_checkpoint.every_n_steps=1000")
+    run.until(16, started)
+    started[-1].send(signal.SIGTERM)  # one process is told, all of them end
+    assert [process.wait() for process in started] == [143, 0][:processes], started[0].output()
+    assert 16 <= run.last()["global_step"] == run.step() < STEPS
+    run.finish()
+    assert_same(run, whole(processes))
+    logged = "".join(path.read_text() for path in run.folder.glob("runs/*/*/metrics*.csv"))
+    assert all(f"\n{step // EPOCH},{step}," in logged for step in range(STEPS)), "the logs of all starts are kept"
+
+
+def test_out_of_time_and_on_again(starts, whole, tmp_path):
+    """`max_time` counts from each start, so that the same command goes on."""
+    run = Run(starts, tmp_path / "run")
+    limited = ["--trainer.max_time=00:00:00:01", "--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.15"]
+    reached = [0]
+    for _ in range(2):
+        run.finish(*limited)
+        assert reached[-1] < run.last()["global_step"] == run.step() < STEPS
+        reached.append(run.step())
+    run.finish()
+    # Out of time, a run measures where it stands; the training is the same.
+    assert run.record("train") == whole(1).record("train")
+    assert len(run.record("val")[0]) > STEPS // EPOCH
+    torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("processes", "rank"), [(1, 0), (2, 1)])
+def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank):
+    run = Run(starts, tmp_path / "run", processes=processes)
+    started = run.start("--trainer.callbacks+=onlookers.Poison", "--trainer.callbacks.step=20", f"--trainer.callbacks.rank={rank}")
+    assert [process.wait() for process in started] == [2, 0][:processes], started[0].output()
+    (error,) = [line for process in started for line in process.output().splitlines() if "error" in line.lower()]
+    assert error.startswith("lit-rnncomp: error: the loss is n")
+    path = "runs/lightning_logs/version_0/checkpoints/last.ckpt"
+    # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21, between the two, is not saved.
+    assert error.endswith(f"at step 22; the last good checkpoint is {path}; a lower lr may help")
+    assert run.last()["global_step"] == 18
+    assert all(weight.isfinite().all() for weight in run.last()["state_dict"].values())
+
+
+def test_one_command_for_the_first_start_and_every_other(starts, tmp_path):
+    run = Run(starts, tmp_path / "run", max_steps=4)
+    (first,) = run.start()
+    assert first.wait() == 0 and "no run to go on with in runs/lightning_logs: this is the first start" in first.output()
+    before = (run.folder / "record-0.txt").read_text()
+    run.finish()  # nothing is left to do
+    assert (run.folder / "record-0.txt").read_text() == before and before.count("train") == 4
+    (other,) = run.start("--model.init_args.width=0.06")
+    assert other.wait() == 2
+    (line,) = [line for line in other.output().splitlines() if "error" in line]
+    assert "version_0/checkpoints/last.ckpt: width is 0.06 in this run, 0.03 there; give the same options, or a folder of its own" in line
+
+
+def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
+    """With an `srun` that runs the command, and an `scontrol` that starts the script again."""
+    run = Run(starts, tmp_path / "run", max_steps=30)
+    script = [str(CONFIGS / "slurm.sh"), "some", "--config", "run.yaml"]
+    programs = {
+        "srun": '"$@" & echo $! > pid; wait $!',
+        "scontrol": f"echo $@ >> requeued; exec {' '.join(script)}",
+        "lit-rnncomp": f'exec {sys.executable} -c "from lit_rnncomp.cli import main; main()" "$@"',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {name: f"{new}:{os.environ.get(name, '')}" for name, new in (("PATH", tmp_path), ("PYTHONPATH", HERE))}
+    slurm = {"JOB_ID": 77, "JOB_NAME": "some", "NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "NODEID": 0, "PROCID": 0, "LOCALID": 0}
+    environment = {**os.environ, **environment, **{f"SLURM_{name}": str(value) for name, value in slurm.items()}}
+    slow = ["--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.1"]
+    with (tmp_path / "output.txt").open("w") as log:
+        job = subprocess.Popen([*script, *slow], cwd=run.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    while run.step() < 4:
+        assert job.poll() is None, (tmp_path / "output.txt").read_text()
+        time.sleep(0.02)
+    os.kill(int((run.folder / "pid").read_text()), signal.SIGTERM)
+    assert job.wait(timeout=600) == 0, (tmp_path / "output.txt").read_text()
+    assert (run.folder / "requeued").read_text() == "requeue 77\n"
+    first, second = json.loads((run.folder / "runs/lightning_logs/some/provenance.json").read_text())
+    assert first["step"] == 0 and 4 <= second["step"] < 30 and run.step() == 30
