@@ -29,9 +29,10 @@ def shapes_only():
         yield torch.device(DEVICE)
 
 
+@pytest.mark.parametrize("binarize", ["sign", "stochastic"])
 @pytest.mark.parametrize("unit", ["lstm", "associative_lstm", "gru", "residual_gru"])
-def test_the_training_loop_reads_nothing_on_the_host(unit):
-    codec = RecurrentCodec(CodecConfig(unit=unit, width=1 / 64, iterations=2, binarize="sign")).to(DEVICE)
+def test_the_training_loop_reads_nothing_on_the_host(unit, binarize):
+    codec = RecurrentCodec(CodecConfig(unit=unit, width=1 / 64, iterations=2, binarize=binarize)).to(DEVICE)
     mode = FakeTensorMode()
     weights = {name: mode.from_tensor(p) for name, p in (*codec.named_parameters(), *codec.named_buffers())}
     with mode, Calls() as calls:
