@@ -65,6 +65,12 @@ class Cell(nn.Module):
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         raise NotImplementedError
 
+    def is_one_op(self, x: Tensor) -> bool:
+        """Whether an op of `rnncomp_kernels` can take the whole layer: for inference, symmetric padding, one type for all."""
+        symmetric = self.input_conv.pad is None and self.hidden_conv.pad is None and self.input_conv.kernel_size[0] % 2 == 1
+        mixed = torch.is_autocast_enabled(x.device.type) or x.dtype != self.input_conv.weight.dtype
+        return symmetric and not mixed and not torch.is_grad_enabled()
+
 
 class ConvLSTM(Cell):
     """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
@@ -76,6 +82,10 @@ class ConvLSTM(Cell):
         _forget_bias(self.input_conv, channels)
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        if self.is_one_op(x):
+            conv, (h, c) = self.input_conv, state or (None, None)
+            new = ops.conv_lstm_step(x, conv.weight, conv.bias, self.hidden_conv.weight, h, c, conv.stride[0])
+            return new.h, (new.h, new.c)
         gates = self.input_conv(x)
         if state is None:
             new = ops.lstm_update(gates)
@@ -112,11 +122,15 @@ class ConvGRU(Cell):
         self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        assert not isinstance(state, tuple)
+        if self.is_one_op(x):
+            conv, hidden, candidate = self.input_conv, self.hidden_conv.weight, self.candidate_conv.weight
+            h = ops.conv_gru_step(x, conv.weight, conv.bias, hidden, candidate, state, conv.stride[0])
+            return h, h
         gates = self.input_conv(x)
         if state is None:
             h = ops.gru_update(gates)
         else:
-            assert isinstance(state, Tensor)
             hidden = self.hidden_conv(state)
             h = ops.gru_update(gates, hidden, self.candidate_conv(ops.gru_reset(gates, hidden, state)), state)
         return h, h

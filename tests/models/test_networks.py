@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models import CodecConfig, RecurrentCodec, cells
 from lit_rnncomp.models.cells import ConvGRU, PaddedConv2d, ResidualConvGRU
 
 
@@ -80,6 +80,19 @@ def test_residual_gru_without_its_skips_is_a_gru() -> None:
             output, states[k] = cell(x, states[k])
             outputs.append(output)
         torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "op"), [("lstm", "conv_lstm_step"), ("gru", "conv_gru_step")])
+def test_inference_gives_a_whole_layer_to_one_op(unit: str, op: str, tiny_codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = tiny_codec(unit=unit, frontend="dct", code_stride=8, bits=8)
+    image, calls, real = torch.rand(1, 3, 32, 32) * 2 - 1, [], getattr(cells.ops, op)
+    monkeypatch.setattr(cells.ops, op, lambda *args: calls.append(1) or real(*args))
+    apart = codec(image).reconstructions
+    assert not calls  # with gradients, the convolutions and the update are ops of their own
+    with torch.inference_mode():
+        whole = codec(image).reconstructions
+    assert len(calls) == 4 * len(whole)  # four recurrent layers
+    torch.testing.assert_close(whole, apart)
 
 
 def test_a_state_of_none_is_zeros() -> None:
