@@ -131,7 +131,7 @@ class Compressor(L.LightningModule):
                     parts["train/1-ms_ssim"] = (1 - target(to_255(pictures))).mean() * (len(segment) / iterations)
                 for name, part in parts.items():
                     sums[name] = sums.get(name, 0) + part.detach()
-                yield torch.lerp(*parts.values(), share) if target else parts["train/l1"]
+                yield torch.lerp(parts["train/l1"], parts["train/1-ms_ssim"], share) if target else parts["train/l1"]
 
         loss = sum_of_segments(segments(), self.codec) if length and self.training else torch.stack(list(segments())).sum()
         for name, value in sums.items():
