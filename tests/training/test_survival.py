@@ -71,7 +71,8 @@ class Run:
         return [sorted({line for line in path.read_text().splitlines() if line.startswith(kind)}) for path in paths]
 
     def last(self) -> dict:
-        (path,) = self.folder.glob("runs/lightning_logs/version_0/checkpoints/last.ckpt")
+        """The last checkpoint; starts that were killed before their first one left folders without."""
+        (path,) = self.folder.glob("runs/lightning_logs/*/checkpoints/last.ckpt")
         return torch.load(path, weights_only=False)
 
 
