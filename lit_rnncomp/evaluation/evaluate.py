@@ -252,6 +252,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
 
     from rich.console import Console
 
+    from lit_rnncomp.evaluation import savings
     from lit_rnncomp.evaluation.plot import draw
     from lit_rnncomp.evaluation.results import MeanCurves, Results, write_csv, write_json
     from lit_rnncomp.evaluation.strip import strip_of_results
@@ -266,7 +267,8 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     summary = areas(results)
     curves = MeanCurves.of(results)
     write_json(folder / "summary.json", summary)
-    curves.write(folder / "curves.json", results, summary)
+    left = savings.bits_left(results)
+    curves.write(folder / "curves.json", results, summary, left)
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "points.csv", results.pictures)
     draw([curves], [folder / "rd.png", folder / "rd.svg"], published=None, title="")
@@ -274,7 +276,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
-        Console().print(*tables(results, rows, anchor, of))
+        Console().print(*tables(results, rows, anchor, of), *([savings.table(left)] if left else []))
         print(f"results in {folder}: summary.json, comparison.json, curves.json, points.csv, rd.png, rd.svg, pictures/")
 
 

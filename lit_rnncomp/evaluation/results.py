@@ -183,15 +183,15 @@ class MeanCurves:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
 
-    def write(self, path: Path, results: Results, areas: Mapping[str, Any]) -> None:
-        """Writes `curves.json`, with the areas and with everything that decided the numbers."""
+    def write(self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]) -> None:
+        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the numbers."""
         rounded = {
             codec: {m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()} for m, c in by_metric.items()}
             for codec, by_metric in self.codecs.items()
         }
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
         kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
-        write_json(path, {**kept, "versions": versions, "areas": areas, "curves": rounded})
+        write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
 
 
 def write_json(path: Path, content: Any) -> None:
