@@ -1,7 +1,5 @@
 """`lit-rnncomp bench PHOTO`: where the seconds of an encode and a decode go, and their memory, at 1 and 2 threads."""
 
-from __future__ import annotations
-
 import json as _json
 import os
 import subprocess
@@ -121,7 +119,7 @@ def _run(command: list[str]) -> tuple[float, float]:
     return seconds, kilobytes / 1024
 
 
-def _encode(codec: Codec, photo: str, bpp: float, out: Path) -> dict[str, float]:
+def _encode(codec: "Codec", photo: str, bpp: float, out: Path) -> dict[str, float]:
     """Seconds of the stages of `Codec.encode`."""
     from ..data.images import read_image
     from ..files import write_bytes
@@ -134,7 +132,7 @@ def _encode(codec: Codec, photo: str, bpp: float, out: Path) -> dict[str, float]
     return watch.seconds
 
 
-def _decode(codec: Codec, file: Path, out: Path) -> dict[str, float]:
+def _decode(codec: "Codec", file: Path, out: Path) -> dict[str, float]:
     """Seconds of the stages of `Codec.decode`."""
     watch = _Watch()
     data = watch("files", file.read_bytes)
@@ -143,12 +141,12 @@ def _decode(codec: Codec, file: Path, out: Path) -> dict[str, float]:
     return watch.seconds
 
 
-def _with_coder_timed(codec: Codec, watch: _Watch, run: Callable[[], Any]) -> Any:
+def _with_coder_timed(codec: "Codec", watch: "_Watch", run: Callable[[], Any]) -> Any:
     """`run()`, its seconds divided into what the entropy coder spends and the rest, the network."""
     make = codec._coder
     watch.seconds["entropy coding"] = 0.0
 
-    def timed(header: Header, tiling: geometry.Tiling) -> Coder:
+    def timed(header: "Header", tiling: "geometry.Tiling") -> "Coder":
         coder = make(header, tiling)
         for name in {"encode", "decode", "choose"} & set(dir(coder)):
             method = getattr(coder, name)

@@ -127,6 +127,9 @@ assert "torch" not in sys.modules, "the coder needs no torch"
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_path):
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if "SkylakeX" in setting.values() and not {"X86_V4", "AVX512_SKX"} & set(found):
+        pytest.skip("this processor has no AVX-512")
     coder = EntropyCoder(*tensors_and_config(bits=8, width=48, state=32))
     codes = sample(coder.network, 3, 24, 31)
     chunks = coder.encode(codes)
@@ -136,7 +139,7 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     (tmp_path / "chunks.json").write_text(json.dumps([(payload.hex(), raw) for payload, raw in chunks]))
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}
     if environment.get("NPY_DISABLE_CPU_FEATURES") == "ALL":
-        environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
+        environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(found)
     arguments = [str(tmp_path / name) for name in ("model.safetensors", "codes.npy", "chunks.json")]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
