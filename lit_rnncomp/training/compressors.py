@@ -144,9 +144,9 @@ class Compressor(L.LightningModule):
             loss = parts[0].loss
         else:
             loss = sum_of_segments(losses(), self.codec) if length and self.training else torch.stack(list(losses())).sum()
-        self.log("train/l1", torch.stack([part.l1 for part in parts]).sum(), prog_bar=True)
+        self.log("train/l1", torch.stack([part.l1 for part in parts]).sum(), prog_bar=True, sync_dist=True)
         if share:
-            self.log("train/1-ms_ssim", torch.stack([part.dissimilarity for part in parts]).sum(), prog_bar=True)
+            self.log("train/1-ms_ssim", torch.stack([part.dissimilarity for part in parts]).sum(), prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:

@@ -109,7 +109,7 @@ class EntropyModel(L.LightningModule):
     def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
         self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
         bits_per_bit = information(self.model(codes), codes).mean()
-        self.log("train/bits_per_bit", bits_per_bit, prog_bar=True)
+        self.log("train/bits_per_bit", bits_per_bit, prog_bar=True, sync_dist=True)
         return bits_per_bit
 
     def on_validation_epoch_start(self) -> None:
