@@ -22,13 +22,10 @@ from ..models.config import RECONSTRUCTIONS, UNITS
 from . import container, geometry, weights, zoo
 from .coders import Coder, Codes, RawCoder
 from .container import BitstreamError, Header
-from .entropy import EntropyCoder, LearnedCoder
+from .entropy import EntropyCoder
 
 CoderName = Literal["auto", "raw", "rnn"]
 Pixels = NDArray[np.uint8]
-
-RDOQ = 0.0
-"""Default of `Codec.encode`."""
 
 
 class RateError(ValueError):
@@ -75,7 +72,6 @@ class Codec:
         psnr: float | None = None,
         iterations: int | None = None,
         coder: CoderName = "auto",
-        rdoq: float = RDOQ,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -86,8 +82,6 @@ class Codec:
             psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
             iterations: the number of iterations. At most one of these four may be given; without one, all iterations are coded.
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
-            rdoq: how much the price of a bit counts against what the network wants it to be, 0 for not at all. Only with the learned
-                coder, and only in pictures of one window.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -105,9 +99,8 @@ class Codec:
         if isinstance(encoder, RawCoder):
             affordable = (budget - len(head)) / container.chunk_size(encoder.payload_bytes)
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
-        choose = encoder if isinstance(encoder, LearnedCoder) and rdoq and not tiling.window else None
         data, reached = head, False
-        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, psnr is not None, choose, rdoq)):
+        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, with_error=psnr is not None)):
             chunk = container.pack_chunk(head, index, encoder.encode(codes))
             if len(data) + len(chunk) > budget:
                 if index == 0:
@@ -192,21 +185,13 @@ class Codec:
         return self.entropy.picture(tiling.rows, tiling.columns)
 
     @torch.inference_mode()
-    def _iterate(
-        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool, coder: LearnedCoder | None, rdoq: float
-    ) -> Iterator[tuple[Codes, float]]:
+    def _iterate(self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-
-            def cheap(t: int, activation: Tensor) -> Tensor:
-                assert coder is not None
-                codes = coder.choose(activation[0].float().cpu().numpy(), rdoq)
-                return torch.from_numpy(codes)[None].to(activation)
-
             x = geometry.pixels(array, window, stride).to(self.device)
-            for step in self.network.encode(x, limit, cheap if coder else None):
+            for step in self.network.encode(x, limit):
                 error = self._squared_error(step.coefficients, array, window) / array.size if with_error else 0.0
                 yield step.codes[0].to("cpu", torch.int8).numpy(), error
             return

@@ -148,7 +148,7 @@ def _with_coder_timed(codec: "Codec", watch: "_Watch", run: Callable[[], Any]) -
 
     def timed(header: "Header", tiling: "geometry.Tiling") -> "Coder":
         coder = make(header, tiling)
-        for name in {"encode", "decode", "choose"} & set(dir(coder)):
+        for name in ("encode", "decode"):
             method = getattr(coder, name)
             setattr(coder, name, lambda *args, method=method: watch("entropy coding", lambda: method(*args)))
         return coder

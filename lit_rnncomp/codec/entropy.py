@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 CONFIG_KEY = "entropy_config"
 
-# Of p / 65536.
-_LOG_ODDS = np.log(np.maximum(np.arange(65536), 1) / (65536 - np.arange(65536))).astype(np.float32)
-
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
 
@@ -130,43 +127,18 @@ class LearnedCoder:
         self._order = order(rows, columns)
         self._context = Context(network, rows, columns)
         self._next = 0
-        self._chosen: tuple[NDArray[np.bool_], NDArray[np.int32]] | None = None
 
     def encode(self, codes: Codes) -> Chunk:
         """The shorter of the coded and the plain chunk."""
         if self._next >= self.network.iterations:
             return self._raw.encode(codes)._replace(raw=True)
-        if self._chosen is None:
-            positive, probabilities = self.observe(codes)
-            positive, probabilities = positive[self._order], probabilities[self._order]
-        else:
-            (positive, probabilities), self._chosen = self._chosen, None
+        positive, probabilities = self.observe(codes)
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(positive.reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities))
+        encoder.encode(positive[self._order].reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities[self._order]))
         payload = encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
         if len(payload) >= self._raw.payload_bytes:
             return self._raw.encode(codes)._replace(raw=True)
         return Chunk(payload, raw=False)
-
-    def choose(self, activation: NDArray[np.float32], thrift: float) -> Codes:
-        """The next iteration's codes, the signs of `activation + thrift * log(p / (1 - p))`, p the probability of +1; `encode` must follow.
-
-        `activation` is `(bits, rows, columns)`. A bit that the network hardly cares about becomes the one that costs less.
-        """
-        if self._next >= self.network.iterations:
-            return np.where(activation >= 0, 1, -1).astype(np.int8)
-        self._begin()
-        waiting = activation.transpose(1, 2, 0).reshape(-1, self.network.bits)[self._order]
-        positive, probabilities = np.empty(waiting.shape, np.bool_), np.empty(waiting.shape, np.int32)
-        start = 0
-        for front in fronts(self.rows, self.columns):
-            known = self._context.probabilities(front)
-            here = slice(start, start := start + len(known))
-            probabilities[here] = known
-            positive[here] = waiting[here] + thrift * _LOG_ODDS[known] >= 0
-            self._context.put(front, 2 * positive[here].astype(np.int8) - 1)
-        self._chosen = positive, probabilities
-        return np.ascontiguousarray(self._context.codes().transpose(2, 0, 1))
 
     def decode(self, chunk: Chunk) -> Codes:
         """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded time."""

@@ -50,21 +50,6 @@ def test_codes_come_back(kind, iterations, rows, columns, seed):
             assert len(chunk.payload) * 8 <= information * 1.005 + 128
 
 
-def test_chosen_codes_are_signs_unless_the_price_counts():
-    activation = np.random.default_rng(0).normal(size=(3, BITS, 10, 14)).astype(np.float32)
-    signs = np.where(activation >= 0, 1, -1).astype(np.int8)
-    plain, spent = CODER.encode(signs), []
-    for price in (0.0, 0.05, 0.5, 100.0):
-        coder, chunks, chosen = CODER.picture(10, 14), [], []
-        for step in activation:
-            chosen.append(coder.choose(step, price))
-            chunks.append(coder.encode(chosen[-1]))
-        np.testing.assert_array_equal(CODER.decode(chunks, 10, 14), chosen)
-        spent.append(sum(len(chunk.payload) for chunk in chunks))
-        assert price or (chunks == plain and np.array_equal(chosen, signs))
-    assert spent == sorted(spent, reverse=True) and spent[-1] < 0.5 * spent[0]
-
-
 def test_the_payload_holds_the_information_and_no_more():
     codes = sample(CODER.network, 4, 64, 96)
     chunks, information = CODER.encode(codes), CODER.information(codes)
