@@ -202,10 +202,11 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     first = rows[0]
-    table = Table("threads", "verb", *(f"{name} s" for name in ("command", *STAGES)), "peak MiB", title_justify="left")
+    heads = ("command", "start-up", "network", "coding", "files", "MiB")
+    table = Table("threads", "verb", *heads, title_justify="left", caption="Seconds; MiB at the peak; the paper's network at width 1.0.")
     table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
     if "paper_network" in first:
-        table.add_column("paper's network s")
+        table.add_column("paper")
     for row in rows:
         cells = [f"{row[name]:.2f}" for name in ("command", *STAGES)]
         extra = [f"{row['paper_network']:.1f}"] if "paper_network" in row else []

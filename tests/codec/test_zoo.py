@@ -1,0 +1,70 @@
+"""The models that ship: found without an option, whole, worth shipping, and described by their files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import lit_rnncomp
+from lit_rnncomp.codec import container, zoo
+from lit_rnncomp.codec.catalog import describe
+
+PHOTO = data.chelsea()[:176, 100:308]
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return lit_rnncomp.load()
+
+
+def test_the_default_ships_and_meets_a_rate(codec) -> None:
+    assert codec.name == zoo.DEFAULT and codec.entropy is not None
+    encoded = codec.encode(PHOTO, bpp=0.8)
+    assert 0.6 < 8 * len(encoded) / PHOTO[..., 0].size <= 0.8
+    decoded = np.asarray(codec.decode(encoded)).astype(float)
+    assert 10 * np.log10(255**2 / np.square(decoded - PHOTO).mean()) > 28
+
+
+def test_each_iteration_is_coded_below_its_plain_bits(codec) -> None:
+    header, _, chunks = container.parse(codec.encode(PHOTO))
+    plain = header.grid[0] * header.grid[1] * header.bits / 8
+    assert len(chunks) == 16 and not any(chunk.raw for chunk in chunks)
+    assert len(chunks[0].payload) < 0.75 * plain
+    assert sum(len(chunk.payload) for chunk in chunks) < 0.9 * 16 * plain
+
+
+@pytest.mark.parametrize(
+    "setting", [{"OMP_NUM_THREADS": "2"}, {"ATEN_CPU_CAPABILITY": "default"}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}], ids=str
+)
+def test_a_file_is_decoded_under_other_settings_of_the_processor(codec, setting: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a.rnnc").write_bytes(codec.encode(PHOTO, iterations=4))
+    script = "from lit_rnncomp.cli import main; main()"
+    command = [sys.executable, "-c", script, "decode", str(tmp_path / "a.rnnc"), str(tmp_path / "a.png")]
+    subprocess.run(command, env={**os.environ, **setting}, check=True, capture_output=True, timeout=120)
+    here = np.asarray(codec.decode((tmp_path / "a.rnnc").read_bytes())).astype(int)
+    # The codes are exact; the network that draws the picture is float, and may round the other way.
+    assert np.abs(np.asarray(Image.open(tmp_path / "a.png")).astype(int) - here).max() <= 1
+
+
+@pytest.mark.parametrize("name", sorted(zoo.shipped()))
+def test_every_model_has_a_card_and_results_on_all_of_kodak(name: str) -> None:
+    path = zoo.shipped()[name]
+    row = describe(name, path)
+    assert row["digest"] in path.with_suffix(".md").read_text()
+    results = json.loads((path.parent / "results" / f"{name}.json").read_text())
+    assert len(results["pictures"]) == 24
+    assert results["versions"][name]["weights"] == row["digest"]
+    assert results["versions"][name]["entropy_model"] == row["entropy_digest"]
+    assert {"ms_ssim", "psnr", "psnr_hvs"} <= set(row["kodak"])
+
+
+def test_all_models_together_are_small() -> None:
+    assert sum(path.stat().st_size for path in zoo.shipped().values()) < 12e6
