@@ -37,7 +37,7 @@ def test_each_iteration_is_coded_below_its_plain_bits(codec) -> None:
     header, _, chunks = container.parse(codec.encode(PHOTO))
     plain = header.grid[0] * header.grid[1] * header.bits / 8
     assert len(chunks) == 16 and not any(chunk.raw for chunk in chunks)
-    assert len(chunks[0].payload) < 0.75 * plain
+    assert max(len(chunk.payload) for chunk in chunks) < plain
     assert sum(len(chunk.payload) for chunk in chunks) < 0.9 * 16 * plain
 
 
