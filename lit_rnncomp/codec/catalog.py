@@ -51,23 +51,25 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "network", "parameters", "bytes", "entropy coder", "MS-SSIM", "PSNR dB", "PSNR-HVS dB")
+    table = Table(*("model", "parameters", "MB", "coder", "MS-SSIM", "PSNR", "HVS"))
     for row in rows:
         kodak = row["kodak"]
         # An area over its range, 1.875 bits per pixel, is the mean quality.
         means = (f"{kodak[metric] / 1.875:.2f}" if metric in kodak else "-" for metric in ("psnr", "psnr_hvs"))
         table.add_row(
-            f"{row['name']}{' (default)' if row['default'] else ''}",
-            f"{row['unit']}, {row['reconstruction']}",
+            f"{row['name']}{' *' if row['default'] else ''}",
             f"{row['parameters']:,}",
-            f"{row['bytes']:,}",
-            "yes" if row["entropy_digest"] else "no",
+            f"{row['bytes'] / 1e6:.2f}",
+            "learned" if row["entropy_digest"] else "raw",
             f"{kodak['ms_ssim']:.4f}" if "ms_ssim" in kodak else "-",
             *means,
         )
-    for column in table.columns[2:]:
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for column in table.columns[1:]:
         column.justify = "right"
-    table.caption = "On Kodak, files with headers: area under MS-SSIM, and mean PSNR and PSNR-HVS, from 1/8 to 2 bits per pixel."
+    table.caption = (
+        "* is the default. On Kodak, files with headers, from 1/8 to 2 bits per pixel: area under MS-SSIM, mean PSNR and PSNR-HVS in dB."
+    )
     console = Console()
     console.print(table)
     for row in rows:

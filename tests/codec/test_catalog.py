@@ -26,7 +26,7 @@ def folder(tmp_path: Path, tiny_codec, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_models_are_described_from_their_files(
     folder: Path, capsys: pytest.CaptureFixture[str], tiny_codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("COLUMNS", "80")
     catalog.models(json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     small = rows["small"]
@@ -36,7 +36,7 @@ def test_models_are_described_from_their_files(
     assert small["parameters"] == sum(p.numel() for p in tiny_codec(unit="gru").parameters())
     catalog.models()
     table = capsys.readouterr().out
-    assert "1.6000" in table and "(default)" in table
+    assert "1.6000" in table and f"{zoo.DEFAULT} *" in table
 
 
 def test_default_and_names_are_found(folder: Path) -> None:
