@@ -67,6 +67,7 @@ def decode(
     model: str | None = None,
     iterations: int | None = None,
     partial: bool = False,
+    exact: bool = False,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -78,6 +79,7 @@ def decode(
         model: the model that the file was made with; not needed when that is a shipped one.
         iterations: use only the first of the file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
+        exact: compute in float64, several times slower: the same picture on every processor, to the last pixel.
         device: where the network runs: cpu, cuda, cuda:1, ...
         json: print the result as JSON.
     """
@@ -90,7 +92,7 @@ def decode(
     if Path(picture).suffix.lower() not in Image.EXTENSION:
         raise ValueError(f"cannot write {picture}: Pillow knows no picture format for the ending {Path(picture).suffix!r}; use .png")
     try:
-        image = _load(model, device, data).decode(data, iterations, partial)
+        image = _load(model, device, data).decode(data, iterations, partial, exact)
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
     with replacing(picture) as temporary:
