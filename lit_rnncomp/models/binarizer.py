@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 import rnncomp_kernels as ops
 
-from .cells import PaddedConv2d
-from .config import Binarize
+from .config import CodecConfig
+from .frontend import COEFFICIENTS
+from .projections import Shortcut, make_projection
 
 
 class Binarizer(nn.Module):
@@ -18,13 +19,19 @@ class Binarizer(nn.Module):
     the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only on torch's global seed.
     """
 
-    def __init__(self, in_channels: int, bits: int, binarize: Binarize = "stochastic") -> None:
+    def __init__(self, in_channels: int, config: CodecConfig) -> None:
         super().__init__()
-        self.conv = PaddedConv2d(in_channels, bits, 1)
-        self.stochastic = binarize == "stochastic"
+        self.conv = make_projection(config, in_channels, config.bits)
+        self.shortcut = Shortcut(config, COEFFICIENTS, config.bits) if config.shortcut else None
+        self.stochastic = config.binarize == "stochastic"
 
-    def forward(self, features: Tensor) -> Tensor:
-        x = self.conv(features)
+    def activation(self, features: Tensor, residual: Tensor, t: int = 0) -> Tensor:
+        """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself."""
+        x = self.conv(features, t)
+        return x if self.shortcut is None else x + self.shortcut(residual, t)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes of an activation."""
         if self.training and self.stochastic:
             # A seed that stays on the device: the host does not wait, and each replay of a CUDA graph draws another.
             return ops.binarize(x, stochastic=True, seed=torch.randint(2**31 - 1, (), device=x.device))

@@ -13,6 +13,7 @@ Gains = Literal["iteration", "coefficient", "measured"]
 GainInput = Literal["residual", "reconstruction"]
 Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
+Projections = Literal["shared", "per_iteration"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
@@ -40,6 +41,10 @@ class CodecConfig:
         padding: `symmetric`, or `tf_same` to place samples as TensorFlow's SAME does at stride 2.
         hidden_kernel: side of every hidden (state-to-state) convolution; None keeps the layer table's.
         priming: extra runs of the recurrent layers before the first code and before the first picture (Johnston et al., 2018).
+        projections: the convolutions into and out of the recurrent layers of both networks: `shared` by all iterations (the paper), or
+            `per_iteration`. The recurrent layers are always shared.
+        shortcut: also a linear path around the recurrent layers, a matrix for each iteration: from the scaled residual to the
+            binarizer, and from the code to the reconstruction, there times a gate. Needs the DCT front end with a code at 1/8.
         alpha_h, alpha_x: the residual GRU's two weights (equations 14 and 15).
 
     Raises:
@@ -60,6 +65,8 @@ class CodecConfig:
     padding: Padding = "symmetric"
     hidden_kernel: int | None = None
     priming: int = 0
+    projections: Projections = "shared"
+    shortcut: bool = False
     alpha_h: float = 0.1
     alpha_x: float = 0.1
 
@@ -70,6 +77,8 @@ class CodecConfig:
                 raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
         if self.gains != "iteration" and (self.reconstruction, self.frontend) != ("scheduled_gain", "dct"):
             raise ValueError(f"gains={self.gains!r} needs reconstruction='scheduled_gain' and frontend='dct'")
+        if self.shortcut and (self.frontend, self.code_stride) != ("dct", 8):
+            raise ValueError("shortcut=True needs frontend='dct' and code_stride=8")
         if not 0 < self.width <= 4:
             raise ValueError(f"width={self.width} is outside (0, 4]")
         if not 1 <= self.iterations <= 255:
@@ -117,5 +126,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "gain_input": get_args(GainInput),
     "output": get_args(Output),
     "padding": get_args(Padding),
+    "projections": get_args(Projections),
     "code_stride": (8, 16),
 }

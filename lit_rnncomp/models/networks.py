@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from .cells import PaddedConv2d, State, make_cell
 from .config import CodecConfig
 from .frontend import COEFFICIENTS
+from .projections import Shortcut, make_projection
 
 
 class Layer(NamedTuple):
@@ -67,10 +68,10 @@ class Encoder(nn.Module):
         super().__init__()
         if config.frontend == "dct":
             channels = config.channels(512)
-            self.stem = PaddedConv2d(COEFFICIENTS, channels, 1)
+            self.stem = make_projection(config, COEFFICIENTS, channels)
         else:
             channels = config.channels(64)
-            self.stem = PaddedConv2d(3, channels, 3, 2, padding=config.padding)
+            self.stem = make_projection(config, 3, channels, 3, 2, config.padding)
         unit = "lstm" if config.unit == "associative_lstm" else config.unit
         self.layers = nn.ModuleList()
         for layer in encoder_layers(config):
@@ -79,8 +80,8 @@ class Encoder(nn.Module):
             channels = out
         self.out_channels = channels
 
-    def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
-        x = self.stem(x)
+    def forward(self, x: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
+        x = self.stem(x, t)
         new_states = []
         for cell, state in zip(self.layers, states or [None] * len(self.layers), strict=True):
             x, state = cell(x, state)
@@ -95,22 +96,28 @@ class Decoder(nn.Module):
         super().__init__()
         self.rows = decoder_layers(config)
         channels = config.channels(self.rows[0].channels)
-        self.stem = PaddedConv2d(config.bits, channels, 1)
+        self.stem = make_projection(config, config.bits, channels)
         self.layers = nn.ModuleList()
         for layer in self.rows:
             out = config.channels(layer.channels)
             self.layers.append(make_cell(config, config.unit, channels, out, layer.kernel, 1, layer.hidden_kernel))
             channels = out // 4 if layer.expand else out
-        self.head = PaddedConv2d(channels, COEFFICIENTS if config.frontend == "dct" else 3, 1)
+        self.head = make_projection(config, channels, COEFFICIENTS if config.frontend == "dct" else 3)
+        self.shortcut = Shortcut(config, config.bits, COEFFICIENTS) if config.shortcut else None
+        if self.shortcut is not None:
+            self.gate = PaddedConv2d(channels, COEFFICIENTS, 1)
+            nn.init.zeros_(self.gate.weight)
         self.bounded = config.output == "tanh"
 
-    def forward(self, codes: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
-        x = self.stem(codes)
+    def forward(self, codes: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
+        x = self.stem(codes, t)
         new_states = []
         for row, cell, state in zip(self.rows, self.layers, states or [None] * len(self.rows), strict=True):
             x, state = cell(x, state)
             new_states.append(state)
             if row.expand:
                 x = F.pixel_shuffle(x, 2)
-        x = self.head(x)
-        return (x.tanh() if self.bounded else x), new_states
+        output = self.head(x, t)
+        if self.shortcut is not None:
+            output = output + self.shortcut(codes, t) * (1 + self.gate(x))
+        return (output.tanh() if self.bounded else output), new_states

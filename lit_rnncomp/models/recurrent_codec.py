@@ -47,7 +47,7 @@ class RecurrentCodec(nn.Module):
         self.config = config = config or CodecConfig()
         self.frontend: Frontend = BlockDCT() if config.frontend == "dct" else Frontend()
         self.encoder = Encoder(config)
-        self.binarizer = Binarizer(self.encoder.out_channels, config.bits, config.binarize)
+        self.binarizer = Binarizer(self.encoder.out_channels, config)
         self.decoder = Decoder(config)
         self.reconstruction = make_reconstruction(config, self.frontend.stride)
         self.recompute = False
@@ -93,9 +93,10 @@ class RecurrentCodec(nn.Module):
                 self.reconstruction.observe(t, residual.detach())
             if t == 0:
                 for _ in range(self.config.priming):
-                    _, states = self._run(self.encoder, scaled, states)
-            features, states = self._run(self.encoder, scaled, states)
-            codes = self.binarizer(features) if choose is None else choose(t, self.binarizer.conv(features))
+                    _, states = self._run(self.encoder, scaled, states, t)
+            features, states = self._run(self.encoder, scaled, states, t)
+            activation = self.binarizer.activation(features, scaled, t)
+            codes = self.binarizer(activation) if choose is None else choose(t, activation)
             residual = target - estimate.advance(codes, gain)
             yield Iteration(codes, estimate.coefficients)
             if truncate and (t + 1) % truncate == 0:
@@ -113,13 +114,13 @@ class RecurrentCodec(nn.Module):
         for code in codes:
             yield estimate.advance(code, estimate.gain())
 
-    def _run(self, network: Encoder | Decoder, x: Tensor, states: list | None) -> tuple[Tensor, list]:
+    def _run(self, network: Encoder | Decoder, x: Tensor, states: list | None, t: int) -> tuple[Tensor, list]:
         """One run of one network. With `recompute` only its inputs are kept for the backward pass, which runs it again."""
         if not (self.training and torch.is_grad_enabled()):
-            return network(x, states)
+            return network(x, states, t)
         if self.recompute:
-            return checkpoint(self._train_network, network, x, states, use_reentrant=False)
-        return self._train_network(network, x, states)
+            return checkpoint(self._train_network, network, x, states, t, use_reentrant=False)
+        return self._train_network(network, x, states, t)
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple
@@ -155,8 +156,8 @@ class _Estimate:
         """Run the decoder once; returns the new reconstruction in the front end's domain."""
         if self.t == 0:
             for _ in range(self.codec.config.priming):
-                _, self.states = self.codec._run(self.codec.decoder, codes, self.states)
-        output, self.states = self.codec._run(self.codec.decoder, codes, self.states)
+                _, self.states = self.codec._run(self.codec.decoder, codes, self.states, self.t)
+        output, self.states = self.codec._run(self.codec.decoder, codes, self.states, self.t)
         if gain is not None:
             output = output / gain
         self.previous = self.coefficients if self.t and self.codec.reconstruction.additive else None
@@ -170,8 +171,8 @@ class _Estimate:
         self.previous = None if self.previous is None else self.previous.detach()
 
 
-def _call(network: Encoder | Decoder, x: Tensor, states: list | None) -> tuple[Tensor, list]:
-    return network(x, states)
+def _call(network: Encoder | Decoder, x: Tensor, states: list | None, t: int) -> tuple[Tensor, list]:
+    return network(x, states, t)
 
 
 def _detached(states: list | None) -> list | None:

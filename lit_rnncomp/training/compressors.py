@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..codec import weights
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
-from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Reconstruction, Unit
+from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Projections, Reconstruction, Unit
 from .accelerate import Accelerate, GraphedLoss, require
 from .loss import StepLoss, segment_losses
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
 from .rate_distortion import RateDistortionCurve
 from .steps import total_steps
 from .truncation import sum_of_segments
+from .warm_start import warm_start
 
 
 class Compressor(L.LightningModule):
@@ -42,6 +43,8 @@ class Compressor(L.LightningModule):
         padding: symmetric, or tf_same to sample as TensorFlow does at stride 2.
         hidden_kernel: side of every hidden convolution; null keeps the paper's.
         priming: extra runs of the recurrent layers before the first code and the first picture.
+        projections: convolutions into and out of the recurrent layers, shared by all iterations (the paper) or per_iteration.
+        shortcut: also a linear path around the recurrent layers, a matrix for each iteration; on the dct front end at code_stride 8.
         alpha_h: weight of the residual GRU's state skip.
         alpha_x: weight of the residual GRU's input skip.
         optimizer: adam (the paper), adamw, sgd or muon.
@@ -55,7 +58,8 @@ class Compressor(L.LightningModule):
         early_fraction: see `early_iterations`.
         ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest is the absolute
             residual. 0 is the paper.
-        weights: start from the weights in this file (.ckpt or .safetensors of the same architecture).
+        weights: start from the weights in this file (.ckpt or .safetensors of the same architecture, or of one with shared projections
+            or without the shortcut).
         recompute: keep only what passes between the networks and run each again in the backward pass: a fraction of the memory, the
             same gradients.
         truncate: let gradients flow through this many iterations only, and free their activations before the next ones; null is all.
@@ -81,6 +85,8 @@ class Compressor(L.LightningModule):
         padding: Padding = "symmetric",
         hidden_kernel: int | None = None,
         priming: int = 0,
+        projections: Projections = "shared",
+        shortcut: bool = False,
         alpha_h: float = 0.1,
         alpha_x: float = 0.1,
         optimizer: OptimizerName = "adam",
@@ -110,6 +116,8 @@ class Compressor(L.LightningModule):
             raise ValueError(f"truncate={truncate} is outside 1..{iterations}")
         if accelerate == "cuda_graph" and (recompute or truncate):
             raise ValueError("accelerate=cuda_graph keeps all activations: leave out recompute and truncate, or use compile")
+        if accelerate == "compile" and (projections, shortcut) != ("shared", False):
+            raise ValueError("accelerate=compile would compile every iteration anew: it needs projections=shared and shortcut=false")
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, self.codec.config.bpp_per_iteration)
@@ -117,7 +125,7 @@ class Compressor(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
-            self.codec.load_state_dict(weights.load(self.hparams["weights"]).state_dict())
+            warm_start(self.codec, weights.load(self.hparams["weights"]))
         if stage == "fit":
             require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size)
 

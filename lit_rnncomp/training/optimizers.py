@@ -17,8 +17,8 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
     """The optimizer `name` over all parameters that want a gradient.
 
     `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix); the other parameters are Adam's, biases at
-    a tenth of `lr`, learned gains (which must travel far) at `lr`, both without weight decay. `eps` is Adam's, `weight_decay` is
-    decoupled except for `sgd`.
+    a tenth of `lr`, learned gains and shortcuts (which must travel far) at `lr`, both without weight decay. `eps` is Adam's,
+    `weight_decay` is decoupled except for `sgd`.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
@@ -30,8 +30,9 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
     from .muon import Float32Muon
 
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    gains = [p for n, p in named if n.endswith("log_gain")]
-    biases = [p for n, p in named if p.ndim != 4 and not n.endswith("log_gain")]
+    travels = ("log_gain", "shortcut.weight")
+    gains = [p for n, p in named if n.endswith(travels)]
+    biases = [p for n, p in named if p.ndim != 4 and not n.endswith(travels)]
     groups = [
         {"params": [p for p in parameters if p.ndim == 4], "use_muon": True},
         {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from lit_rnncomp.models import CodecConfig
 from lit_rnncomp.models.binarizer import Binarizer
 from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS
 from lit_rnncomp.models.frontend import BlockDCT
@@ -137,17 +138,15 @@ def test_more_iterations_than_trained_for_are_refused(tiny_codec) -> None:
 
 def test_binarizer_is_unbiased_in_training_and_a_sign_otherwise() -> None:
     torch.manual_seed(0)
-    binarizer = Binarizer(1, 1)
-    with torch.no_grad():
-        binarizer.conv.weight.fill_(1)
+    binarizer = Binarizer(1, CodecConfig(bits=1))
     y = torch.tensor([-0.9, -0.3, 0.0, 0.5, 0.8])
-    features = torch.atanh(y)[:, None, None, None].expand(5, 1, 100, 100)
+    activation = torch.atanh(y)[:, None, None, None].expand(5, 1, 100, 100)
     binarizer.train()
-    mean = binarizer(features).mean((1, 2, 3))
+    mean = binarizer(activation).mean((1, 2, 3))
     # Five standard errors of a mean of 10,000 signs.
     assert ((mean - y).abs() < 5 * ((1 - y * y) / 10_000).sqrt() + 1e-6).all()
     binarizer.eval()
-    assert torch.equal(binarizer(features)[:, 0, 0, 0], torch.tensor([-1.0, -1, 1, 1, 1]))
+    assert torch.equal(binarizer(activation)[:, 0, 0, 0], torch.tensor([-1.0, -1, 1, 1, 1]))
 
 
 def test_gradient_passes_straight_through_to_tanh() -> None:

@@ -93,6 +93,8 @@ def test_without_a_gpu_a_cuda_graph_is_refused_before_training(tmp_path: Path) -
 def test_what_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="leave out recompute and truncate"):
         LSTMCompressor(width=0.02, accelerate="cuda_graph", truncate=2)
+    with pytest.raises(ValueError, match="needs projections=shared"):
+        LSTMCompressor(width=0.02, accelerate="compile", projections="per_iteration")
     with pytest.raises(ValueError, match="this run has 4"):
         require("cuda_graph", torch.device("cuda"), 4)
     monkeypatch.setenv("CXX", "no-such-compiler")

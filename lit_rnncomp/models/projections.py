@@ -1,0 +1,55 @@
+"""What differs from one iteration to the next: projections of its own, and a linear path around the recurrent layers."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cells import PaddedConv2d
+from .config import CodecConfig, Padding
+
+
+class Projection(nn.ModuleList):
+    """A convolution for each iteration of the loop.
+
+    The recurrent layers between such projections are shared, but what they see and what is made of it follows the residual, whose
+    spectrum flattens from iteration to iteration.
+    """
+
+    def forward(self, x: Tensor, t: int) -> Tensor:
+        return self[t](x)
+
+
+class SharedProjection(PaddedConv2d):
+    """One convolution for all iterations (the paper)."""
+
+    def forward(self, x: Tensor, t: int = 0) -> Tensor:
+        return super().forward(x)
+
+
+class Shortcut(nn.Module):
+    """A matrix for each iteration, `(B, in_channels, h, w)` to `(B, out_channels, h, w)`: a way around the recurrent layers, which have
+    fewer channels than a block has coefficients. It starts at zero."""
+
+    def __init__(self, config: CodecConfig, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(config.iterations, out_channels, in_channels))
+
+    def forward(self, x: Tensor, t: int) -> Tensor:
+        return F.conv2d(x, self.weight[t, :, :, None, None])
+
+
+def make_projection(
+    config: CodecConfig, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: Padding = "symmetric"
+) -> Projection | SharedProjection:
+    """A convolution into or out of the recurrent layers: one for all iterations or one for each, as `config.projections` says."""
+    if config.projections == "shared":
+        return SharedProjection(in_channels, out_channels, kernel, stride, padding=padding)
+    first = PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding)
+    convs = Projection(
+        [first, *(PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding) for _ in range(config.iterations - 1))]
+    )
+    for conv in convs[1:]:
+        conv.load_state_dict(first.state_dict())
+    return convs
