@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-
-import rnncomp_kernels as ops
 
 from ..data.images import to_rgb
-from ..models import RecurrentCodec
 from ..models.config import RECONSTRUCTIONS, UNITS
-from . import container, geometry, weights, zoo
+from ..models.numpy_codec import NumpyCodec
+from . import container, geometry, weights_file, zoo
 from .coders import Coder, Codes, RawCoder
 from .container import BitstreamError, Header
 from .entropy import EntropyCoder
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import RecurrentCodec
+    from .torch_engine import TorchEngine
 
 CoderName = Literal["auto", "raw", "rnn"]
 Pixels = NDArray[np.uint8]
@@ -37,9 +38,9 @@ class Codec:
     """A trained network as an encoder and decoder of pictures.
 
     Args:
-        network: the trained network; it is put into evaluation mode.
+        network: the trained network, which is put into evaluation mode; or its NumPy version, which needs no torch.
         name: what messages and results call it.
-        device: where the network runs.
+        device: where a network of torch runs.
         entropy: the entropy model trained on this network's codes; None if there is none.
 
     Raises `ValueError` when `entropy` is for another number of bits.
@@ -47,7 +48,7 @@ class Codec:
 
     def __init__(
         self,
-        network: RecurrentCodec,
+        network: RecurrentCodec | NumpyCodec,
         name: str = "codec",
         device: str | torch.device = "cpu",
         entropy: EntropyCoder | None = None,
@@ -55,10 +56,16 @@ class Codec:
         if entropy is not None and entropy.bits != network.config.bits:
             raise ValueError(f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}")
         self.entropy = entropy
-        self.network = network.eval().requires_grad_(False).to(device)
+        self.network = network
         self.name = name
-        self.device = torch.device(device)
-        self.digest = weights.digest(network)
+        self._engine: NumpyCodec | TorchEngine
+        if isinstance(network, NumpyCodec):
+            self._engine, self.digest = network, weights_file.digest(network.config, network.tensors)
+        else:
+            from .torch_engine import TorchEngine
+            from .weights import digest
+
+            self._engine, self.digest = TorchEngine(network, device), digest(network)
 
     @property
     def iterations(self) -> int:
@@ -125,12 +132,10 @@ class Codec:
         """
         header, tiling, codes = self._read(data, iterations, partial)
         canvas = np.empty((header.height, header.width, 3), np.uint8)
-        network, dtype = (copy.deepcopy(self.network).double(), torch.float64) if exact else (self.network, torch.float32)
-        with torch.inference_mode():
-            for window in tiling.windows():
-                *_, last = network.decode_coefficients(self._cut(codes, window, dtype))
-                tile = geometry.to_uint8(network.frontend.synthesis(last))
-                geometry.blend(canvas, tile, window, tiling, header.stride)
+        engine = self._engine.exact() if exact else self._engine
+        for window in tiling.windows():
+            *_, picture = engine.decode(_cut(codes, window))
+            geometry.blend(canvas, picture(), window, tiling, header.stride)
         return Image.fromarray(canvas)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
@@ -139,13 +144,11 @@ class Codec:
         windows = list(tiling.windows())
         canvases = [np.empty((header.height, header.width, 3), np.uint8) for _ in codes] if len(windows) > 1 else []
         for window in windows:
-            with torch.inference_mode():
-                for t, picture in enumerate(self.network.decode(self._cut(codes, window))):
-                    tile = geometry.to_uint8(picture)
-                    if canvases:
-                        geometry.blend(canvases[t], tile, window, tiling, header.stride)
-                    else:
-                        yield Image.fromarray(np.ascontiguousarray(tile[: header.height, : header.width]))
+            for t, picture in enumerate(self._engine.decode(_cut(codes, window))):
+                if canvases:
+                    geometry.blend(canvases[t], picture(), window, tiling, header.stride)
+                else:
+                    yield Image.fromarray(np.ascontiguousarray(picture()[: header.height, : header.width]))
         yield from (Image.fromarray(canvas) for canvas in canvases)
 
     def _iterations(self, iterations: int | None) -> int:
@@ -188,43 +191,37 @@ class Codec:
             raise BitstreamError(f"the file needs the entropy model {header.entropy_digest.hex()}; the model {self.name} has {mine}")
         return self.entropy.picture(tiling.rows, tiling.columns)
 
-    @torch.inference_mode()
     def _iterate(self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-            x = geometry.pixels(array, window, stride).to(self.device)
-            for step in self.network.encode(x, limit):
-                error = self._squared_error(step.coefficients, array, window) / array.size if with_error else 0.0
-                yield step.codes[0].to("cpu", torch.int8).numpy(), error
+            for codes, picture in self._engine.encode(geometry.pixels(array, window, stride), limit):
+                yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
             return
-        codes = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
+        grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
         errors = np.zeros(limit)
         for window in tiling.windows():
-            grid = codes[:, :, window.top : window.bottom, window.left : window.right]
-            known = torch.zeros(grid.shape[2:], dtype=torch.bool, device=self.device)
+            part = grid[:, :, window.top : window.bottom, window.left : window.right]
+            known = np.zeros(part.shape[2:], np.bool_)
             known[: tiling.overlap if window.top else 0] = True
             known[:, : tiling.overlap if window.left else 0] = True
 
-            def choose(t: int, activation: Tensor, grid: Codes = grid, known: Tensor = known) -> Tensor:
-                fixed = torch.from_numpy(np.ascontiguousarray(grid[t])).to(activation)
-                merged = torch.where(known, fixed, ops.binarize(activation))
-                grid[t] = merged[0].to("cpu", torch.int8).numpy()
-                return merged
+            def choose(t: int, codes: Codes, part: Codes = part, known: NDArray[np.bool_] = known) -> Codes:
+                part[t] = np.where(known, part[t], codes)
+                return part[t]
 
-            x = geometry.pixels(array, window, stride).to(self.device)
-            for t, step in enumerate(self.network.encode(x, limit, choose)):
+            steps = self._engine.encode(geometry.pixels(array, window, stride), limit, choose)
+            for t, (_, picture) in enumerate(steps):
                 if with_error:
-                    errors[t] += self._squared_error(step.coefficients, array, window, tiling.overlap)
-        yield from zip(codes, errors / array.size, strict=True)
+                    errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
+        yield from zip(grid, errors / array.size, strict=True)
 
-    def _squared_error(self, coefficients: Tensor, array: Pixels, window: geometry.Window, overlap: int = 0) -> float:
+    def _squared_error(self, tile: Pixels, array: Pixels, window: geometry.Window, overlap: int = 0) -> float:
         """Of the window's own pixels: those that no earlier window has."""
         stride = self.network.config.code_stride
-        tile = geometry.to_uint8(self.network.frontend.synthesis(coefficients)).astype(np.float64)
         truth = array[window.top * stride : window.bottom * stride, window.left * stride : window.right * stride]
-        difference = tile[: truth.shape[0], : truth.shape[1]] - truth
+        difference = tile[: truth.shape[0], : truth.shape[1]].astype(np.float64) - truth
         own = difference[overlap * stride if window.top else 0 :, overlap * stride if window.left else 0 :]
         return float(np.square(own).sum())
 
@@ -260,19 +257,13 @@ class Codec:
                 raise
         return header, tiling, codes
 
-    def _cut(self, codes: list[Codes], window: geometry.Window, dtype: torch.dtype = torch.float32) -> Iterator[Tensor]:
-        for grid in codes:
-            cut = grid[None, :, window.top : window.bottom, window.left : window.right]
-            yield torch.from_numpy(np.ascontiguousarray(cut)).to(self.device, dtype)
-
 
 def load(model: str | Path | None = None, device: str | torch.device = "cpu") -> Codec:
     """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`), or a shipped one by name; None is the default model.
 
     Raises `FileNotFoundError` or `CheckpointError`.
     """
-    path = zoo.find(model)
-    return Codec(weights.load(path), path.stem, device, weights.load_entropy(path))
+    return _open(zoo.find(model), device)
 
 
 def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
@@ -281,7 +272,7 @@ def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
     path = zoo.find_digest(header.model_digest)
     if path is None:
         raise BitstreamError(f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model")
-    return Codec(weights.load(path), path.stem, device, weights.load_entropy(path))
+    return _open(path, device)
 
 
 def as_pixels(image: Image.Image | Pixels) -> Pixels:
@@ -302,6 +293,20 @@ def check_pixels(header: Header) -> None:
             f"the header claims {header.width}x{header.height} pixels, more than {2 * limit}; "
             "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         )
+
+
+def _open(path: Path, device: str | torch.device) -> Codec:
+    network: RecurrentCodec | NumpyCodec | None = weights_file.load_numpy(path) if str(device) == "cpu" else None
+    if network is None:
+        from . import weights
+
+        network = weights.load(path)
+    return Codec(network, path.stem, device, weights_file.load_entropy(path))
+
+
+def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:
+    for grid in codes:
+        yield grid[:, window.top : window.bottom, window.left : window.right]
 
 
 def _too_small(budget: float, needed: int, array: Pixels) -> str:

@@ -170,17 +170,17 @@ def _paper(photo: str, iterations: int) -> tuple[float, float]:
     from ..models import CodecConfig, RecurrentCodec
     from . import geometry
     from .api import as_pixels
+    from .torch_engine import TorchEngine
 
     torch.manual_seed(0)
-    network = RecurrentCodec(CodecConfig(unit="residual_gru", reconstruction="one_shot")).eval().requires_grad_(False)
-    array = as_pixels(read_image(photo))
-    tiling = geometry.plan(array.shape[0], array.shape[1], network.config.code_stride, network.config.multiple)
-    image = geometry.pixels(array, next(tiling.windows()), network.config.code_stride)
+    engine = TorchEngine(RecurrentCodec(CodecConfig(unit="residual_gru", reconstruction="one_shot")))
+    array, config = as_pixels(read_image(photo)), engine.config
+    tiling = geometry.plan(array.shape[0], array.shape[1], config.code_stride, config.multiple)
+    image = geometry.pixels(array, next(tiling.windows()), config.code_stride)
     watch = _Watch()
-    with torch.inference_mode():
-        first = watch("encode", lambda: next(network.encode(image, 1)))
-        watch("decode", lambda: next(network.decode([first.codes])))
-    share = array.shape[0] * array.shape[1] / (image.shape[2] * image.shape[3])
+    codes, _ = watch("encode", lambda: next(engine.encode(image, 1)))
+    watch("decode", lambda: next(engine.decode([codes])))
+    share = array.size / image.size
     return watch.seconds["encode"] * iterations * share, watch.seconds["decode"] * iterations * share
 
 

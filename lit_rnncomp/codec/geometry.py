@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 WINDOW = 1536
 OVERLAP = 128
@@ -52,20 +49,13 @@ def plan(height: int, width: int, stride: int, multiple: int, side: int = WINDOW
     return Tiling(rows, columns, side // stride, overlap // stride)
 
 
-def pixels(image: NDArray[np.uint8], window: Window, stride: int) -> Tensor:
-    """The window's pixels of `(H, W, 3)` uint8 as `(1, 3, h, w)` float in [-1, 1], edges replicated beyond the picture."""
+def pixels(image: NDArray[np.uint8], window: Window, stride: int) -> NDArray[np.uint8]:
+    """The window's pixels of `(H, W, 3)`, edges replicated beyond the picture."""
     height, width = image.shape[:2]
     cut = image[window.top * stride : window.bottom * stride, window.left * stride : window.right * stride]
-    x = torch.from_numpy(np.array(cut)).permute(2, 0, 1)[None].float() / 127.5 - 1
     below = window.bottom * stride - min(height, window.bottom * stride)
     beside = window.right * stride - min(width, window.right * stride)
-    return F.pad(x, (0, beside, 0, below), mode="replicate") if below or beside else x
-
-
-def to_uint8(x: Tensor) -> NDArray[np.uint8]:
-    """`(1, 3, h, w)` float, nominally in [-1, 1], to `(h, w, 3)` uint8, rounded and clipped."""
-    scaled = ((x[0] + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
+    return np.pad(cut, ((0, below), (0, beside), (0, 0)), mode="edge") if below or beside else cut
 
 
 def blend(canvas: NDArray[np.uint8], tile: NDArray[np.uint8], window: Window, tiling: Tiling, stride: int) -> None:

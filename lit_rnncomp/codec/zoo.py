@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from .weights import DIGEST_KEY
+from .weights_file import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
 DEFAULT = "residual_gru_dct64"
@@ -32,7 +32,7 @@ def find(model: str | Path | None) -> Path:
 def find_digest(digest: bytes) -> Path | None:
     """The shipped weights with this digest, if any."""
     for path in shipped().values():
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             if (file.metadata() or {}).get(DIGEST_KEY) == digest.hex():
                 return path
     return None

@@ -37,12 +37,15 @@ class Neural:
 
     def versions(self) -> dict[str, str]:
         """Everything that decides the codec's bytes: its weights, this package, the library that computes."""
+        from lit_rnncomp.models.numpy_codec import NumpyCodec
+
         entropy = self.codec.entropy
+        library = "numpy" if isinstance(self.codec.network, NumpyCodec) else "torch"
         return {
             "weights": self.codec.digest.hex(),
             "entropy_model": entropy.digest.hex() if entropy else "none",
             "lit-rnncomp": importlib.metadata.version("lit-rnncomp"),
-            "torch": importlib.metadata.version("torch"),
+            library: importlib.metadata.version(library),
             "device": self.device,
         }
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from ..codec.geometry import to_uint8
+from ..codec.torch_engine import to_uint8
 from .compressors import Compressor
 from .rate_distortion import METRICS
 

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 from torch import Tensor
 
-from ..codec.geometry import to_uint8
+from ..codec.torch_engine import to_uint8
 from ..files import replacing
 from .provenance import run_folder
 

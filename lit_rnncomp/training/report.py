@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..codec.api import Codec
-from ..codec.geometry import to_uint8
+from ..codec.torch_engine import to_uint8
 from ..data.photographs import to_signal
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from .compressors import Compressor

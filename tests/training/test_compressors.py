@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 import lit_rnncomp
-from lit_rnncomp.codec.geometry import to_uint8
+from lit_rnncomp.codec.torch_engine import to_uint8
 from lit_rnncomp.data.module import PhotographData
 from lit_rnncomp.data.photographs import to_signal
 from lit_rnncomp.training import (
