@@ -58,7 +58,7 @@ class EntropyCoder:
         if not path.is_file():
             raise FileNotFoundError(f"no such entropy model: {path}")
         if path.suffix == ".ckpt":
-            return cls.from_model(_read_checkpoint(path))
+            return cls.from_model(read_checkpoint(path))
         try:
             with safe_open(path, "np") as file:
                 config = json.loads((file.metadata() or {})[CONFIG_KEY])
@@ -186,8 +186,8 @@ class LearnedCoder:
         self._next += 1
 
 
-def _read_checkpoint(path: Path) -> BinaryRNN:
-    """The network of a Lightning checkpoint, read without running code from it."""
+def read_checkpoint(path: Path) -> BinaryRNN:
+    """The network of a Lightning checkpoint, read without running code from it. Raises `EntropyModelError`."""
     import pickle
 
     import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -13,8 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..codec import weights
-from ..codec.entropy import CONFIG_KEY, EntropyCoder
+from ..codec import weights as codec_weights
+from ..codec.entropy import CONFIG_KEY, EntropyCoder, read_checkpoint
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
@@ -65,6 +66,7 @@ class EntropyModel(L.LightningModule):
         schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
+        weights: start from an entropy model of the same shape (.ckpt), such as that of an earlier state of the codec.
     """
 
     def __init__(
@@ -84,12 +86,13 @@ class EntropyModel(L.LightningModule):
         schedule: Schedule = "cosine",
         warmup: int = 20,
         final_lr: float = 0.02,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         if not 0 <= round_from <= 1:
             raise ValueError(f"round_from={round_from} is outside [0, 1]")
-        served = weights.load(codec).config
+        served = codec_weights.load(codec).config
         config = BinaryRNNConfig(
             bits=served.bits,
             iterations=served.iterations,
@@ -102,6 +105,15 @@ class EntropyModel(L.LightningModule):
         )
         self.model = BinaryRNN(config)
         self.rounded, self.exact = BitsPerBit(config.iterations), BitsPerBit(config.iterations)
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and (path := self.hparams["weights"]):
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"no such entropy model: {path}")
+            start = read_checkpoint(Path(path))
+            if start.config != self.model.config:
+                raise ValueError(f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}")
+            self.model.load_state_dict(start.state_dict())
 
     def forward(self, codes: Tensor) -> Tensor:
         return self.model(codes)

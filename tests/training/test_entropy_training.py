@@ -125,6 +125,17 @@ def test_another_codec_or_other_crops_are_other_codes(fitted, workspace):
     assert len(names) == 3
 
 
+def test_a_run_can_start_from_an_earlier_entropy_model(fitted, workspace):
+    earlier, tail = fitted[0].checkpoint_callback.best_model_path, {"enable_checkpointing": False}
+    model, data = make(workspace, weights=earlier, lr=1e-6)
+    run = trainer(workspace / "again", 1, **tail)
+    run.fit(model, data)
+    assert float(run.callback_metrics["val/bits_per_bit"]) == pytest.approx(float(fitted[0].checkpoint_callback.best_model_score), abs=1e-3)
+    for options, message in (({"weights": earlier, "width": 8}, "cannot start from .*width=12"), ({"weights": "none.ckpt"}, "no such")):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            trainer(workspace / "again", 1, **tail).fit(*make(workspace, **options))
+
+
 class CutAt(L.Callback):
     """The plug is pulled after some steps."""
 
