@@ -36,7 +36,7 @@ class BlockDCT(Frontend):
 
     def __init__(self) -> None:
         super().__init__()
-        basis, scale = torch.from_numpy(block_basis()), torch.from_numpy(coefficient_deviations())
+        basis, scale = torch.tensor(block_basis()), torch.tensor(coefficient_deviations())
         # Constants of the architecture: they travel with the code, not with the weights.
         self.register_buffer("forward_matrix", (basis / scale[:, None]).float()[:, :, None, None], persistent=False)
         self.register_buffer("inverse_matrix", (basis.T * scale[None]).float()[:, :, None, None], persistent=False)

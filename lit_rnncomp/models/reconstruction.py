@@ -123,7 +123,7 @@ def expected_deviations(iterations: int) -> Tensor:
     pixel, 34 dB at 2) if that is less. `(iterations, 192)` float64 in (0, 1].
     """
     level = 0.126 * torch.arange(1, iterations, dtype=torch.float64) ** -0.4
-    later = (level[:, None] / torch.from_numpy(coefficient_deviations())).clamp_max(1)
+    later = (level[:, None] / torch.tensor(coefficient_deviations())).clamp_max(1)
     return torch.cat((torch.ones(1, later.shape[1], dtype=torch.float64), later))
 
 
