@@ -211,8 +211,10 @@ def test_zoom_moves_all_pictures_alike(browser):
 
 def test_hovering_the_chart_says_values(browser):
     from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
 
-    circle = browser.find_elements("css selector", "#chart g circle")[1]
+    # On a busy machine the page may still be drawing.
+    circle = WebDriverWait(browser, 30).until(lambda page: page.find_elements("css selector", "#chart g circle")[1:2])[0]
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", circle)
     ActionChains(browser).move_to_element(circle).perform()
     assert re.fullmatch(r"tiny, iterations 2: 0\.\d{3} bpp, [\d.]+ dB \(0\.\d{4}\)", find(browser, "#tip").text)
