@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -88,7 +89,7 @@ def test_a_file_that_is_not_what_was_saved_is_left_to_torch_which_names_the_faul
     config, _, digest = weights_file.read(path)
     tensors = load_file(path)
     tensors["decoder.gate.bias"] = tensors["decoder.gate.bias"][:-1]
-    save_file(tensors, path, {"codec_config": __import__("json").dumps(config), "digest": digest})
+    save_file(tensors, path, {"codec_config": json.dumps(config), "digest": digest})
     with pytest.raises(weights.CheckpointError, match="do not fit this version's network"):
         load(path)
 
