@@ -1,0 +1,113 @@
+"""The entropy model of ternary codes in torch, for training; `context_network` is what ships."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import ternary
+from .context_network import LOGIT_UNIT, LOGITS, UNIT
+from .lapped import COEFFICIENTS, TUNES
+from .rounded import RoundedConv2d, clipped, relu
+from .ternary import EMBEDDINGS, ITERATIONS, PASSES, groups
+
+
+def levels(x: Tensor, t: Tensor) -> Tensor:
+    """`ternary.levels` of coefficients `(B, 192, h, w)`, before iterations `t` `(B,)`."""
+    return torch.trunc(x * (torch.exp2(t - 1) / ternary.FIRST).reshape(-1, 1, 1, 1))
+
+
+def codes(x: Tensor, t: Tensor) -> Tensor:
+    """The codes of coefficients in iterations `t`."""
+    return levels(x, t + 1) - 2 * levels(x, t)
+
+
+def features(level: Tensor) -> tuple[Tensor, Tensor]:
+    """The size of a level as a network sees it, in sixteenths, with the level's sign and without."""
+    table = torch.from_numpy(ternary.magnitudes()).to(level) / UNIT
+    size = table[level.abs().long()]
+    return torch.sign(level) * size, size
+
+
+class ContextModel(nn.Module):
+    """Probabilities of the codes of one iteration from the levels before it, pass by pass.
+
+    Args:
+        channels: of all hidden layers, at most 116 (a 3x3 layer has to be exact in float32).
+        blocks: residual blocks before the first pass.
+        known_codes: whether a pass knows the codes of the passes before it.
+    """
+
+    def __init__(self, channels: int = 64, blocks: int = 2, known_codes: bool = True) -> None:
+        super().__init__()
+        self.known_codes = known_codes
+        self.embedding = nn.Parameter(torch.zeros(len(TUNES), ITERATIONS * EMBEDDINGS, channels))
+        self.stem = RoundedConv2d(2 * COEFFICIENTS, channels)
+        self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))
+        self.back = nn.ModuleList(RoundedConv2d(channels, channels) for _ in range(blocks))
+        sizes = [len(groups()[group]) for group, _ in PASSES]
+        self.seen = nn.ModuleList(RoundedConv2d(2 * size, channels, bias=False) for size in sizes[:-1])
+        self.mix = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in PASSES[:-1])
+        self.merge = nn.ModuleList(RoundedConv2d(channels, channels) for _ in PASSES[:-1])
+        self.head = nn.ModuleList(RoundedConv2d(channels, 2 * size) for size in sizes)
+        self.own = RoundedConv2d(3 * COEFFICIENTS, 2 * COEFFICIENTS, bias=False, groups=COEFFICIENTS)
+        with torch.no_grad():
+            for layer in [*self.head, self.own, *self.back, *self.merge]:
+                layer.weight.mul_(0.3)
+            for layer, size in zip(self.head, sizes, strict=True):
+                layer.bias.zero_()
+                layer.bias[:size] = -2
+
+    def forward(self, level: Tensor, code: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+        """Bits that the codes cost, in each of the six passes. `(B, 6)`.
+
+        `level`: `(B, 192, h, w)` before the iteration; `code`: the same shape, in {-1, 0, 1}; `embedding`: `(B,)`, see
+        `ternary.embedding`; `tune`: `(B,)`, an index into `TUNES`.
+        """
+        signed, size = features(level)
+        known = (level != 0).to(level)
+        hidden = relu(self.stem(torch.cat([signed, size], 1)) + self.embedding[tune, embedding][:, :, None, None])
+        for wide, back in zip(self.wide, self.back, strict=True):
+            hidden = clipped(hidden + back(relu(wide(hidden))))
+        own = self.own(torch.stack([signed, size, known], 2).flatten(1, 2)).unflatten(1, (COEFFICIENTS, 2))
+        odd = torch.from_numpy(ternary.parity(*code.shape[2:])).to(level)
+        bits = []
+        for index, (group, parity) in enumerate(PASSES):
+            chosen = torch.from_numpy(groups()[group]).to(level.device)
+            sent = odd if parity else 1 - odd
+            some, positive = self.head[index](hidden).chunk(2, 1)
+            c = code[:, chosen]
+            cost = _bits(some + own[:, chosen, 0], c != 0)
+            cost = cost + _bits(positive + own[:, chosen, 1], c > 0) * c.abs() * (1 - known[:, chosen])
+            bits.append((cost * sent).flatten(1).sum(1))
+            if self.known_codes and index < len(PASSES) - 1:
+                c = c * sent
+                hidden = clipped(hidden + self.seen[index](torch.cat([c, c.abs()], 1)))
+                hidden = clipped(hidden + self.merge[index](relu(self.mix[index](hidden))))
+        return torch.stack(bits, 1)
+
+    @torch.no_grad()
+    def integers(self) -> dict[str, NDArray[Any]]:
+        """The network as `ContextNetwork` wants it."""
+        tensors = self.stem.integers("stem")
+        unit = torch.exp2(self.stem.exponent()) * UNIT
+        tensors["embedding"] = (self.embedding * unit).round().numpy().astype(np.int32)
+        for name in ("wide", "back", "seen", "mix", "merge", "head"):
+            for index, layer in enumerate(getattr(self, name)):
+                tensors |= layer.integers(f"{name}.{index}")
+        own = self.own.steps().reshape(COEFFICIENTS, 2, 3)
+        tensors["own.weight"] = own.numpy().astype(np.int8)
+        tensors["own.exponent"] = self.own.exponent().reshape(COEFFICIENTS, 2).numpy().astype(np.int8)
+        logits = (torch.arange(LOGITS, dtype=torch.float64) - LOGITS // 2) / LOGIT_UNIT
+        tensors["probability"] = (65536 * torch.sigmoid(logits)).round().clamp(1, 65535).numpy().astype(np.int32)
+        return tensors
+
+
+def _bits(logit: Tensor, happens: Tensor) -> Tensor:
+    return F.softplus(torch.where(happens, -logit, logit)) / math.log(2)

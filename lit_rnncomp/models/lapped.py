@@ -1,0 +1,120 @@
+"""The lapped block transform of YCbCr planes, and what its coefficients weigh.
+
+A picture in 0..255 goes to BT.601 YCbCr, through an orthonormal butterfly of eight samples across each border of two
+blocks, in rows and in columns, and through an orthonormal 8x8 DCT-II. The butterfly is the type-II fast lapped transform
+of Tran, Liang and Tu ("Lapped transform via time-domain pre- and post-filtering", IEEE TSP 2003): blocks overlap, so
+there is no grid to see, and the coding gain of an AR(0.95) source rises from 8.83 to 9.22 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+BLOCK = 8
+PLANE = BLOCK * BLOCK
+COEFFICIENTS = 3 * PLANE
+TUNES = ("psnr", "visual")
+"""A file stores the index: append, never reorder."""
+
+_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+
+# What an error of Y, Cb or Cr weighs in RGB: the norms of the columns of the inverse.
+_NORMS = (1.732, 1.805, 1.573)
+
+# The luminance table of JPEG's annex K: contrast sensitivity as quantisation steps.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+Floats = NDArray[np.floating[Any]]
+
+
+def block_dct(size: int = BLOCK) -> NDArray[np.float64]:
+    """The orthonormal DCT-II; rows are frequencies. `(size, size)`."""
+    position = np.arange(size)
+    dct = np.cos(math.pi / size * position[:, None] * (position[None] + 0.5)) * math.sqrt(2 / size)
+    dct[0] /= math.sqrt(2)
+    return dct
+
+
+@cache
+def butterfly() -> NDArray[np.float64]:
+    """The orthonormal filter of the eight samples around a border of two blocks. `(8, 8)`."""
+    half = BLOCK // 2
+    position = np.arange(half)
+    dct4 = np.cos(math.pi / half * (position[:, None] + 0.5) * (position[None] + 0.5)) * math.sqrt(2 / half)
+    same, zero = np.eye(half), np.zeros((half, half))
+    flip = same[::-1]
+    mix = np.block([[same, flip], [flip, -same]]) / math.sqrt(2)
+    return mix @ np.block([[same, zero], [zero, flip @ block_dct(half).T @ dct4 @ flip]]) @ mix
+
+
+@cache
+def block_basis() -> NDArray[np.float64]:
+    """Rows are coefficients `64 plane + 8 u + v` (planes Y, Cb, Cr; vertical, horizontal frequency), columns a block's RGB
+    samples `64 colour + 8 row + column`. `(192, 192)`."""
+    return np.kron(_YCBCR, np.kron(block_dct(), block_dct()))
+
+
+@cache
+def inverse_basis() -> NDArray[np.float64]:
+    """The inverse of `block_basis`."""
+    return np.kron(np.linalg.inv(_YCBCR), np.kron(block_dct().T, block_dct().T))
+
+
+@cache
+def coefficient_weights() -> NDArray[np.float64]:
+    """By what each coefficient is multiplied before coding, for each of `TUNES`. `(2, 192)`.
+
+    `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table; chroma
+    at half of luma, at a quarter where u + v > 3.
+    """
+    luma = 16 / np.array(_LUMINANCE, np.float64).ravel()
+    u, v = np.divmod(np.arange(PLANE), BLOCK)
+    chroma = np.where(u + v > 3, luma / 4, luma / 2)
+    return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
+
+
+def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> Floats:
+    """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`."""
+    samples = _filtered(image.astype(dtype) - np.dtype(dtype).type(127.5), butterfly())
+    height, width = image.shape[:2]
+    blocks = samples.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
+    coefficients = blocks.reshape(-1, COEFFICIENTS) @ block_basis().T.astype(dtype)
+    return coefficients.reshape(height // BLOCK, width // BLOCK, COEFFICIENTS)
+
+
+def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
+    """The inverse of `analysis`, rounded and clipped."""
+    rows, columns, _ = coefficients.shape
+    samples = coefficients.reshape(-1, COEFFICIENTS) @ inverse_basis().T.astype(coefficients.dtype)
+    planes = samples.reshape(rows, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
+    picture = _filtered(planes.reshape(rows * BLOCK, columns * BLOCK, 3), butterfly().T)
+    picture += picture.dtype.type(127.5)
+    return np.clip(np.rint(picture, out=picture), 0, 255, out=picture).astype(np.uint8)
+
+
+def _filtered(samples: Floats, matrix: NDArray[np.float64]) -> Floats:
+    """`matrix` applied across every inner border of blocks, down the columns and along the rows. `(H, W, 3)`."""
+    samples = samples.copy()
+    height, width, _ = samples.shape
+    half, matrix = BLOCK // 2, matrix.astype(samples.dtype)
+    if height > BLOCK:
+        inner = samples[half:-half].reshape(height // BLOCK - 1, BLOCK, width * 3)
+        samples[half:-half] = (matrix @ inner).reshape(height - BLOCK, width, 3)
+    if width > BLOCK:
+        across = samples[:, half:-half].reshape(height, width // BLOCK - 1, BLOCK, 3)
+        samples[:, half:-half] = (matrix @ across).reshape(height, width - BLOCK, 3)
+    return samples

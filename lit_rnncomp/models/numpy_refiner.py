@@ -1,0 +1,88 @@
+"""`refiner.Refiner` in NumPy, in bands of rows: what decodes a photograph without waiting for torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import ternary
+from .lapped import COEFFICIENTS, Floats
+from .ternary import Levels
+
+_BAND = 4096
+"""Positions that are computed at a time."""
+
+
+class NumpyRefiner:
+    """`tensors`: weights by the names of `Refiner.state_dict`. Raises `KeyError` for one that is missing."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32) -> None:
+        self.tensors, self.dtype = tensors, np.dtype(dtype)
+        self.blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
+        self._embedding = tensors["embedding"].astype(dtype)
+        self._stem = self._layer("stem")
+        self._layers = [(self._layer(f"wide.{k}"), self._layer(f"back.{k}")) for k in range(self.blocks)]
+        self._head = self._layer("head")
+        self._own = tensors["own.weight"].reshape(COEFFICIENTS, 2).T.astype(dtype)
+        self._sizes = ternary.magnitudes().astype(dtype) / 16
+
+    def _layer(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows of the kernel, each `(columns * in, out)`, and the bias."""
+        weight = self.tensors[f"{name}.weight"].astype(self.dtype)
+        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(weight.shape[2], -1, weight.shape[0])), self.tensors[
+            f"{name}.bias"
+        ].astype(self.dtype)
+
+    def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
+        """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""
+        rows, columns, _ = levels.shape
+        out = np.empty(levels.shape, self.dtype)
+        step = max(8, _BAND // columns)
+        embedding = self._embedding[tune, ternary.embedding(t, scale)]
+        for top in range(0, rows, step):
+            bottom = min(top + step, rows)
+            above, below = min(self.blocks, top), min(self.blocks, rows - bottom)
+            band = self._band(levels[top - above : bottom + below], embedding)
+            out[top:bottom] = band[above : above + bottom - top]
+        return out
+
+    def _band(self, levels: Levels, embedding: NDArray[Any]) -> Floats:
+        shape = levels.shape[:2]
+        flat = levels.reshape(-1, COEFFICIENTS)
+        signs = np.sign(flat).astype(self.dtype)
+        size = self._sizes.take(np.abs(flat))
+        signed = size * signs
+        hidden = np.concatenate([signed, size], axis=1) @ self._stem[0][0]
+        hidden += self._stem[1] + embedding
+        hidden = _silu(hidden)
+        for (wide, bias), (back, back_bias) in self._layers:
+            inner = _three_by_three(hidden, shape, wide)
+            inner += bias
+            hidden += _silu(inner) @ back[0]
+            hidden += back_bias
+        out = hidden @ self._head[0][0]
+        out += self._head[1]
+        out += signs * (self._own[0] + self.dtype.type(0.5))
+        out += signed * self._own[1]
+        out += flat
+        return out.reshape(levels.shape)
+
+
+def _three_by_three(x: Floats, shape: tuple[int, ...], weight: Floats) -> Floats:
+    rows, columns = shape
+    padded = np.pad(x.reshape(rows, columns, -1), ((1, 1), (1, 1), (0, 0)))
+    side = np.concatenate([padded[:, dx : dx + columns] for dx in range(3)], axis=2).reshape(-1, len(weight[0]))
+    count = rows * columns
+    out = side[:count] @ weight[0]
+    for dy in (1, 2):
+        out += side[dy * columns : dy * columns + count] @ weight[dy]
+    return out
+
+
+def _silu(x: Floats) -> Floats:
+    # An exponential that overflows is infinite, and the quotient zero: right in the limit.
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))

@@ -1,0 +1,47 @@
+"""From levels to the picture's coefficients: what the decoder's network adds to the middle of each interval."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .context_model import features
+from .lapped import COEFFICIENTS, TUNES
+from .ternary import EMBEDDINGS, ITERATIONS
+
+
+class Refiner(nn.Module):
+    """Residual 3x3 layers over the levels after an iteration.
+
+    It draws the picture and decides no code, so its floating point never has to agree between two machines.
+
+    Args:
+        channels: of all hidden layers.
+        blocks: residual blocks; each lets a block of the picture see one block further.
+    """
+
+    def __init__(self, channels: int = 128, blocks: int = 4) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
+        self.stem = nn.Conv2d(2 * COEFFICIENTS, channels, 1)
+        self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(blocks))
+        self.back = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(blocks))
+        self.head = nn.Conv2d(channels, COEFFICIENTS, 1)
+        self.own = nn.Conv2d(2 * COEFFICIENTS, COEFFICIENTS, 1, groups=COEFFICIENTS, bias=False)
+        for parameter in (self.head.weight, self.head.bias, self.own.weight):
+            nn.init.zeros_(parameter)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for layer in self.back:
+                layer.weight.mul_(0.3)
+
+    def forward(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+        """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.
+
+        `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
+        """
+        signed, size = features(level)
+        hidden = F.silu(self.stem(torch.cat([signed, size], 1)) + self.embedding[tune, embedding][:, :, None, None])
+        for wide, back in zip(self.wide, self.back, strict=True):
+            hidden = hidden + back(F.silu(wide(hidden)))
+        return self.head(hidden) + self.own(torch.stack([torch.sign(level), signed], 2).flatten(1, 2))

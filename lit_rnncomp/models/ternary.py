@@ -1,0 +1,85 @@
+"""Ternary codes: what is known of a coefficient after some iterations, and in which order codes are sent.
+
+Thresholds halve from iteration to iteration: `T_t = 2048 / 2**t`. The code of a coefficient is the sign of its residual
+where that exceeds `T_t` and 0 where not, and moves the estimate by `T_t`:
+
+    r = x - y        c = sign(r) if |r| >= T_t else 0        y <- y + T_t c
+
+The *level* `y / T_t` is an integer: the whole multiples of `T_t` in x, towards zero. So codes are the binary digits of |x|,
+most significant first, with the sign of x, and a level l says that |x| lies in `[|l| T_t, (|l| + 1) T_t)`.
+
+The 192 coefficients of a block form three groups (luma's lowest, the rest of luma, chroma), blocks a checkerboard; an
+iteration is sent in six passes, for each group the even blocks and then the odd ones. Groups, their order and the
+thresholds are part of the file format: a change of any of them is a new version of it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lapped import BLOCK, COEFFICIENTS, PLANE
+
+ITERATIONS = 11
+FIRST = 2048.0
+"""T_0. Coefficients, weighted and scaled, stay below 2 T_0."""
+SCALES = 256
+"""A file's scale s in 0..255 multiplies coefficients by `2**(s / 256)`, so that any rate is met at the end of an iteration."""
+EMBEDDINGS = 4
+"""Scales that an entropy model or a decoder tells apart, to an octave."""
+PASSES = tuple((group, parity) for group in range(3) for parity in range(2))
+SEGMENT = 8
+"""Coefficients that are sent together: a file can end after any segment."""
+
+_LOW = 10
+
+Levels = NDArray[np.int16]
+Codes = NDArray[np.int8]
+
+
+def threshold(t: int) -> float:
+    """T_t."""
+    return FIRST / 2**t
+
+
+@cache
+def groups() -> tuple[NDArray[np.intp], ...]:
+    """The coefficients of each group, low frequencies first; in chroma Cb and Cr take turns."""
+    u, v = np.divmod(np.arange(PLANE), BLOCK)
+    order = np.lexsort((np.arange(PLANE), u + v))
+    chroma = np.stack([PLANE + order, 2 * PLANE + order], 1).ravel()
+    return order[:_LOW], order[_LOW:], chroma
+
+
+def levels(x: NDArray[Any], t: int) -> Levels:
+    """The levels of coefficients `x` before iteration `t`: whole multiples of T_{t-1}."""
+    return np.trunc(x * (0.5 / threshold(t))).astype(np.int16)
+
+
+def advance(level: Levels, codes: Codes) -> Levels:
+    """The levels after the iteration with these codes."""
+    return 2 * level + codes
+
+
+@cache
+def magnitudes() -> NDArray[np.int8]:
+    """What a network sees of a level's size, by that size: 8 log2(1 + size), between powers of two linear. `(4097,)`."""
+    size = np.arange(1, 2 * int(FIRST) + 2)
+    octave = np.frexp(size)[1] - 1
+    return (8 * octave + ((8 * size) >> octave) - 8).astype(np.int8)
+
+
+def embedding(t: int, scale: int) -> int:
+    """Which of the embeddings of an iteration is used at a scale."""
+    return t * EMBEDDINGS + scale * EMBEDDINGS // SCALES
+
+
+def parity(rows: int, columns: int) -> NDArray[np.bool_]:
+    """True at the odd blocks of the checkerboard. `(rows, columns)`."""
+    return (np.arange(rows)[:, None] + np.arange(columns)[None]) % 2 == 1
+
+
+assert sum(len(group) for group in groups()) == COEFFICIENTS
