@@ -1,10 +1,10 @@
 """Files that appear whole or not at all, and never in the place of a photograph.
 
-A verb that writes a file whose name a person gave makes an `Output` of it before any work, and writes through that. A verb that fills a
-folder asks `check_folder` first. What lies in such a folder, caches and checkpoints too, is written by `replacing` and `write_bytes`.
+A verb that writes a file whose name a person gave makes an `Output` of it before any work, and writes to that. A verb
+that fills a folder asks `check_folder` first; what is in the folder, it may then write by path.
 
-How a verb knows its own files: pictures and pages say in their first bytes that this program drew them (`wrote`); tables and checkpoints
-say nothing, they are its own where the folder is, and each verb knows its folders by the file that it writes there first.
+How a verb knows its own files: pictures and pages say in their first bytes that this program drew them (`wrote`). Tables
+and checkpoints say nothing; they are its own where the folder is, which it knows by the file that it writes there first.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ class Output:
 
     Args:
         path: where to write; `-` is standard output.
-        inputs: files that are read: none of them can be the output, not even by `force`. What is None or no file is passed over.
+        inputs: files that are read: none of them can be the output, not even by `force`. What is None or no file is
+            passed over.
         force: replace what exists.
         own: replace what exists if this program wrote it.
         ending: what the name of a regular file must end in.
 
     Raises:
-        OutputError: `path` has another ending, is a folder, is an input, exists, or is in a folder that is missing or not writable.
+        OutputError: `path` has another ending, is a folder, is an input, exists, or is in a folder that is missing or
+            not writable.
     """
 
     def __init__(
@@ -75,9 +77,7 @@ class Output:
         status = _status(self.path)
         if _is_stream(status):
             return
-        folder = Path(os.path.realpath(self.path)).parent
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {self.path}: there is no folder {Path(self.path).parent}")
+        folder = _folder(self.path)
         if not os.access(folder, os.W_OK):
             raise OutputError(f"cannot write {self.path}: no permission to write in the folder {folder}")
         if status is None:
@@ -85,7 +85,7 @@ class Output:
         if stat.S_ISDIR(status.st_mode):
             raise OutputError(f"cannot write {self.path}: it is a folder")
         for source in self._inputs:
-            if source is not None and os.path.exists(source) and os.path.samefile(source, self.path):
+            if source is not None and Path(source).exists() and Path(source).samefile(self.path):
                 raise OutputError(f"cannot write {self.path}: it is the same file as the input {source}; choose another name")
         if self._own and not wrote(self.path):
             raise OutputError(f"{self.path} already exists and {SOFTWARE} did not write it; remove it or choose another name")
@@ -98,7 +98,7 @@ def check_folder(folder: Path, own: bool, names: Iterable[str]) -> None:
 
     Args:
         folder: may be missing.
-        own: whether the folder is the verb's own. There it replaces what it wrote, except for pictures that it did not draw.
+        own: whether the folder is the verb's own: then only pictures and pages that it did not write are in the way.
         names: of files, relative to the folder.
 
     Raises:
@@ -121,18 +121,17 @@ def picture_format(path: str | Path) -> str:
     name = Image.registered_extensions().get(suffix.lower(), "")
     try:
         Image.new("RGB", (16, 16)).save(io.BytesIO(), name)
-    except Exception as error:  # a registered format may lack its writer, its library or the mode, and each says so in its own way
+    except Exception as error:  # a format may lack its writer, a library or the mode, and says so in its own way
         raise OutputError(f"cannot write {path}: Pillow writes no picture format for the ending {suffix!r}; use .png") from error
     return name
 
 
 def wrote(path: str | Path) -> bool:
     """Whether this program drew the picture or wrote the page `path`."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(4096)
-    except OSError:
+    if not Path(path).is_file():
         return False
+    with Path(path).open("rb") as file:
+        head = file.read(4096)
     return any(mark in head for mark in _MARKS)
 
 
@@ -140,21 +139,19 @@ def wrote(path: str | Path) -> bool:
 def replacing(target: str | Path | Output) -> Iterator[Path]:
     """A temporary name beside `target`; renamed to it when the block ends well, removed when it does not.
 
-    A path is replaced whatever is there. An `Output` is checked again at the end: work takes time, and a file may have come into being.
-    A symbolic link stays and what it points to is replaced; owner and mode stay those of the file that is replaced. What is written for
-    a device, a pipe or standard output goes through it at the end.
+    A path is replaced whatever is there. An `Output` is checked again at the end: work takes time, and a file may have
+    come into being. A symbolic link stays and what it points to is replaced; owner and mode stay those of the file that
+    is replaced. What is written for a device, a pipe or standard output goes through it at the end.
 
     Raises:
         OSError: `target` cannot be written; the message names it, not the temporary file.
-        OutputError: the `Output` exists by now.
+        OutputError: there is no such folder, or the `Output` exists by now.
     """
     path, to_stdout = (target.path, target.to_stdout) if isinstance(target, Output) else (target, False)
     before = None if to_stdout else _status(path)
     through = to_stdout or (before is not None and not stat.S_ISREG(before.st_mode))
     real = Path(os.path.realpath(path))
-    folder = Path(tempfile.gettempdir()) if through else real.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    folder = Path(tempfile.gettempdir()) if through else _folder(path)
     # Of the name only a short ending is kept, which says the format: a name may be as long as the file system allows.
     suffix = Path(path).suffix
     temporary = folder / f"{TEMPORARY}{secrets.token_hex(6)}{suffix if len(suffix) <= 16 else ''}"
@@ -199,10 +196,18 @@ def _pour(temporary: Path, sink: str | Path | int) -> None:
         shutil.copyfileobj(whole, stream)
 
 
+def _folder(path: str | Path) -> Path:
+    """In which the file that `path` leads to is or will be. Raises `OutputError` when it is missing."""
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {(real if Path(path).is_symlink() else Path(path)).parent}")
+    return real.parent
+
+
 def _status(path: str | Path) -> os.stat_result | None:
     """Of the file that `path` leads to; None when there is none yet."""
     try:
-        return os.stat(path)
+        return Path(path).stat()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -210,5 +215,5 @@ def _status(path: str | Path) -> os.stat_result | None:
 
 
 def _is_stream(status: os.stat_result | None) -> bool:
-    """Whether it is a character device, a pipe or a socket: nothing in it can be destroyed. (A disk is none: it needs `force`.)"""
+    """Whether it is a character device, a pipe or a socket, which hold nothing that could be destroyed; a disk does."""
     return status is not None and any(kind(status.st_mode) for kind in (stat.S_ISCHR, stat.S_ISFIFO, stat.S_ISSOCK))
