@@ -13,8 +13,8 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
     """Rewrites `arguments` for a verb's `function`.
 
     jsonargparse wants `--flag true`, `--model+ A --model+ B` and `"[A, B]"`. A person writes `--flag`, `--model A --model B`, and
-    `A B` for a function whose one positional parameter is a list. Both are understood, and `-f` for the flag `force`; everything else
-    passes unchanged.
+    `A B` for a function whose one positional parameter is a list. Both are understood, and `-f` for the flag `force`;
+    everything else passes unchanged.
     """
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     flags = {parameter.name for parameter in parameters if parameter.annotation is bool}

@@ -80,7 +80,7 @@ def decode(
 
     Args:
         file: the .rnnc file.
-        picture: the picture to write; its ending says the format (.png, .jpg, .webp, .tif or another that Pillow writes).
+        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif).
         model: the model that the file was made with; not needed when that is a shipped one.
         iterations: use only the first of the file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
