@@ -237,10 +237,10 @@ def test_standard_output(place: Place, tmp_path: Path, verb: str) -> None:
 def test_pipes_and_devices_are_written_to(place: Place, tmp_path: Path) -> None:
     pipe, received = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
     reader.start()
     main(place.command("encode", pipe))
-    reader.join()
+    reader.join(timeout=10)
     main(place.command("encode", tmp_path / "a.rnnc"))
     assert received == [(tmp_path / "a.rnnc").read_bytes()] and pipe.is_fifo()
     device = tmp_path / "null"
