@@ -13,7 +13,8 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
     """Rewrites `arguments` for a verb's `function`.
 
     jsonargparse wants `--flag true`, `--model+ A --model+ B` and `"[A, B]"`. A person writes `--flag`, `--model A --model B`, and
-    `A B` for a function whose one positional parameter is a list. Both are understood; everything else passes unchanged.
+    `A B` for a function whose one positional parameter is a list. Both are understood, and `-f` for the flag `force`;
+    everything else passes unchanged.
     """
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     flags = {parameter.name for parameter in parameters if parameter.annotation is bool}
@@ -25,7 +26,9 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
     while rest:
         argument = rest.pop()
         name, given, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--"):
+        if argument == "-f" and "force" in flags:
+            rewritten.append("--force=true")
+        elif not argument.startswith("--"):
             is_word = gathers and not argument.startswith("-") and not argument.startswith("[")
             (gathered if is_word else rewritten).append(argument)
         elif name in flags and not given:

@@ -82,8 +82,8 @@ def _measure(photo: str, model: str | None, bpp: float, repeats: int, paper: boo
         coded, decoded = Path(folder) / "file.rnnc", Path(folder) / "picture.png"
         chosen = ["--model", model] if model else []
         runs = {
-            "encode": (_command("encode", photo, str(coded), "--bpp", str(bpp), *chosen), lambda: _encode(codec, photo, bpp, coded)),
-            "decode": (_command("decode", str(coded), str(decoded), *chosen), lambda: _decode(codec, coded, decoded)),
+            "encode": (_command("encode", photo, str(coded), "--bpp", str(bpp), "-f", *chosen), lambda: _encode(codec, photo, bpp, coded)),
+            "decode": (_command("decode", str(coded), str(decoded), "-f", *chosen), lambda: _decode(codec, coded, decoded)),
         }
         rows = []
         for verb, (command, stages) in runs.items():

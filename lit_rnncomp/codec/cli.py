@@ -3,7 +3,7 @@
 import json as _json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .api import Codec
@@ -20,13 +20,14 @@ def encode(
     iterations: int | None = None,
     coder: Literal["auto", "raw", "rnn"] = "auto",
     device: str = "cpu",
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all iterations.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
-        file: the .rnnc file to write.
+        file: the .rnnc file to write, or - for standard output.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         bpp: at most this many bits per pixel, headers included.
         bytes: at most this many bytes.
@@ -34,19 +35,22 @@ def encode(
         iterations: stop after this many iterations.
         coder: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one that the model has.
         device: where the network runs: cpu, cuda, cuda:1, ...
+        force: (-f) replace FILE if it exists.
         json: print the result as JSON.
     """
     from ..data.images import read_image
-    from ..files import write_bytes
+    from ..files import Output, write_bytes
     from .container import parse
 
+    output = Output(file, photo, model, force=force, ending=".rnnc")
     codec = _load(model, device)
     image = read_image(photo)
     data = codec.encode(image, bpp, bytes, psnr, iterations, coder)
-    write_bytes(file, data)
+    write_bytes(output, data)
     source, pixels = Path(photo).stat().st_size, image.width * image.height
     _report(
         json,
+        output.messages,
         f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, {8 * len(data) / pixels:.3f} bpp, "
         f"{source / len(data):.1f} times smaller, {3 * pixels / len(data):.0f}:1 against raw RGB",
         photo=photo,
@@ -69,37 +73,37 @@ def decode(
     partial: bool = False,
     exact: bool = False,
     device: str = "cpu",
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Turn an .rnnc file back into a picture.
 
     Args:
         file: the .rnnc file.
-        picture: the picture to write; its ending says the format (.png, .jpg, .webp, .tif).
+        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif).
         model: the model that the file was made with; not needed when that is a shipped one.
         iterations: use only the first of the file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
         exact: compute in float64, several times slower: the same picture on every processor, to the last pixel.
         device: where the network runs: cpu, cuda, cuda:1, ...
+        force: (-f) replace PICTURE if it exists.
         json: print the result as JSON.
     """
-    from PIL import Image
-
-    from ..files import replacing
+    from ..files import Output, picture_format, replacing
 
     data = _read(file)
-    Image.init()
-    if Path(picture).suffix.lower() not in Image.EXTENSION:
-        raise ValueError(f"cannot write {picture}: Pillow knows no picture format for the ending {Path(picture).suffix!r}; use .png")
+    kind, output = picture_format(picture), Output(picture, file, model, force=force)
     try:
         image = _load(model, device, data).decode(data, iterations, partial, exact)
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
-    with replacing(picture) as temporary:
-        image.save(temporary)
+    with replacing(output) as temporary:
+        image.save(temporary, kind)
+        size = temporary.stat().st_size
     _report(
         json,
-        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {Path(picture).stat().st_size:,} bytes",
+        output.messages,
+        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {size:,} bytes",
         file=file,
         picture=picture,
         width=image.width,
@@ -159,30 +163,34 @@ def truncate(
     bpp: float | None = None,
     bytes: int | None = None,
     iterations: int | None = None,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Cut an .rnnc file to a lower rate. Nothing is decoded or encoded; give one of --bpp, --bytes and --iterations.
 
     Args:
         file: the .rnnc file.
-        out: the smaller .rnnc file to write.
+        out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
         bpp: at most this many bits per pixel, headers included.
         bytes: at most this many bytes.
         iterations: keep this many iterations.
+        force: (-f) replace OUT if it exists.
         json: print the result as JSON.
     """
-    from ..files import write_bytes
+    from ..files import Output, write_bytes
     from .container import BitstreamError, cut
 
     data = _read(file)
+    output = Output(out, force=force)
     try:
         header, shorter, kept = cut(data, bpp=bpp, max_bytes=bytes, iterations=iterations)
     except BitstreamError as error:
         raise ValueError(f"cannot truncate {file}: {error}") from error
-    write_bytes(out, shorter)
+    write_bytes(output, shorter)
     rate = 8 * len(shorter) / (header.width * header.height)
     _report(
         json,
+        output.messages,
         f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {kept} iterations",
         file=file,
         out=out,
@@ -192,7 +200,7 @@ def truncate(
     )
 
 
-def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False) -> None:
+def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False, force: bool = False) -> None:
     """Write a checkpoint's codec as safetensors: weights and configuration only, safe to share.
 
     Args:
@@ -200,17 +208,20 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         file: the .safetensors file to write.
         entropy: the entropy model trained on this codec's codes (.safetensors).
         half: store the weights in 16 bits.
+        force: (-f) replace FILE if it exists.
     """
     import torch
 
+    from ..files import Output
     from . import weights
     from .api import load
     from .entropy import EntropyCoder
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
+    output = Output(file, checkpoint, entropy, force=force)
     coder = weights.load_entropy(checkpoint) if entropy is None else EntropyCoder.load(entropy)
-    weights.save(file, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
+    weights.save(output, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
     codec = load(file)
     print(
         f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "
@@ -262,5 +273,5 @@ def _print_info(values: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _report(as_json: bool, text: str, **values: Any) -> None:
-    print(_json.dumps(values) if as_json else text)
+def _report(as_json: bool, stream: IO[str], text: str, **values: Any) -> None:
+    print(_json.dumps(values) if as_json else text, file=stream)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..files import replacing
+from ..files import Output, write_bytes
 from ..models import CodecConfig, RecurrentCodec
 from . import weights_file
 from .entropy import CONFIG_KEY as ENTROPY_CONFIG_KEY
@@ -30,7 +30,7 @@ def digest(codec: RecurrentCodec) -> bytes:
 
 
 def save(
-    path: str | Path,
+    path: str | Path | Output,
     codec: RecurrentCodec,
     entropy: EntropyCoder | None = None,
     dtype: torch.dtype = torch.float32,
@@ -47,8 +47,7 @@ def save(
     if entropy is not None:
         tensors |= {ENTROPY_PREFIX + name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in entropy.tensors.items()}
         header[ENTROPY_CONFIG_KEY] = json.dumps(entropy.config, sort_keys=True)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, header)
+    write_bytes(path, to_bytes(tensors, header))
 
 
 def load(path: str | Path) -> RecurrentCodec:

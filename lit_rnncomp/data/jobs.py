@@ -23,7 +23,7 @@ import PIL
 from lit_rnncomp.data.cutting import cut, hardest, thumbnail
 from lit_rnncomp.data.images import ImageError, list_images, read_image
 from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_json
-from lit_rnncomp.files import write_bytes
+from lit_rnncomp.files import check_folder, remove_unfinished, write_bytes
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ def mine_tiles(images: Path, out: Path, rule: Rule, pool: Executor, per_shard: i
     Raises:
         ImageError: `images` is no folder, or holds no pictures.
         ShardError: `out` was begun with other options or other pictures, or no picture gave a tile.
+        OutputError: `out` was not begun by mining and holds a file of the name of a shard or the index.
     """
     jobs = plan(images, out, rule, per_shard)
     _run(jobs, pool, progress)
@@ -168,12 +169,12 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
         changed = [f"{key} was {earlier.get(key)}, now {value}" for key, value in begun.items() if earlier.get(key) != value]
         if changed:
             raise ShardError(f"{out} was begun differently ({'; '.join(changed)}); name another folder or remove this one")
-    elif (out / INDEX).exists():
-        raise ShardError(f"{out} holds an {INDEX} that mining did not leave there; name another folder")
-    else:
-        write_json(path, begun)
     starts = range(0, len(names), per_shard)
-    return [Job(number, images, names[start : start + per_shard], rule, out) for number, start in enumerate(starts)]
+    jobs = [Job(number, images, names[start : start + per_shard], rule, out) for number, start in enumerate(starts)]
+    if not path.is_file():
+        check_folder(out, own=False, names=[INDEX, *(path.relative_to(out).as_posix() for job in jobs for path in (job.shard, job.record))])
+        write_json(path, begun)
+    return jobs
 
 
 def _run(jobs: list[Job], pool: Executor, progress: bool) -> None:
@@ -205,7 +206,7 @@ def _write_index(jobs: list[Job], rule: Rule, out: Path) -> Mined:
     if not mined.tiles:
         raise ShardError(f"no picture gave a tile; the first: {skipped[0]['reason']}")
     index = {"format": FORMAT, **asdict(rule), "pillow": PIL.__version__, "pictures": mined.pictures, "tiles": mined.tiles}
-    for unfinished in (*out.glob(".tiles-*"), *out.glob("jobs/.*")):  # what killed jobs had begun
-        unfinished.unlink(missing_ok=True)
+    for folder in (out, out / "jobs"):
+        remove_unfinished(folder)
     write_json(out / INDEX, {**index, "skipped": skipped, "shards": shards})
     return mined

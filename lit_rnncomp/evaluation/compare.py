@@ -11,6 +11,7 @@ def compare(
     out: str = "strip.png",
     detail: str | None = None,
     device: str = "cpu",
+    force: bool = False,
 ) -> None:
     """Draw the original and two codecs at equal bytes side by side, with an enlarged detail.
 
@@ -25,19 +26,21 @@ def compare(
         out: the strip to write; its ending says the format.
         detail: X,Y of the enlarged part's upper left corner; by default the part with most texture.
         device: where models run.
+        force: (-f) replace OUT if it exists.
     """
-    from pathlib import Path
-
     from lit_rnncomp.data import read_image
     from lit_rnncomp.evaluation.baselines import BASELINES
     from lit_rnncomp.evaluation.neural import named_models
     from lit_rnncomp.evaluation.strip import Panel, draw_strip, numbers, save
+    from lit_rnncomp.files import Output, picture_format
 
     if picture is None:
         raise ValueError("compare needs a picture: --picture P")
     if not bpp > 0:
         raise ValueError(f"--bpp is {bpp:g}; it must be positive")
     corner = _corner(detail)
+    picture_format(out)
+    output = Output(out, picture, a, b, force=force)
     image = read_image(picture)
     budget = max(1, int(bpp * image.width * image.height / 8))
     panels = [Panel(image, "original", f"{image.width} x {image.height} pixels")]
@@ -52,7 +55,7 @@ def compare(
         panels.append(Panel(coded.picture, codec.title.split(",")[0] + note, numbers(image, coded.picture, coded.size)))
         print(f"{codec.name}: {panels[-1].numbers}{note}")
         budget = coded.size
-    save(draw_strip(panels, corner), Path(out))
+    save(draw_strip(panels, corner), output)
     print(f"strip in {out}")
 
 

@@ -31,7 +31,8 @@ def evaluate(
     """Measure codecs on a folder of pictures: real files, every rate, every metric; tables, JSON, CSV, curves and a strip.
 
     Started again with the same --out it continues where it stopped: what was measured with the same picture, codec and versions is
-    not measured again. A picture or codec that fails is reported and does not cost the rest.
+    not measured again. A picture or codec that fails is reported and does not cost the rest. Only what an
+    evaluation wrote is replaced.
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
@@ -48,7 +49,7 @@ def evaluate(
         json: print the comparison as JSON and no table.
     """
     from lit_rnncomp.data import list_images
-    from lit_rnncomp.evaluation.results import write_json
+    from lit_rnncomp.evaluation.results import begin, write_json
 
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
@@ -60,7 +61,7 @@ def evaluate(
     if not paths:
         raise ValueError(f"there is no picture in {data}")
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    begin(folder, list(paths))
     start = time.perf_counter()
     tasks = _tasks(paths, chosen, folder, Path(cache) if cache else folder / "cache", device, frames)
     pictures, failures = _collect(tasks, workers, folder, quiet=json)
@@ -257,6 +258,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     from lit_rnncomp.evaluation.results import MeanCurves, Results, write_csv, write_json
     from lit_rnncomp.evaluation.strip import strip_of_results
     from lit_rnncomp.evaluation.summary import areas, comparison, tables
+    from lit_rnncomp.files import Output
 
     results = Results.read(folder)
     if not results.common():
@@ -271,7 +273,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     curves.write(folder / "curves.json", results, summary, left)
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "points.csv", results.pictures)
-    draw([curves], [folder / "rd.png", folder / "rd.svg"], published=None, title="")
+    draw([curves], [Output(folder / name, own=True) for name in ("rd.png", "rd.svg")], published=None, title="")
     strip_of_results(results, folder / "strip.png")
     if as_json:
         print(json.dumps(rows, indent=1))

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from lit_rnncomp.evaluation.results import MeanCurves
+    from lit_rnncomp.files import Output
 
 PANELS = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "psnr_hvs": "PSNR-HVS (dB)"}
 MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
@@ -19,20 +20,24 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
 
     Args:
         results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
-        out: the picture to write; the same drawing is written beside it as .png and as .svg.
+        out: the picture to write; the same drawing is written beside it as .png and as .svg. Only drawings of this
+            program are replaced.
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
         title: a line above the drawing.
     """
     from lit_rnncomp.evaluation.results import MeanCurves
+    from lit_rnncomp.files import Output
 
     path = Path(out)
-    paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    draw([MeanCurves.read(source) for source in results], paths, published, title)
-    print(f"curves in {paths[0]} and {paths[1]}")
+    outputs = [Output(path.with_suffix(ending), own=True) for ending in (".png", ".svg")]
+    draw([MeanCurves.read(source) for source in results], outputs, published, title)
+    print(f"curves in {outputs[0].path} and {outputs[1].path}")
 
 
-def draw(results: "list[MeanCurves]", paths: list[Path], published: str | None, title: str) -> None:
-    """The drawing: MS-SSIM in dB, PSNR and PSNR-HVS side by side, written to every one of `paths`.
+def draw(results: "list[MeanCurves]", outputs: "list[Output]", published: str | None, title: str) -> None:
+    """The drawing: MS-SSIM in dB, PSNR and PSNR-HVS side by side, written to every one of `outputs`.
+
+    The files say that this program drew them, as a PNG's software or an SVG's creator.
 
     Raises:
         ValueError: there is not one curve to draw.
@@ -41,7 +46,7 @@ def draw(results: "list[MeanCurves]", paths: list[Path], published: str | None, 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from lit_rnncomp.files import replacing
+    from lit_rnncomp.files import SOFTWARE, replacing
 
     with matplotlib.style.context({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(13, 4.6), layout="constrained")
@@ -56,9 +61,10 @@ def draw(results: "list[MeanCurves]", paths: list[Path], published: str | None, 
             raise ValueError("there is no curve to draw: every codec has a single setting, or every picture is too small for the metrics")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
         figure.suptitle(title)
-        for path in paths:
-            with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else {})
+        for output in outputs:
+            svg = Path(output.path).suffix == ".svg"
+            with replacing(output) as temporary:
+                figure.savefig(temporary, dpi=160, metadata={"Date": None, "Creator": SOFTWARE} if svg else {"Software": SOFTWARE})
 
 
 def _panel(panel: "Axes", results: "list[MeanCurves]", published: str | None, metric: str) -> None:

@@ -32,7 +32,7 @@ def report(
 
     Args:
         results: the --out of `lit-rnncomp evaluate`.
-        out: the page to write.
+        out: the page to write, or - for standard output. It replaces only a page that this verb wrote.
         codecs: classical codecs that the viewer shows at the models' bytes, separated by commas; or none.
         pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page for each.
         quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are always those of
@@ -43,10 +43,11 @@ def report(
     import json
 
     from lit_rnncomp.evaluation.results import Results
-    from lit_rnncomp.files import write_bytes
+    from lit_rnncomp.files import Output, write_bytes
 
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}; it must be in 1..100")
+    output = Output(out, own=True)
     measured = Results.read(results)
     baselines = _baselines(codecs)
     viewer = _pictures(measured, baselines, pictures, quality)
@@ -68,8 +69,8 @@ def report(
     }
     for mark, text in parts.items():
         page = page.replace(mark, text)
-    write_bytes(out, page.encode())
-    print(f"report in {out}: {len(page) / 1e6:.1f} MB, {len(viewer)} pictures in the viewer")
+    write_bytes(output, page.encode())
+    print(f"report in {out}: {len(page) / 1e6:.1f} MB, {len(viewer)} pictures in the viewer", file=output.messages)
 
 
 def _baselines(codecs: str) -> list[Baseline]:

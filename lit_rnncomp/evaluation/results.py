@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from lit_rnncomp.evaluation import rd
-from lit_rnncomp.files import write_bytes
+from lit_rnncomp.files import check_folder, write_bytes
 
 FORMAT = 1
+FILES = ("summary.json", "comparison.json", "curves.json", "points.csv", "rd.png", "rd.svg", "strip.png")
 
 
 class ResultsError(ValueError):
@@ -192,6 +193,23 @@ class MeanCurves:
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
         kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
         write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
+
+
+def begin(folder: Path, pictures: Iterable[str]) -> None:
+    """Makes `folder` a results folder, unless it is one. It is known by `run.json`, so that is the first file there.
+
+    Raises:
+        OutputError: it is none, and a file of another origin has a name that the evaluation of `pictures` needs.
+    """
+    run = folder / "run.json"
+    # As `write_json` begins it, whatever became of the rest.
+    own = run.is_file() and run.read_bytes().startswith(b'{\n "format":')
+    flat = [name.replace("/", "__") for name in pictures]
+    theirs = (path for name in flat for path in (f"pictures/{name}.json", f"frames/{name}/original.webp"))
+    check_folder(folder, own, ["run.json", *FILES, *theirs])
+    folder.mkdir(parents=True, exist_ok=True)
+    if not own:
+        write_json(run, {"format": FORMAT, "pictures": []})
 
 
 def write_json(path: Path, content: Any) -> None:

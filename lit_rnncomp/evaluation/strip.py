@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.measure import distortion, to_tensor
 from lit_rnncomp.evaluation.results import Results, ResultsError
-from lit_rnncomp.files import replacing
+from lit_rnncomp.files import SOFTWARE, Output, picture_format, replacing
 
 PANEL, GAP, ZOOM = 480, 12, 4
 PAPER, INK, FAINT, FRAME = "white", "#1a1a1a", "#666666", "#d6452b"
@@ -74,10 +75,12 @@ def numbers(original: Image.Image, decoded: Image.Image, size: int) -> str:
     return text if values["ms_ssim"] is None else f"{text}, MS-SSIM {values['ms_ssim']:.4f}"
 
 
-def save(strip: Image.Image, path: Path) -> None:
-    """Writes the strip in the format of the name's ending, whole or not at all."""
-    with replacing(path) as temporary:
-        strip.save(temporary)
+def save(strip: Image.Image, output: Output) -> None:
+    """Writes the strip in the format of the name's ending; a PNG says that this program drew it."""
+    note = PngInfo()
+    note.add_text("Software", SOFTWARE)
+    with replacing(output) as temporary:
+        strip.save(temporary, picture_format(output.path), pnginfo=note)
 
 
 def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str = "jpeg420") -> None:
@@ -100,7 +103,7 @@ def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str 
         max_bytes = max_bytes or point.bytes
     if BASELINES[other].missing() is None:
         panels.append(baseline_panel(original, other, max_bytes))
-    save(draw_strip(panels), path)
+    save(draw_strip(panels), Output(path, own=True))
 
 
 def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:

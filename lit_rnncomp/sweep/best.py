@@ -1,14 +1,16 @@
 """`lit-rnncomp sweep best`: the best run of a sweep, from a local study or from Weights & Biases."""
 
-import os
 import tempfile
 from json import dumps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lit_rnncomp.sweep.definition import SweepError
 from lit_rnncomp.sweep.engine import load_optuna
 from lit_rnncomp.sweep.trials import best_checkpoint
+
+if TYPE_CHECKING:
+    from lit_rnncomp.files import Output
 
 
 class Best(NamedTuple):
@@ -21,18 +23,24 @@ class Best(NamedTuple):
     parameters: dict[str, Any]
 
 
-def best(source: str, export: str | None = None, runs: str = "runs", json: bool = False) -> None:
+def best(source: str, export: str | None = None, runs: str = "runs", force: bool = False, json: bool = False) -> None:
     """Name the run and the checkpoint with the best metric of a sweep, and export it.
 
     Args:
         source: folder of a local study, or ENTITY/PROJECT/SWEEP of Weights & Biases.
         export: copy the checkpoint to this file; a name that ends in .safetensors gets weights and configuration only.
         runs: folder in which to look for the checkpoints of runs that Weights & Biases only knows the numbers of.
+        force: (-f) replace the file to export to if it exists.
         json: print the answer as JSON.
     """
+    from lit_rnncomp.files import Output
+
+    if export is not None:
+        check_ending(export)
+        Output(export, force=force)  # before the search, which may ask a server
     found = best_of_study(Path(source)) if (Path(source) / "study.db").is_file() else best_of_server(source, Path(runs))
     if export is not None:
-        export_checkpoint(found.checkpoint, Path(export))
+        export_checkpoint(found.checkpoint, Output(export, found.checkpoint, force=force))
     if json:
         print(dumps({**found._asdict(), "checkpoint": str(found.checkpoint), "export": export}))
         return
@@ -101,19 +109,19 @@ def _from_artifacts(run: Any) -> Path | None:
     return next(iter(sorted(folder.rglob("*.ckpt"))), None)
 
 
-def export_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Copies a checkpoint, or writes its codec as safetensors when the target's name says so.
+def check_ending(target: str) -> None:
+    """Raises `SweepError` when the name of an export ends in neither .ckpt nor .safetensors."""
+    if not target.endswith((".ckpt", ".safetensors")):
+        raise SweepError(f"cannot export to {target}: the name must end in .ckpt or .safetensors")
 
-    Raises:
-        SweepError: the target's name ends in neither .ckpt nor .safetensors.
-    """
+
+def export_checkpoint(checkpoint: Path, target: "Output") -> None:
+    """Copies a checkpoint, or writes its codec as safetensors when the target's name says so."""
     from lit_rnncomp.files import write_bytes
 
-    if target.suffix == ".ckpt":
+    if str(target.path).endswith(".ckpt"):
         write_bytes(target, checkpoint.read_bytes())
-    elif target.suffix == ".safetensors":
-        from lit_rnncomp.codec import weights
+        return
+    from lit_rnncomp.codec import weights
 
-        weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))
-    else:
-        raise SweepError(f"cannot export to {os.fspath(target)}: the name must end in .ckpt or .safetensors")
+    weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))

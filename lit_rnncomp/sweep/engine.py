@@ -6,13 +6,15 @@ the sweep was killed still is in the study, and is run on from its last checkpoi
 
 import math
 import os
+import sqlite3
 import time
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lit_rnncomp.files import check_folder
 from lit_rnncomp.sweep.definition import Choice, Sweep, SweepError, grid_values
 from lit_rnncomp.sweep.trials import TrialProcess
 
@@ -53,11 +55,13 @@ class Study:
 
     Raises:
         SweepError: the folder holds the study of another sweep, or Optuna is missing.
+        OutputError: it holds a `study.db` or `trials` of another origin.
     """
 
     def __init__(self, sweep: Sweep, folder: Path, seed: int = 0) -> None:
         self.sweep, self.folder, self.seed = sweep, folder, seed
         self.optuna = load_optuna()
+        check_folder(folder, _is_study(folder / "study.db"), ["study.db", "trials"])
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self.optuna.create_study(
             study_name="sweep",
@@ -67,7 +71,8 @@ class Study:
             load_if_exists=True,
         )
         definition = repr(sweep)
-        if self.study.user_attrs.setdefault("sweep", definition) != definition:
+        begun = None if self.study.get_trials(deepcopy=False) else definition
+        if self.study.user_attrs.get("sweep", begun) != definition:
             raise SweepError(f"{folder} holds a study of another sweep (or this one has changed); name another folder with --out")
         self.study.set_user_attr("sweep", definition)
         self.study.set_user_attr("metric", sweep.metric)
@@ -140,6 +145,18 @@ class Study:
         if parameter.integer:
             return make.IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
         return make.FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def _is_study(path: Path) -> bool:
+    """Whether it is a database of Optuna's, or one that was killed before anything was in it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return path.is_file()
+    try:
+        # Not read-only: a database whose writer was killed must be rolled back before it can be read.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
+            return database.execute("SELECT name FROM sqlite_master WHERE name = 'studies'").fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 @contextmanager

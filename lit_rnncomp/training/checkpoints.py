@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ..files import replacing
+from ..files import remove_unfinished, replacing
 from .termination import Termination
 
 
@@ -47,8 +47,7 @@ class LastCheckpoint(ModelCheckpoint):
         # Behind all others, so that what they know after this step is saved with it.
         trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self] + [self]  # type: ignore[attr-defined]
         if stage == "fit" and trainer.is_global_zero and self.dirpath and "://" not in str(self.dirpath):
-            for broken in Path(self.dirpath).glob(".*.ckpt"):  # left by a kill in the middle of writing
-                broken.unlink()
+            remove_unfinished(Path(self.dirpath))
 
     def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._termination.listen()

@@ -17,9 +17,9 @@ from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
 from .panels import WandbPanels
 from .predictions import PredictedPictures
-from .provenance import Provenance, RunConfig
+from .provenance import Provenance, RunConfig, begin
 from .report import RunReport
-from .resume import TimeOfThisStart, go_on
+from .resume import TimeOfThisStart, go_on, named_folder
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
 
@@ -64,6 +64,11 @@ class CompressionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":
             go_on(self.config.fit)
+
+    def before_fit(self) -> None:
+        folder = named_folder(self.config.fit)
+        if folder is not None and self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            begin(folder)
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..codec.torch_engine import to_uint8
-from ..files import replacing
+from ..evaluation.strip import save
+from ..files import Output
 from .provenance import run_folder
 
 
@@ -49,8 +50,7 @@ class PredictedPictures(BasePredictionWriter):
             there = folder / "predictions" / Path(data.paths[index]).stem
             there.mkdir(parents=True, exist_ok=True)
             for t, pictures in enumerate(prediction, 1):
-                with replacing(there / f"iteration_{t:02d}.png") as temporary:
-                    Image.fromarray(to_uint8(pictures[place : place + 1])).save(temporary)
+                save(Image.fromarray(to_uint8(pictures[place : place + 1])), Output(there / f"iteration_{t:02d}.png", own=True))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         folder = run_folder(trainer)

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import distributions
 from pathlib import Path
@@ -17,9 +18,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ..files import write_bytes
+from ..files import SOFTWARE, check_folder, write_bytes
 
 PROVENANCE, DIFF, CONFIG = "provenance.json", "diff.patch", "config.yaml"
+FILES = (PROVENANCE, DIFF, CONFIG, "checkpoints/best.ckpt", "checkpoints/last.ckpt", "rate_distortion.png", "strip.png")
+LOGGED = ("metrics.csv", "hparams.yaml")
+_HEAD = f"# {SOFTWARE} fit\n"
 
 
 def run_folder(trainer: L.Trainer) -> Path | None:
@@ -34,8 +38,35 @@ def run_folder(trainer: L.Trainer) -> Path | None:
     return None if folder is None else Path(folder)
 
 
+def check_run(folder: Path, names: Iterable[str] = FILES) -> None:
+    """Refuse to train into a folder that is no run's and has a file of one of the `names`.
+
+    A run's folder is known by the first line of its `config.yaml`, or by its provenance.
+
+    Raises:
+        OutputError: a file is in the way.
+    """
+    marks = {CONFIG: _HEAD.encode(), PROVENANCE: b'[\n {\n  "time": '}
+    own = any((folder / name).is_file() and (folder / name).read_bytes().startswith(mark) for name, mark in marks.items())
+    check_folder(folder, own, names)
+
+
+def begin(folder: Path) -> None:
+    """Makes `folder` a run's, unless it is one: before a logger writes there, or deletes what another one wrote.
+
+    Raises `OutputError` as `check_run` does.
+    """
+    check_run(folder, (*FILES, *LOGGED))
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG).exists():
+        write_bytes(folder / CONFIG, _HEAD.encode())
+
+
 class RunConfig(SaveConfigCallback):
-    """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B when that is the logger."""
+    """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B when that is the logger.
+
+    Raises `OutputError` when the folder is no run's and has files that the run would replace.
+    """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Nothing: the run's folder is not known yet."""
@@ -45,8 +76,9 @@ class RunConfig(SaveConfigCallback):
         if not trainer.is_global_zero or folder is None:
             return
         text = self.parser.dump(self.config, skip_none=False)
+        check_run(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / CONFIG, text.encode())
+        write_bytes(folder / CONFIG, (_HEAD + text).encode())
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams({"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))})

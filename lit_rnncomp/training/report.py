@@ -20,6 +20,7 @@ from ..codec.api import Codec
 from ..codec.torch_engine import to_uint8
 from ..data.photographs import to_signal
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
+from ..files import SOFTWARE, Output, replacing
 from .compressors import Compressor
 from .provenance import run_folder
 from .rate_distortion import METRICS
@@ -81,7 +82,7 @@ def _strip(path: Path, codec: Codec, image: Tensor) -> None:
         Panel(decoded, "this run", numbers(original, decoded, len(data))),
         baseline_panel(original, "jpeg420", len(data)),
     ]
-    save(draw_strip(panels), path)
+    save(draw_strip(panels), Output(path, own=True))
 
 
 def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, after: dict[str, np.ndarray]) -> None:
@@ -97,4 +98,5 @@ def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, aft
         axes.set(title=name, xlabel="bits per pixel (nominal)")
         axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=100)
+    with replacing(Output(path, own=True)) as temporary:
+        figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})

@@ -49,6 +49,19 @@ def runs_folder(kind: str, options: Any) -> Path:
     return Path(options.get("save_dir") or ".") / (name or "")
 
 
+def named_folder(config: Any) -> Path | None:
+    """The run's folder where the command of a `fit` names it; None where the logger makes a new one for each start."""
+    logger = config.trainer.get("logger")
+    logger = logger[0] if isinstance(logger, list) and logger else logger
+    if not logger:
+        return Path(config.trainer.get("default_root_dir") or ".")
+    kind = str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1]
+    version = (logger.init_args.get("id") or logger.init_args.get("version")) if kind in _VERSIONS else None
+    if version is None:
+        return None
+    return runs_folder(kind, logger.init_args) / (f"version_{version}" if isinstance(version, int) else version)
+
+
 def newest(runs: Path, pattern: str) -> Path | None:
     """The run whose last checkpoint was written last."""
     found = sorted(runs.glob(f"{pattern}/checkpoints/{LAST}"), key=lambda path: path.stat().st_mtime_ns)

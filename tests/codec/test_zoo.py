@@ -59,7 +59,7 @@ def test_a_file_is_decoded_under_other_settings_of_the_processor(codec, setting:
     here = np.asarray(codec.decode((tmp_path / "a.rnnc").read_bytes())).astype(int)
     # The codes are exact; the network that draws the picture is float, and may round the other way.
     assert np.abs(np.asarray(Image.open(tmp_path / "a.png")).astype(int) - here).max() <= 1
-    subprocess.run([*command, "--exact"], env={**os.environ, **setting}, check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "--exact", "-f"], env={**os.environ, **setting}, check=True, capture_output=True, timeout=120)
     exact = codec.decode((tmp_path / "a.rnnc").read_bytes(), exact=True)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(exact))
 
