@@ -1,0 +1,48 @@
+"""The lapped transform: inverse to itself, orthonormal, and worth what the literature says."""
+
+import numpy as np
+import pytest
+
+from lit_rnncomp.models import lapped
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 40), (64, 24)])
+def test_a_picture_comes_back(size):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    coefficients = lapped.analysis(image)
+    assert coefficients.shape == (size[0] // 8, size[1] // 8, 192)
+    assert (lapped.synthesis(coefficients) == image).all()
+
+
+def test_the_butterfly_is_orthonormal():
+    np.testing.assert_allclose(lapped.butterfly() @ lapped.butterfly().T, np.eye(8), atol=1e-12)
+
+
+def test_coding_gain_of_a_first_order_source():
+    """Of an AR(0.95) source, over the 8-point DCT of 8.83 dB."""
+    samples = np.arange(32)
+    covariance = 0.95 ** np.abs(samples[:, None] - samples[None])
+    blocks = np.kron(np.eye(4), lapped.block_dct())
+    filters = np.eye(32)
+    for border in (8, 16, 24):
+        filters[border - 4 : border + 4, border - 4 : border + 4] = lapped.butterfly()
+
+    def gain(transform):
+        variances = np.diag(transform @ covariance @ transform.T)[8:16]
+        return -10 * np.log10(variances).mean()
+
+    assert gain(blocks) == pytest.approx(8.83, abs=0.005)
+    assert gain(blocks @ filters) == pytest.approx(9.22, abs=0.01)
+
+
+def test_what_an_error_weighs():
+    """With `psnr` weights a squared error of coefficients is one of pixels."""
+    noise = np.random.default_rng(2).normal(size=(16, 16, 192))
+    weights = lapped.coefficient_weights()[lapped.TUNES.index("psnr")]
+    pixels = noise.reshape(-1, 192) / weights @ lapped.inverse_basis().T
+    assert np.square(pixels).sum() == pytest.approx(np.square(noise).sum(), rel=0.02)
+
+
+def test_grey_needs_no_chroma():
+    grey = np.repeat(np.random.default_rng(3).integers(0, 256, (16, 16, 1), dtype=np.uint8), 3, axis=2)
+    assert np.abs(lapped.analysis(grey)[..., lapped.PLANE :]).max() < 1e-3
