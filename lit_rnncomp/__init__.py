@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .codec.api import Codec, load
-    from .models import CodecConfig, RecurrentCodec
+    from .models.config import CodecConfig
+    from .models.recurrent_codec import RecurrentCodec
 
 __all__ = ["Codec", "CodecConfig", "RecurrentCodec", "load"]
 
@@ -18,8 +19,12 @@ def __getattr__(name: str) -> Any:
         from .codec import api
 
         return getattr(api, name)
-    if name in ("CodecConfig", "RecurrentCodec"):
-        from . import models
+    if name == "CodecConfig":
+        from .models.config import CodecConfig
 
-        return getattr(models, name)
+        return CodecConfig
+    if name == "RecurrentCodec":
+        from .models.recurrent_codec import RecurrentCodec
+
+        return RecurrentCodec
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

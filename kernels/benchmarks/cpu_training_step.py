@@ -20,7 +20,8 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 
 def sgemm(size: int) -> Callable[[], None]:

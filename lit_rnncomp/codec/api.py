@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.images import to_rgb
+from ..images import to_rgb
 from ..models.config import RECONSTRUCTIONS, UNITS
 from ..models.numpy_codec import NumpyCodec
 from . import container, geometry, weights_file, zoo
@@ -23,7 +23,7 @@ from .entropy import EntropyCoder
 if TYPE_CHECKING:
     import torch
 
-    from ..models import RecurrentCodec
+    from ..models.recurrent_codec import RecurrentCodec
     from .torch_engine import TorchEngine
 
 CoderName = Literal["auto", "raw", "rnn"]

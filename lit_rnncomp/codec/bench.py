@@ -121,8 +121,8 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 def _encode(codec: "Codec", photo: str, bpp: float, out: Path) -> dict[str, float]:
     """Seconds of the stages of `Codec.encode`."""
-    from ..data.images import read_image
     from ..files import write_bytes
+    from ..images import read_image
     from .api import as_pixels
 
     watch = _Watch()
@@ -166,8 +166,9 @@ def _paper(photo: str, iterations: int) -> tuple[float, float]:
     """Seconds that the paper's network takes for so many iterations to encode and to decode; one iteration is timed."""
     import torch
 
-    from ..data.images import read_image
-    from ..models import CodecConfig, RecurrentCodec
+    from ..images import read_image
+    from ..models.config import CodecConfig
+    from ..models.recurrent_codec import RecurrentCodec
     from . import geometry
     from .api import as_pixels
     from .torch_engine import TorchEngine

@@ -36,8 +36,8 @@ def encode(
         device: where the network runs: cpu, cuda, cuda:1, ...
         json: print the result as JSON.
     """
-    from ..data.images import read_image
     from ..files import write_bytes
+    from ..images import read_image
     from .container import parse
 
     codec = _load(model, device)

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import replacing
-from ..models import CodecConfig, RecurrentCodec
+from ..models.config import CodecConfig
+from ..models.recurrent_codec import RecurrentCodec
 from . import weights_file
 from .entropy import CONFIG_KEY as ENTROPY_CONFIG_KEY
 from .entropy import EntropyCoder

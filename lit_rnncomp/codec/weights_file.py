@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..models.config import CodecConfig
-from ..models.numpy_codec import NumpyCodec, supports
+from ..models.numpy_codec import NumpyCodec, unsupported
 from .entropy import CONFIG_KEY as ENTROPY_CONFIG_KEY
 from .entropy import EntropyCoder
 
@@ -64,7 +64,7 @@ def load_numpy(path: Path) -> NumpyCodec | None:
         return None
     # What `save` wrote has every weight in its shape, and its digest tells that this is what it wrote.
     intact = digest(config, tensors).hex() == claimed
-    return NumpyCodec(config, tensors) if intact and supports(config) else None
+    return NumpyCodec(config, tensors) if intact and not unsupported(config) else None
 
 
 def load_entropy(path: str | Path) -> EntropyCoder | None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 import rnncomp_kernels as ops
 
 from .config import CodecConfig
+from .dct import COEFFICIENTS
 from .projections import Shortcut, make_projection
-from .transform import COEFFICIENTS
 
 
 class Binarizer(nn.Module):

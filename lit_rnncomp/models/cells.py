@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import rnncomp_kernels as ops
 
-from .config import CodecConfig, Padding, Unit
+from .config import CodecConfig, Padding, Unit, assert_never
 
 State = Tensor | tuple[Tensor, Tensor] | None
 
@@ -178,7 +178,9 @@ def make_cell(config: CodecConfig, unit: Unit, in_channels: int, channels: int, 
         return AssociativeConvLSTM(*shape)
     if unit == "gru":
         return ConvGRU(*shape)
-    return ResidualConvGRU(*shape, config.alpha_h, config.alpha_x)
+    if unit == "residual_gru":
+        return ResidualConvGRU(*shape, config.alpha_h, config.alpha_x)
+    assert_never(unit)
 
 
 def _forget_bias(conv: nn.Conv2d, channels: int) -> None:

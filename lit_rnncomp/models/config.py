@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
 Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
@@ -96,6 +96,11 @@ class CodecConfig:
         return 32 if self.reconstruction == "residual_scaling" else self.code_stride
 
     @property
+    def additive(self) -> bool:
+        """Whether each iteration adds to the estimate before it (equation 1 with gamma 1), or makes it anew."""
+        return self.reconstruction != "one_shot"
+
+    @property
     def bpp_per_iteration(self) -> float:
         """Bits per pixel that one iteration costs before entropy coding (the paper: 1/8)."""
         return self.bits / self.code_stride**2
@@ -129,3 +134,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "projections": get_args(Projections),
     "code_stride": (8, 16),
 }
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """Stands where every value of a `Literal` has been dealt with: the type checker finds a forgotten one (`typing` has it from 3.11)."""
+    raise AssertionError(f"nothing deals with {value!r}")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transform import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
+from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
 
 class Frontend(nn.Module):

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from .cells import PaddedConv2d, State, make_cell
 from .config import CodecConfig
+from .dct import COEFFICIENTS
 from .projections import Shortcut, make_projection
-from .transform import COEFFICIENTS
 
 
 class Layer(NamedTuple):

@@ -1,12 +1,9 @@
-"""How the decoder's outputs add up to a picture (section 2.2): one-shot, additive, residual scaling, scheduled gain.
-
-A framework answers two questions: is the last reconstruction added (`additive`), and by which gain is the residual multiplied before
-the encoder and the output divided after the decoder (`gain`, None for 1).
-"""
+"""The gains of section 2.2: by what a residual is multiplied before the encoder, and the output divided after the decoder."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -14,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import PaddedConv2d
-from .config import CodecConfig
-from .transform import coefficient_deviations
+from .config import CodecConfig, assert_never
+from .dct import coefficient_deviations
+from .loop import Estimate
 
 
 class GainEstimator(nn.Module):
@@ -36,27 +34,22 @@ class GainEstimator(nn.Module):
         return F.elu(self.last(image)) + 2
 
 
-class Additive(nn.Module):
-    """`x_t = D_t + x_{t-1}` (eq 1 with gamma 1)."""
+class Reconstruction(nn.Module):
+    """One-shot and additive reconstruction: no gain."""
 
-    additive = True
-
-    def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
-        """The gain of iteration `t`; `estimate` is the picture that the gain estimator sees. None is a gain of 1."""
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """The gain of the iteration after `estimate`, None for 1; `synthesis` makes pictures of what is in the front end's domain."""
         return None
 
     def observe(self, t: int, residual: Tensor) -> None:
         """Called in training with the residual that iteration `t` encodes."""
 
 
-class OneShot(Additive):
-    """`x_t = D_t`: each output is the whole picture (eq 1 with gamma 0)."""
+class ResidualScaling(Reconstruction):
+    """Equations 16-19: a gain for each 32x32 block, estimated from what the decoder knows, held constant over the block.
 
-    additive = False
-
-
-class ResidualScaling(Additive):
-    """Equations 16-19: a gain for each 32x32 block, estimated from what the decoder knows, held constant over the block."""
+    `stride` is that of the domain in which residuals live.
+    """
 
     def __init__(self, config: CodecConfig, stride: int) -> None:
         super().__init__()
@@ -64,14 +57,14 @@ class ResidualScaling(Additive):
         self.from_reconstruction = config.gain_input == "reconstruction"
         self.zoom = 32 // stride
 
-    def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
-        if estimate is None:
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | None:
+        if estimate.t == 0:
             return None
-        gain = self.estimator(estimate)
-        return gain.repeat_interleave(self.zoom, 2).repeat_interleave(self.zoom, 3)
+        seen = estimate.value if self.from_reconstruction else estimate.value - estimate.previous
+        return self.estimator(synthesis(seen)).repeat_interleave(self.zoom, 2).repeat_interleave(self.zoom, 3)
 
 
-class ScheduledGain(Additive):
+class ScheduledGain(Reconstruction):
     """Learned gains that depend on the iteration alone: one for each starts as 1, 3, 3.3, 3.63, ..., for residuals shrink fast at first.
 
     One for each coefficient of each iteration starts by reverse water-filling, see `expected_deviations`.
@@ -85,11 +78,11 @@ class ScheduledGain(Additive):
             start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
         self.log_gain = nn.Parameter(start.float())
 
-    def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
-        return self.log_gain[t].exp().reshape(-1, 1, 1)
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.log_gain[estimate.t].exp().reshape(-1, 1, 1)
 
 
-class MeasuredGain(Additive):
+class MeasuredGain(Reconstruction):
     """Gains that bring each coefficient's residual to a root mean square of 1, whatever the iterations before left of it.
 
     A running mean over training batches, as in batch normalisation, and constants afterwards. (Learned gains can run away: one that is
@@ -104,8 +97,8 @@ class MeasuredGain(Additive):
         self.momentum = momentum
         self.register_buffer("deviation", expected_deviations(config.iterations).float())
 
-    def gain(self, t: int, estimate: Tensor | None = None) -> Tensor | None:
-        return self.deviation[t].clamp_min(1e-3).reciprocal().reshape(-1, 1, 1)
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.deviation[estimate.t].clamp_min(1e-3).reciprocal().reshape(-1, 1, 1)
 
     @torch.no_grad()
     def observe(self, t: int, residual: Tensor) -> None:
@@ -127,12 +120,12 @@ def expected_deviations(iterations: int) -> Tensor:
     return torch.cat((torch.ones(1, later.shape[1], dtype=torch.float64), later))
 
 
-def make_reconstruction(config: CodecConfig, stride: int) -> Additive:
-    """The framework named in `config`; `stride` is that of the domain in which residuals live."""
-    if config.reconstruction == "one_shot":
-        return OneShot()
-    if config.reconstruction == "additive":
-        return Additive()
+def make_reconstruction(config: CodecConfig, stride: int) -> Reconstruction:
+    """The gains named in `config`; `stride` is that of the domain in which residuals live."""
+    if config.reconstruction == "one_shot" or config.reconstruction == "additive":
+        return Reconstruction()
     if config.reconstruction == "residual_scaling":
         return ResidualScaling(config, stride)
-    return MeasuredGain(config) if config.gains == "measured" else ScheduledGain(config)
+    if config.reconstruction == "scheduled_gain":
+        return MeasuredGain(config) if config.gains == "measured" else ScheduledGain(config)
+    assert_never(config.reconstruction)

@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 from torch import Tensor
 
-from ..codec.torch_engine import to_uint8
 from ..files import replacing
+from ..images import tensor_to_uint8
 from .provenance import run_folder
 
 
@@ -50,7 +50,7 @@ class PredictedPictures(BasePredictionWriter):
             there.mkdir(parents=True, exist_ok=True)
             for t, pictures in enumerate(prediction, 1):
                 with replacing(there / f"iteration_{t:02d}.png") as temporary:
-                    Image.fromarray(to_uint8(pictures[place : place + 1])).save(temporary)
+                    Image.fromarray(tensor_to_uint8(pictures[place : place + 1])).save(temporary)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         folder = run_folder(trainer)

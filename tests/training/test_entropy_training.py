@@ -12,7 +12,8 @@ from PIL import Image
 from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import EntropyModelError
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.entropy import EntropyModel, information
 from lit_rnncomp.training.entropy_data import EntropyData, unpack

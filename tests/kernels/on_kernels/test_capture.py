@@ -7,7 +7,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnncomp_kernels as ops
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 
 class Calls(TorchDispatchMode):

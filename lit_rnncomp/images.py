@@ -1,11 +1,20 @@
-"""Pictures from files, by one written rule: the codec, the training and the evaluation all see the same pixels."""
+"""Pictures from files, by one written rule, and the scales of their samples: the codec, the training and the evaluation all see the
+same pixels."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    import torch
+
+Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -72,6 +81,33 @@ def _high_byte(image: Image.Image) -> Image.Image:
     if isinstance(transparent, int):
         grey.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
     return grey
+
+
+def to_signal(samples: Samples) -> Samples:
+    """Samples on the 0..255 scale, of NumPy or torch, in [-1, 1]: what the networks see. uint8 becomes float32 in torch; in NumPy the
+    caller decides."""
+    return samples / 127.5 - 1
+
+
+def to_255(signal: Samples) -> Samples:
+    """The inverse of `to_signal`, in floating point: neither rounded nor clipped."""
+    return (signal + 1) * 127.5
+
+
+def array_to_uint8(signal: NDArray[Any]) -> NDArray[np.uint8]:
+    """A NumPy array, nominally in [-1, 1], as 8-bit samples, rounded and clipped."""
+    samples = to_255(signal)
+    return np.clip(np.rint(samples, out=samples), 0, 255, out=samples).astype(np.uint8)
+
+
+def round_to_255(signal: torch.Tensor) -> torch.Tensor:
+    """As `array_to_uint8`, for torch and in the type of `signal`."""
+    return to_255(signal).round_().clamp_(0, 255)
+
+
+def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
+    """`(1, 3, h, w)`, nominally in [-1, 1], to `(h, w, 3)` uint8, rounded and clipped."""
+    return np.ascontiguousarray(round_to_255(picture[0]).byte().permute(1, 2, 0).cpu().numpy())
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
