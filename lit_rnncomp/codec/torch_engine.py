@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..images import tensor_to_uint8, to_signal
 from ..models import loop
-from ..models.loop import Estimate
 from ..models.recurrent_codec import RecurrentCodec
 from .coders import Codes
 
@@ -37,19 +36,19 @@ class TorchEngine:
         chosen = None if choose is None else lambda t, codes: self._tensor(choose(t, _array(codes)))
         x = to_signal(torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].to(self.dtype))
         for codes, estimate in self.network.encode(x, iterations, chosen):
-            yield _array(codes), self._picture(estimate)
+            yield _array(codes), self._picture(estimate.value)
 
     @torch.inference_mode()
     def decode(self, codes: Iterable[Codes]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
         """See `NumpyCodec.decode`."""
         for estimate in loop.decode(self.network, map(self._tensor, codes)):
-            yield self._picture(estimate)
+            yield self._picture(estimate.value)
 
     def _tensor(self, codes: Codes) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(codes))[None].to(self.device, self.dtype)
 
-    def _picture(self, estimate: Estimate) -> Callable[[], NDArray[np.uint8]]:
-        return torch.inference_mode()(lambda: tensor_to_uint8(self.network.picture(estimate)))
+    def _picture(self, coefficients: Tensor) -> Callable[[], NDArray[np.uint8]]:
+        return torch.inference_mode()(lambda: tensor_to_uint8(self.network.frontend.synthesis(coefficients)))
 
 
 def _array(codes: Tensor) -> Codes:

@@ -97,16 +97,16 @@ class NumpyCodec(Layers):
         `image`: `(H, W, 3)` uint8, sides multiples of 8. `choose(t, codes)` may put others in the place of an iteration's codes.
         """
         for codes, estimate in loop.encode(self, image, iterations, choose):
-            yield codes, partial(self.picture, estimate)
+            yield codes, partial(self._picture, estimate.value)
 
     def decode(self, codes: Iterable[Codes]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
         """A call for the picture `(H, W, 3)` uint8 after each iteration's codes `(bits, h, w)`, lazily."""
-        return (partial(self.picture, estimate) for estimate in loop.decode(self, codes))
+        return (partial(self._picture, estimate.value) for estimate in loop.decode(self, codes))
 
-    def picture(self, estimate: Estimate) -> NDArray[np.uint8]:
+    def _picture(self, coefficients: Floats) -> NDArray[np.uint8]:
         """The picture `(H, W, 3)` uint8, rounded and clipped."""
-        rows, columns, _ = estimate.value.shape
-        samples = array_to_uint8(_times(estimate.value, self._inverse)).reshape(rows, columns, 3, BLOCK, BLOCK)
+        rows, columns, _ = coefficients.shape
+        samples = array_to_uint8(_times(coefficients, self._inverse)).reshape(rows, columns, 3, BLOCK, BLOCK)
         return samples.transpose(0, 3, 1, 4, 2).reshape(rows * BLOCK, columns * BLOCK, 3)
 
     def analysis(self, image: NDArray[np.uint8]) -> Floats:
