@@ -15,7 +15,7 @@ from PIL import Image
 from ..images import to_rgb
 from ..models.config import RECONSTRUCTIONS, UNITS
 from ..models.numpy_codec import NumpyCodec
-from . import container, geometry, weights_file, zoo
+from . import container, geometry, weights, zoo
 from .coders import Coder, Codes, RawCoder
 from .container import BitstreamError, Header
 from .entropy import EntropyCoder
@@ -58,14 +58,14 @@ class Codec:
         self.entropy = entropy
         self.network = network
         self.name = name
+        self.digest = weights.digest(network)
         self._engine: NumpyCodec | TorchEngine
         if isinstance(network, NumpyCodec):
-            self._engine, self.digest = network, weights_file.digest(network.config, network.tensors)
+            self._engine = network
         else:
             from .torch_engine import TorchEngine
-            from .weights import digest
 
-            self._engine, self.digest = TorchEngine(network, device), digest(network)
+            self._engine = TorchEngine(network, device)
 
     @property
     def iterations(self) -> int:
@@ -296,12 +296,8 @@ def check_pixels(header: Header) -> None:
 
 
 def _open(path: Path, device: str | torch.device) -> Codec:
-    network: RecurrentCodec | NumpyCodec | None = weights_file.load_numpy(path) if str(device) == "cpu" else None
-    if network is None:
-        from . import weights
-
-        network = weights.load(path)
-    return Codec(network, path.stem, device, weights_file.load_entropy(path))
+    network = weights.load_numpy(path) if str(device) == "cpu" else None
+    return Codec(network or weights.load(path), path.stem, device, weights.load_entropy(path))
 
 
 def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from .entropy import EntropyCoder
 from .entropy_network import Context
 from .entropy_schedule import fronts, raster
+from .weights import load_entropy_model
 
 Schedule = Callable[[int, int], Iterable[slice]]
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    coders = {options.model: EntropyCoder.load(options.model)} if options.model else dict(untrained(options.iterations))
+    coders = {options.model: load_entropy_model(options.model)} if options.model else dict(untrained(options.iterations))
     size = (options.iterations, options.rows, options.columns)
     results = [{"model": name, **measure(coder, *size, options.repeats)} for name, coder in coders.items()]
     if options.json:

@@ -201,16 +201,13 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         entropy: the entropy model trained on this codec's codes (.safetensors).
         half: store the weights in 16 bits.
     """
-    import torch
-
     from . import weights
     from .api import load
-    from .entropy import EntropyCoder
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
-    coder = weights.load_entropy(checkpoint) if entropy is None else EntropyCoder.load(entropy)
-    weights.save(file, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
+    coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
+    weights.save(file, weights.load(checkpoint), coder, half)
     codec = load(file)
     print(
         f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "

@@ -7,26 +7,21 @@ model `Bernoulli(p / 65536)`, trailing zero bytes left out. A chunk that would n
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import replacing
 from .coders import Codes, RawCoder
 from .container import BitstreamError, Chunk
-from .entropy_network import Context, EntropyModelError, IntegerBinaryRNN
+from .digest import fingerprint
+from .entropy_network import Context, IntegerBinaryRNN
 from .entropy_schedule import fronts, order, rows
 
 if TYPE_CHECKING:
     from ..models.binary_rnn import BinaryRNN
-
-CONFIG_KEY = "entropy_config"
 
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
@@ -41,43 +36,13 @@ class EntropyCoder:
         self.tensors = dict(tensors)
         self.config = dict(config)
         self.network = IntegerBinaryRNN(self.tensors, self.config)
-        self.digest = _digest(self.tensors, self.config)
+        self.digest = fingerprint(self.config, self.tensors, "<i4")
 
     @classmethod
     def from_model(cls, model: BinaryRNN) -> EntropyCoder:
         """The integers of a network, whether or not it was trained with rounding."""
         tensors, config = model.integers()
         return cls({name: tensor.numpy() for name, tensor in tensors.items()}, config)
-
-    @classmethod
-    def load(cls, path: str | Path) -> EntropyCoder:
-        """Read what `save` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or `EntropyModelError`."""
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no such entropy model: {path}")
-        if path.suffix == ".ckpt":
-            return cls.from_model(read_checkpoint(path))
-        try:
-            with safe_open(path, "np") as file:
-                config = json.loads((file.metadata() or {})[CONFIG_KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except KeyError as error:
-            raise EntropyModelError(f"{path}: no {error} in its metadata, so it is not an entropy model") from error
-        except (SafetensorError, ValueError) as error:
-            raise EntropyModelError(f"{path}: not a readable safetensors file: {error}") from error
-        try:
-            return cls(tensors, config)
-        except EntropyModelError as error:
-            raise EntropyModelError(f"{path}: {error}") from error
-
-    def save(self, path: str | Path, **metadata: str) -> None:
-        """Write the model as safetensors: integers, and the configuration as JSON in the metadata."""
-        from safetensors.numpy import save_file
-
-        with replacing(path) as temporary:
-            save_file(self.tensors, temporary, {CONFIG_KEY: json.dumps(self.config, sort_keys=True), **metadata})
 
     @property
     def bits(self) -> int:
@@ -186,33 +151,6 @@ class LearnedCoder:
         self._next += 1
 
 
-def read_checkpoint(path: Path) -> BinaryRNN:
-    """The network of a Lightning checkpoint, read without running code from it. Raises `EntropyModelError`."""
-    import pickle
-
-    import torch
-
-    from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        model = BinaryRNN(BinaryRNNConfig(**checkpoint[CONFIG_KEY]))
-        prefix = "model."
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)})
-    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise EntropyModelError(f"{path}: not a checkpoint of an entropy model of this version: {str(error).splitlines()[0]}") from error
-    return model
-
-
 def _floats(probabilities: NDArray[np.int32]) -> NDArray[np.float32]:
     """What constriction takes; k / 65536 is exact in float32."""
     return probabilities.reshape(-1).astype(np.float32) / np.float32(65536)
-
-
-def _digest(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> bytes:
-    """8 bytes of SHA-256 over the configuration and the integers, however they are stored."""
-    sha = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode())
-    for name in sorted(tensors):
-        sha.update(f"{name}{tuple(tensors[name].shape)}".encode())
-        sha.update(np.ascontiguousarray(tensors[name], "<i4").tobytes())
-    return sha.digest()[:8]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from .weights_file import DIGEST_KEY
+from .weights import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
 DEFAULT = "residual_gru_dct64"

@@ -15,6 +15,7 @@ Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
 Projections = Literal["shared", "per_iteration"]
 
+# Headers of files name a unit and a framework by their place in these: new ones go to the end.
 UNITS: tuple[Unit, ...] = get_args(Unit)
 RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
 
@@ -22,6 +23,8 @@ RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
 @dataclass(frozen=True)
 class CodecConfig:
     """One member of the family. The defaults are the paper's where the paper speaks.
+
+    The digest of a network leaves out what has its default: a field may be added, but no default may change, nor a field its name.
 
     Args:
         unit: recurrent unit. `associative_lstm` is used in the decoder only, its encoder is an LSTM (section 2.1).

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_rnncomp.codec import weights, weights_file
+from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.api import Codec, load
 from lit_rnncomp.codec.torch_engine import TorchEngine
 from lit_rnncomp.models.config import CodecConfig
@@ -74,7 +74,7 @@ def test_other_networks_are_left_to_torch(tmp_path, tiny_codec, options: dict) -
 
 def test_load_takes_numpy_on_a_cpu_and_files_are_the_same(tmp_path, tiny_codec) -> None:
     network = tiny_codec(**BASE, **VARIANTS[0])
-    weights.save(tmp_path / "small.safetensors", network, dtype=torch.float16)
+    weights.save(tmp_path / "small.safetensors", network, half=True)
     ours, theirs = load(tmp_path / "small.safetensors"), Codec(weights.load(tmp_path / "small.safetensors"))
     assert isinstance(ours.network, NumpyCodec)
     assert ours.digest == theirs.digest
@@ -88,7 +88,7 @@ def test_a_file_that_is_not_what_was_saved_is_left_to_torch_which_names_the_faul
 
     path = tmp_path / "small.safetensors"
     weights.save(path, tiny_codec(**BASE, **VARIANTS[0]))
-    config, _, digest = weights_file.read(path)
+    config, _, digest = weights.read(path)
     tensors = load_file(path)
     tensors["decoder.gate.bias"] = tensors["decoder.gate.bias"][:-1]
     save_file(tensors, path, {"codec_config": json.dumps(config), "digest": digest})
