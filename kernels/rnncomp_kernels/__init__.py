@@ -11,7 +11,6 @@ from .conv_lstm_step import conv_lstm_step
 from .gru_reset import gru_reset
 from .gru_update import gru_update
 from .lstm_update import lstm_update
-from .pack_bits import pack_bits, unpack_bits
 from .reference import LSTMUpdate, ResidualGRUUpdate, ResidualStep
 from .residual_gru_update import residual_gru_update
 from .residual_step import residual_step
@@ -27,8 +26,6 @@ __all__ = [
     "gru_reset",
     "gru_update",
     "lstm_update",
-    "pack_bits",
     "residual_gru_update",
     "residual_step",
-    "unpack_bits",
 ]

@@ -113,10 +113,8 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, hidden_weight: Tensor, candidate_weight: Tensor, h: Tensor | None, stride: int
-) -> Tensor:
-    return empty_last(x, weight.shape[0] // 3, Geometry.of(x, stride))
+def _(x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+    return empty_last(x, weight.shape[0] // 3, Geometry.of(x, others[-1]))
 
 
 def conv_gru_step(

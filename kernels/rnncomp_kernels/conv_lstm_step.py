@@ -107,10 +107,8 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor | None, hidden_weight: Tensor, c: Tensor | None, stride: int, keep: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _outputs(x, weight, stride, keep)[1:]
+def _(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _outputs(x, weight, *others[-2:])[1:]
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:

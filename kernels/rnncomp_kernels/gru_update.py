@@ -103,16 +103,8 @@ def _backward(
     return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h)
 
 
-@_forward.register_fake
-def _(gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None) -> Tensor:
-    return _output(gates)[1]
-
-
-@_backward.register_fake
-def _(
-    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _gradients(gates, hidden_gates, hidden_candidate, h)[1]
+_forward.register_fake(lambda gates, *others: _output(gates)[1])
+_backward.register_fake(lambda grad, *inputs: _gradients(*inputs)[1])
 
 
 def _setup(ctx: Any, inputs: tuple, output: Tensor) -> None:

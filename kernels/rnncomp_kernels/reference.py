@@ -182,23 +182,6 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = No
     return _StraightThroughSign.apply(y, noise * 2 - 1)
 
 
-def pack_bits(codes: Tensor) -> Tensor:
-    """Signs as bits, eight a byte: uint8 `(B, ceil(bits * H * W / 8))` from `codes` `(B, bits, H, W)`; zero and above is a 1.
-
-    Raster order over positions, all `bits` channels of a position together, most significant bit first; the last byte ends in zeros.
-    """
-    bits = (codes >= 0).permute(0, 2, 3, 1).flatten(1).to(torch.uint8)
-    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, ((bits.shape[1] + 7) // 8, 8))
-    return (bits << torch.arange(7, -1, -1, dtype=torch.uint8, device=codes.device)).sum(-1, dtype=torch.uint8)
-
-
-def unpack_bits(packed: Tensor, bits: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The inverse of `pack_bits`: codes in {-1, +1}, `(B, bits, height, width)` of type `dtype`."""
-    ones = (packed.unsqueeze(-1) >> torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)) & 1
-    ones = ones.flatten(1)[:, : bits * height * width].view(len(packed), height, width, bits).permute(0, 3, 1, 2)
-    return ones.to(dtype).mul(2).sub(1).contiguous()
-
-
 def residual_step(image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None) -> ResidualStep:
     """`reconstruction = output / gain + previous`, `residual = image - reconstruction`, and the residual's L1 sum (eqs 1-3, 16-19).
 

@@ -120,37 +120,14 @@ def _forward(
 
 @torch.library.custom_op("rnncomp::residual_gru_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
 def _backward(
-    grad_h: Tensor | None,
-    grad_out: Tensor | None,
-    gates: Tensor,
-    hidden_gates: Tensor | None,
-    hidden_candidate: Tensor | None,
-    h: Tensor | None,
-    alpha_h: float,
-    alpha_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grad_h: Tensor | None, grad_out: Tensor | None, gates: Tensor,
+    hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h)
 
 
-@_forward.register_fake
-def _(
-    gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float
-) -> tuple[Tensor, Tensor]:
-    return _outputs(gates)[1:]
-
-
-@_backward.register_fake
-def _(
-    grad_h: Tensor | None,
-    grad_out: Tensor | None,
-    gates: Tensor,
-    hidden_gates: Tensor | None,
-    hidden_candidate: Tensor | None,
-    h: Tensor | None,
-    alpha_h: float,
-    alpha_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _gradients(gates, hidden_gates, hidden_candidate, h)[1]
+_forward.register_fake(lambda gates, *others: _outputs(gates)[1:])
+_backward.register_fake(lambda grad_h, grad_out, *inputs: _gradients(*inputs[:4])[1])
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -23,7 +23,7 @@ class Binarizer(nn.Module):
         super().__init__()
         self.conv = make_projection(config, in_channels, config.bits)
         self.shortcut = Shortcut(config, COEFFICIENTS, config.bits) if config.shortcut else None
-        self.stochastic = config.binarize == "stochastic"
+        self.stochastic = {"stochastic": True, "sign": False}[config.binarize]
 
     def activation(self, features: Tensor, residual: Tensor, t: int = 0) -> Tensor:
         """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself."""

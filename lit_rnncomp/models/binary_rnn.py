@@ -169,7 +169,7 @@ class BinaryRNN(nn.Module):
 
         self.causal = conv(config.bits, width, 7, taps=24, codes=True)
         seen = width + config.context_channels
-        self.line = (LineLSTM if config.line == "lstm" else LineConv)(count, seen, width, self.tables, shared=config.shared)
+        self.line = {"lstm": LineLSTM, "conv": LineConv}[config.line](count, seen, width, self.tables, shared=config.shared)
         self.head = nn.ModuleList([conv(width, width, 1), conv(width, config.bits, 1, shared=False)])
         if config.progressive:
             self.summary = nn.ModuleList([conv(config.bits, width, 3, codes=True), conv(width, state, 3)])

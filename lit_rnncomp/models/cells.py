@@ -28,7 +28,7 @@ class PaddedConv2d(nn.Conv2d):
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True, padding: Padding = "symmetric"
     ) -> None:
-        total = max(kernel - stride, 0) if padding == "tf_same" else kernel - 1
+        total = {"symmetric": kernel - 1, "tf_same": max(kernel - stride, 0)}[padding]
         before = total // 2
         even = total == 2 * before
         super().__init__(in_channels, out_channels, kernel, stride, padding=before if even else 0, bias=bias)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import CodecConfig, assert_never
 from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
 
@@ -48,3 +49,12 @@ class BlockDCT(Frontend):
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
         return F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), BLOCK)
+
+
+def make_frontend(config: CodecConfig) -> Frontend:
+    """The transform named in `config`."""
+    if config.frontend == "conv":
+        return Frontend()
+    if config.frontend == "dct":
+        return BlockDCT()
+    assert_never(config.frontend)

@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import PaddedConv2d, State, make_cell
-from .config import CodecConfig
+from .config import CodecConfig, assert_never
 from .dct import COEFFICIENTS
+from .frontend import make_frontend
 from .projections import Shortcut, make_projection
 
 
@@ -45,7 +46,9 @@ def encoder_layers(config: CodecConfig) -> list[Layer]:
     half = config.code_stride == 16
     if config.frontend == "dct":
         return [Layer(512), Layer(1024, stride=2) if half else Layer(512)]
-    return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
+    if config.frontend == "conv":
+        return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
+    assert_never(config.frontend)
 
 
 def decoder_layers(config: CodecConfig) -> list[Layer]:
@@ -53,12 +56,10 @@ def decoder_layers(config: CodecConfig) -> list[Layer]:
     half = config.code_stride == 16
     if config.frontend == "dct":
         return [Layer(1024, expand=True) if half else Layer(512), Layer(512)]
-    return [
-        Layer(512, kernel=2, expand=half),
-        Layer(512, expand=True),
-        Layer(256, hidden_kernel=3, expand=True),
-        Layer(128, hidden_kernel=3, expand=True),
-    ]
+    if config.frontend == "conv":
+        last = [Layer(channels, hidden_kernel=3, expand=True) for channels in (256, 128)]
+        return [Layer(512, kernel=2, expand=half), Layer(512, expand=True), *last]
+    assert_never(config.frontend)
 
 
 class Encoder(nn.Module):
@@ -69,9 +70,11 @@ class Encoder(nn.Module):
         if config.frontend == "dct":
             channels = config.channels(512)
             self.stem = make_projection(config, COEFFICIENTS, channels)
-        else:
+        elif config.frontend == "conv":
             channels = config.channels(64)
             self.stem = make_projection(config, 3, channels, 3, 2, config.padding)
+        else:
+            assert_never(config.frontend)
         unit = "lstm" if config.unit == "associative_lstm" else config.unit
         self.layers = nn.ModuleList()
         for layer in encoder_layers(config):
@@ -102,12 +105,12 @@ class Decoder(nn.Module):
             out = config.channels(layer.channels)
             self.layers.append(make_cell(config, config.unit, channels, out, layer.kernel, 1, layer.hidden_kernel))
             channels = out // 4 if layer.expand else out
-        self.head = make_projection(config, channels, COEFFICIENTS if config.frontend == "dct" else 3)
+        self.head = make_projection(config, channels, make_frontend(config).channels)
         self.shortcut = Shortcut(config, config.bits, COEFFICIENTS) if config.shortcut else None
         if self.shortcut is not None:
             self.gate = PaddedConv2d(channels, COEFFICIENTS, 1)
             nn.init.zeros_(self.gate.weight)
-        self.bounded = config.output == "tanh"
+        self.bounded = {"linear": False, "tanh": True}[config.output]
 
     def forward(self, codes: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
         x = self.stem(codes, t)

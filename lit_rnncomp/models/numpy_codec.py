@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..images import array_to_uint8, to_signal
 from . import loop
-from .config import CodecConfig
+from .config import CodecConfig, assert_never
 from .dct import BLOCK, block_basis, coefficient_deviations
 from .loop import Estimate, Layers
 
@@ -217,7 +217,9 @@ class _Conv:
 def _projections(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> list[_Conv]:
     if config.projections == "shared":
         return [_Conv.of(tensors, name, dtype)] * config.iterations
-    return [_Conv.of(tensors, f"{name}.{t}", dtype) for t in range(config.iterations)]
+    if config.projections == "per_iteration":
+        return [_Conv.of(tensors, f"{name}.{t}", dtype) for t in range(config.iterations)]
+    assert_never(config.projections)
 
 
 def _shortcut(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> Floats | None:

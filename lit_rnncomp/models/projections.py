@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import PaddedConv2d
-from .config import CodecConfig, Padding
+from .config import CodecConfig, Padding, assert_never
 
 
 class Projection(nn.ModuleList):
@@ -44,12 +44,12 @@ def make_projection(
     config: CodecConfig, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: Padding = "symmetric"
 ) -> Projection | SharedProjection:
     """A convolution into or out of the recurrent layers: one for all iterations or one for each, as `config.projections` says."""
+    shape = (in_channels, out_channels, kernel, stride, True, padding)
     if config.projections == "shared":
-        return SharedProjection(in_channels, out_channels, kernel, stride, padding=padding)
-    first = PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding)
-    convs = Projection(
-        [first, *(PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding) for _ in range(config.iterations - 1))]
-    )
-    for conv in convs[1:]:
-        conv.load_state_dict(first.state_dict())
-    return convs
+        return SharedProjection(*shape)
+    if config.projections == "per_iteration":
+        convs = Projection(PaddedConv2d(*shape) for _ in range(config.iterations))
+        for conv in convs[1:]:
+            conv.load_state_dict(convs[0].state_dict())
+        return convs
+    assert_never(config.projections)

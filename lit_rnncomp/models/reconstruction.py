@@ -54,7 +54,7 @@ class ResidualScaling(Reconstruction):
     def __init__(self, config: CodecConfig, stride: int) -> None:
         super().__init__()
         self.estimator = GainEstimator()
-        self.from_reconstruction = config.gain_input == "reconstruction"
+        self.from_reconstruction = {"residual": False, "reconstruction": True}[config.gain_input]
         self.zoom = 32 // stride
 
     def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -74,8 +74,10 @@ class ScheduledGain(Reconstruction):
         super().__init__()
         if config.gains == "coefficient":
             start = -expected_deviations(config.iterations).log()
-        else:
+        elif config.gains == "iteration":
             start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
+        else:
+            raise ValueError(f"gains={config.gains!r} are not learned")
         self.log_gain = nn.Parameter(start.float())
 
     def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor:

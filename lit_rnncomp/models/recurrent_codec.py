@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from . import loop
 from .binarizer import Binarizer
 from .config import CodecConfig
-from .frontend import BlockDCT, Frontend
+from .frontend import make_frontend
 from .loop import Estimate, Iteration
 from .networks import Decoder, Encoder
 from .reconstruction import make_reconstruction
@@ -37,7 +37,7 @@ class RecurrentCodec(nn.Module):
     def __init__(self, config: CodecConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or CodecConfig()
-        self.frontend: Frontend = BlockDCT() if config.frontend == "dct" else Frontend()
+        self.frontend = make_frontend(config)
         self.encoder = Encoder(config)
         self.binarizer = Binarizer(self.encoder.out_channels, config)
         self.decoder = Decoder(config)
