@@ -10,7 +10,8 @@ from lit_rnncomp.models.networks import decoder_layers, encoder_layers
 
 
 class Layer(NamedTuple):
-    """One recurrent layer at work: what goes in, `(B, in_channels, height * stride, width * stride)`, and the size of its state."""
+    """One recurrent layer at work: what goes in, `(B, in_channels, height * stride, width * stride)`, and the size of
+    its state."""
 
     name: str
     batch: int
@@ -63,4 +64,8 @@ def code_shape(network: str, scene: str) -> tuple[int, int, int, int]:
 def target_shape(network: str, scene: str) -> tuple[int, int, int, int]:
     """What the residual is taken of: the picture, or its DCT coefficients."""
     batch, height, width = SCENES[scene]
-    return (batch, COEFFICIENTS, height // 8, width // 8) if NETWORKS[network].frontend == "dct" else (batch, 3, height, width)
+    return (
+        (batch, COEFFICIENTS, height // 8, width // 8)
+        if NETWORKS[network].frontend == "dct"
+        else (batch, 3, height, width)
+    )

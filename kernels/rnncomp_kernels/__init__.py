@@ -1,7 +1,8 @@
 """The element-wise arithmetic of recurrent image compression: one function a gate update, one for the binarizer.
 
-On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is `reference`.
-`conv_lstm_step` and `conv_gru_step` are whole layers, the convolutions fused with the update where that pays.
+On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is
+`reference`. `conv_lstm_step` and `conv_gru_step` are whole layers, the convolutions fused with the update where that
+pays.
 """
 
 from .associative_lstm_update import associative_lstm_update

@@ -22,7 +22,8 @@ def encode(
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all iterations.
+    """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all
+    iterations.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
@@ -47,7 +48,8 @@ def encode(
     source, pixels = Path(photo).stat().st_size, image.width * image.height
     _report(
         json,
-        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, {8 * len(data) / pixels:.3f} bpp, "
+        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, "
+        f"{8 * len(data) / pixels:.3f} bpp, "
         f"{source / len(data):.1f} times smaller, {3 * pixels / len(data):.0f}:1 against raw RGB",
         photo=photo,
         file=file,
@@ -90,7 +92,9 @@ def decode(
     data = _read(file)
     Image.init()
     if Path(picture).suffix.lower() not in Image.EXTENSION:
-        raise ValueError(f"cannot write {picture}: Pillow knows no picture format for the ending {Path(picture).suffix!r}; use .png")
+        raise ValueError(
+            f"cannot write {picture}: Pillow knows no picture format for the ending {Path(picture).suffix!r}; use .png"
+        )
     try:
         image = _load(model, device, data).decode(data, iterations, partial, exact)
     except ValueError as error:
@@ -99,7 +103,8 @@ def decode(
         image.save(temporary)
     _report(
         json,
-        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {Path(picture).stat().st_size:,} bytes",
+        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, "
+        f"{Path(picture).stat().st_size:,} bytes",
         file=file,
         picture=picture,
         width=image.width,
@@ -141,7 +146,12 @@ def info(file: str, json: bool = False) -> None:
         "header_bytes": len(head),
         "damaged_bytes": damaged,
         "chunks": [
-            {"iteration": t, "bytes": size, "raw": chunk.raw or not header.coder, "of_raw_bits": len(chunk.payload) / raw_chunk}
+            {
+                "iteration": t,
+                "bytes": size,
+                "raw": chunk.raw or not header.coder,
+                "of_raw_bits": len(chunk.payload) / raw_chunk,
+            }
             for t, (chunk, size) in enumerate(zip(chunks, sizes, strict=True), 1)
         ],
     }
@@ -244,7 +254,8 @@ def _print_info(values: dict[str, Any]) -> None:
 
     console = Console()
     console.print(
-        f"{values['file']}: {values['width']}x{values['height']} pixels, {values['bytes']:,} bytes, {values['bpp']:.3f} bpp\n"
+        f"{values['file']}: {values['width']}x{values['height']} pixels, {values['bytes']:,} bytes, "
+        f"{values['bpp']:.3f} bpp\n"
         f"model {values['model']} ({values['unit']}, width {values['network_width']:g}), coder {values['coder']}"
         + (f", entropy model {values['entropy_model']}" if values["entropy_model"] else ""),
         highlight=False,
@@ -255,7 +266,9 @@ def _print_info(values: dict[str, Any]) -> None:
     for chunk in values["chunks"]:
         total += chunk["bytes"]
         rate = 8 * total / (values["width"] * values["height"])
-        table.add_row(str(chunk["iteration"]), f"{chunk['bytes']:,}", f"{chunk['of_raw_bits']:.1%}", f"{total:,}", f"{rate:.3f}")
+        table.add_row(
+            str(chunk["iteration"]), f"{chunk['bytes']:,}", f"{chunk['of_raw_bits']:.1%}", f"{total:,}", f"{rate:.3f}"
+        )
     console.print(table)
 
 

@@ -1,4 +1,5 @@
-"""What identifies a network in the files that are made with it. A change here is a change of the format: no old file decodes after it."""
+"""What identifies a network in the files that are made with it. A change here is a change of the format: no old file
+decodes after it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 
 def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], dtype: str) -> bytes:
-    """8 bytes of SHA-256 over a configuration as JSON, and tensors in the order of their names, however they are stored, as `dtype`."""
+    """8 bytes of SHA-256 over a configuration as JSON, and tensors in the order of their names, however they are
+    stored, as `dtype`."""
     sha = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name}{tuple(tensor.shape)}".encode())

@@ -1,8 +1,9 @@
 """Coder 1: the learned entropy model and a range coder.
 
-Probabilities come from `entropy_network`, in integers; the range coder is that of the package constriction. A chunk holds the bits of
-one iteration in the order of `entropy_schedule.fronts`, as little-endian 32-bit words of `constriction.stream.queue.RangeEncoder` with
-model `Bernoulli(p / 65536)`, trailing zero bytes left out. A chunk that would not be shorter than plain bits is stored as plain bits.
+Probabilities come from `entropy_network`, in integers; the range coder is that of the package constriction. A chunk
+holds the bits of one iteration in the order of `entropy_schedule.fronts`, as little-endian 32-bit words of
+`constriction.stream.queue.RangeEncoder` with model `Bernoulli(p / 65536)`, trailing zero bytes left out. A chunk that
+would not be shorter than plain bits is stored as plain bits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 class EntropyCoder:
     """A trained entropy model, in integers: a factory of coders for pictures.
 
-    `tensors` and `config` are what `BinaryRNN.integers` returns. Raises `EntropyModelError` when they do not fit together.
+    `tensors` and `config` are what `BinaryRNN.integers` returns. Raises `EntropyModelError` when they do not fit
+    together.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
@@ -70,7 +72,8 @@ class EntropyCoder:
         return np.stack(codes) if codes else np.zeros((0, self.bits, rows, columns), np.int8)
 
     def information(self, codes: NDArray[np.int8] | Sequence[Codes]) -> NDArray[np.float64]:
-        """Bits that the model's own probabilities assign to each iteration of `codes`: what an ideal coder would need."""
+        """Bits that the model's own probabilities assign to each iteration of `codes`: what an ideal coder would
+        need."""
         coder = self.picture(*codes[0].shape[1:])
         bits = []
         for iteration in codes:
@@ -99,14 +102,17 @@ class LearnedCoder:
             return self._raw.encode(codes)._replace(raw=True)
         positive, probabilities = self.observe(codes)
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(positive[self._order].reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities[self._order]))
+        encoder.encode(
+            positive[self._order].reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities[self._order])
+        )
         payload = encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
         if len(payload) >= self._raw.payload_bytes:
             return self._raw.encode(codes)._replace(raw=True)
         return Chunk(payload, raw=False)
 
     def decode(self, chunk: Chunk) -> Codes:
-        """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded time."""
+        """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded
+        time."""
         if chunk.raw:
             codes = self._raw.decode(chunk._replace(raw=False))
             if self._next < self.network.iterations:
@@ -114,9 +120,13 @@ class LearnedCoder:
                 self._context.put_all(codes.transpose(1, 2, 0))
             return codes
         if len(chunk.payload) >= self._raw.payload_bytes:
-            raise BitstreamError(f"a coded chunk of {len(chunk.payload)} bytes where plain bits need {self._raw.payload_bytes}")
+            raise BitstreamError(
+                f"a coded chunk of {len(chunk.payload)} bytes where plain bits need {self._raw.payload_bytes}"
+            )
         if self._next >= self.network.iterations:
-            raise BitstreamError(f"coded chunk {self._next + 1}, but the entropy model has {self.network.iterations} iterations")
+            raise BitstreamError(
+                f"coded chunk {self._next + 1}, but the entropy model has {self.network.iterations} iterations"
+            )
         self._begin()
         words = np.frombuffer(chunk.payload + bytes(-len(chunk.payload) % 4), "<u4").astype(np.uint32)
         decoder = constriction.stream.queue.RangeDecoder(words)
@@ -132,7 +142,8 @@ class LearnedCoder:
         return np.ascontiguousarray(self._context.codes().transpose(2, 0, 1))
 
     def observe(self, codes: Codes) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-        """Take the next iteration's codes as known: which are +1, and the probability of that times 65536; `(rows * columns, bits)`.
+        """Take the next iteration's codes as known: which are +1, and the probability of that times 65536; `(rows *
+        columns, bits)`.
 
         An encoder asks row by row, a decoder front by front; both get the same integers.
         """

@@ -17,9 +17,12 @@ from .coders import Codes
 
 
 class TorchEngine:
-    """`RecurrentCodec` behind the interface of `NumpyCodec`; the network is put into evaluation mode and onto `device`."""
+    """`RecurrentCodec` behind the interface of `NumpyCodec`; the network is put into evaluation mode and onto
+    `device`."""
 
-    def __init__(self, network: RecurrentCodec, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, network: RecurrentCodec, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = network.config
         self.device, self.dtype = torch.device(device), dtype

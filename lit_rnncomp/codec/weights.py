@@ -1,4 +1,5 @@
-"""Weights and entropy models on disk: safetensors files with the configuration beside the weights, and Lightning checkpoints.
+"""Weights and entropy models on disk: safetensors files with the configuration beside the weights, and Lightning
+checkpoints.
 
 No code in them is run; torch is imported where a checkpoint or a network of torch asks for it.
 """
@@ -41,17 +42,25 @@ class CheckpointError(ValueError):
 
 
 def digest(network: RecurrentCodec | NumpyCodec) -> bytes:
-    """8 bytes that identify a network in the files made with it: of its configuration, defaults left out, and its weights as float32."""
+    """8 bytes that identify a network in the files made with it: of its configuration, defaults left out, and its
+    weights as float32."""
     return _digest(network.config, network.tensors if isinstance(network, NumpyCodec) else _arrays(network))
 
 
-def save(path: str | Path, codec: RecurrentCodec, entropy: EntropyCoder | None = None, half: bool = False, **metadata: str) -> None:
+def save(
+    path: str | Path, codec: RecurrentCodec, entropy: EntropyCoder | None = None, half: bool = False, **metadata: str
+) -> None:
     """Write `codec`, and its entropy model if it has one, as one safetensors file.
 
-    Weights are stored in 32 bits, or in 16 with `half` (the digest is that of the stored values); `metadata` goes into the file's header.
+    Weights are stored in 32 bits, or in 16 with `half` (the digest is that of the stored values); `metadata` goes into
+    the file's header.
     """
     tensors = {name: array.astype(np.float16 if half else np.float32) for name, array in _arrays(codec).items()}
-    metadata = {CONFIG_KEY: json.dumps(codec.config.to_dict()), DIGEST_KEY: _digest(codec.config, tensors).hex(), **metadata}
+    metadata = {
+        CONFIG_KEY: json.dumps(codec.config.to_dict()),
+        DIGEST_KEY: _digest(codec.config, tensors).hex(),
+        **metadata,
+    }
     if entropy is not None:
         tensors |= {ENTROPY_PREFIX + name: tensor for name, tensor in entropy.tensors.items()}
         metadata[ENTROPY_CONFIG_KEY] = _entropy_config(entropy)
@@ -85,8 +94,8 @@ def load(path: str | Path) -> RecurrentCodec:
 
 
 def load_numpy(path: Path) -> NumpyCodec | None:
-    """The network of the file `path` in NumPy; None where there is no NumPy version of it, or where only `load` can tell what is wrong
-    with the file."""
+    """The network of the file `path` in NumPy; None where there is no NumPy version of it, or where only `load` can
+    tell what is wrong with the file."""
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     try:
@@ -130,7 +139,8 @@ def save_entropy_model(path: str | Path, coder: EntropyCoder, **metadata: str) -
 
 
 def load_entropy_model(path: str | Path) -> EntropyCoder:
-    """What `save_entropy_model` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or `EntropyModelError`."""
+    """What `save_entropy_model` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or
+    `EntropyModelError`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such entropy model: {path}")
@@ -160,7 +170,9 @@ def load_binary_rnn(path: Path) -> BinaryRNN:
     except CheckpointError as error:
         raise EntropyModelError(str(error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
-        raise EntropyModelError(f"{path}: not a checkpoint of an entropy model of this version: {_first_line(error)}") from error
+        raise EntropyModelError(
+            f"{path}: not a checkpoint of an entropy model of this version: {_first_line(error)}"
+        ) from error
     return model
 
 
@@ -170,7 +182,9 @@ def _arrays(codec: RecurrentCodec) -> Arrays:
 
 def _digest(config: CodecConfig, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     defaults = CodecConfig().to_dict()
-    return fingerprint({name: value for name, value in config.to_dict().items() if value != defaults[name]}, tensors, "<f4")
+    return fingerprint(
+        {name: value for name, value in config.to_dict().items() if value != defaults[name]}, tensors, "<f4"
+    )
 
 
 def _entropy_config(coder: EntropyCoder) -> str:
@@ -190,7 +204,8 @@ def _read(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -
 
 
 def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The configuration under `key` of a Lightning checkpoint, and the weights under `prefix`. Raises `CheckpointError`."""
+    """The configuration under `key` of a Lightning checkpoint, and the weights under `prefix`. Raises
+    `CheckpointError`."""
     import pickle
 
     import torch
@@ -198,10 +213,16 @@ def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint that loads without running code from it: {_first_line(error)}") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint that loads without running code from it: {_first_line(error)}"
+        ) from error
     if not isinstance(checkpoint, dict) or key not in checkpoint:
         raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no {key})")
-    weights = {name.removeprefix(prefix): value for name, value in checkpoint.get("state_dict", {}).items() if name.startswith(prefix)}
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.get("state_dict", {}).items()
+        if name.startswith(prefix)
+    }
     return checkpoint[key], weights
 
 

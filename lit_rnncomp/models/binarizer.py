@@ -13,10 +13,12 @@ from .projections import Shortcut, make_projection
 
 
 class Binarizer(nn.Module):
-    """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section 3.2).
+    """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section
+    3.2).
 
-    In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`; otherwise it is
-    the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only on torch's global seed.
+    In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`;
+    otherwise it is the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only
+    on torch's global seed.
     """
 
     def __init__(self, in_channels: int, config: CodecConfig) -> None:

@@ -1,7 +1,9 @@
-"""Convolutional recurrent units: convolutions, then one fused gate update of `rnncomp_kernels` (section 2.1 of the paper).
+"""Convolutional recurrent units: convolutions, then one fused gate update of `rnncomp_kernels` (section 2.1 of the
+paper).
 
-Every cell maps `(B, in_channels, H, W)` and a state to an output `(B, channels, H / stride, W / stride)` and the next state.
-A state of `None` is zeros. The input convolution has a bias and the layer's kernel and stride; the hidden convolution has none.
+Every cell maps `(B, in_channels, H, W)` and a state to an output `(B, channels, H / stride, W / stride)` and the next
+state. A state of `None` is zeros. The input convolution has a bias and the layer's kernel and stride; the hidden
+convolution has none.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ State = Tensor | tuple[Tensor, Tensor] | None
 class PaddedConv2d(nn.Conv2d):
     """A convolution whose output is exactly `1 / stride` of its input, for even kernels and either padding rule.
 
-    Weights start as a truncated normal of deviation `1 / sqrt(fan_in)`, biases at zero, as in Google's released convolutional LSTM.
+    Weights start as a truncated normal of deviation `1 / sqrt(fan_in)`, biases at zero, as in Google's released
+    convolutional LSTM.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True, padding: Padding = "symmetric"
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        bias: bool = True,
+        padding: Padding = "symmetric",
     ) -> None:
         total = {"symmetric": kernel - 1, "tf_same": max(kernel - stride, 0)}[padding]
         before = total // 2
@@ -45,7 +54,8 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class Cell(nn.Module):
-    """What all units share: the two convolutions. `input_gates` and `hidden_gates` count the gates, in units of `channels`."""
+    """What all units share: the two convolutions. `input_gates` and `hidden_gates` count the gates, in units of
+    `channels`."""
 
     def __init__(
         self,
@@ -66,8 +76,11 @@ class Cell(nn.Module):
         raise NotImplementedError
 
     def is_one_op(self, x: Tensor) -> bool:
-        """Whether an op of `rnncomp_kernels` can take the whole layer: for inference, symmetric padding, one type for all."""
-        symmetric = self.input_conv.pad is None and self.hidden_conv.pad is None and self.input_conv.kernel_size[0] % 2 == 1
+        """Whether an op of `rnncomp_kernels` can take the whole layer: for inference, symmetric padding, one type for
+        all."""
+        symmetric = (
+            self.input_conv.pad is None and self.hidden_conv.pad is None and self.input_conv.kernel_size[0] % 2 == 1
+        )
         mixed = torch.is_autocast_enabled(x.device.type) or x.dtype != self.input_conv.weight.dtype
         return symmetric and not mixed and not torch.is_grad_enabled()
 
@@ -76,7 +89,13 @@ class ConvLSTM(Cell):
     """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
 
     def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        hidden_kernel: int,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 4)
         _forget_bias(self.input_conv, channels)
@@ -98,7 +117,13 @@ class AssociativeConvLSTM(Cell):
     """Associative LSTM with one copy (equations 7-10): `channels / 2` complex units, output real | imaginary."""
 
     def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        hidden_kernel: int,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4.5, 4.5)
         _forget_bias(self.input_conv, channels // 2)
@@ -116,7 +141,13 @@ class ConvGRU(Cell):
     """GRU with the reset gate applied before the hidden convolution (equations 11-13)."""
 
     def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        hidden_kernel: int,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 3, 2)
         self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
@@ -139,7 +170,8 @@ class ConvGRU(Cell):
 class ResidualConvGRU(Cell):
     """The paper's residual GRU (equations 14-15): the state recurs, the state plus `alpha_x W_ox x` is the output.
 
-    `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not say.
+    `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not
+    say.
     """
 
     def __init__(
@@ -169,7 +201,9 @@ class ResidualConvGRU(Cell):
         return new.out, new.h
 
 
-def make_cell(config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int) -> Cell:
+def make_cell(
+    config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int
+) -> Cell:
     """The cell of `unit` for one row of the layer table."""
     shape = (in_channels, channels, kernel, stride, config.hidden_kernel or hidden_kernel, config.padding)
     if unit == "lstm":

@@ -11,7 +11,8 @@ from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
 
 class Frontend(nn.Module):
-    """No transform: pixels are what the network sees. `analysis` and `synthesis` are linear and inverse to each other."""
+    """No transform: pixels are what the network sees. `analysis` and `synthesis` are linear and inverse to each
+    other."""
 
     channels = 3
     stride = 1
@@ -24,10 +25,12 @@ class Frontend(nn.Module):
 
 
 class BlockDCT(Frontend):
-    """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its deviation.
+    """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its
+    deviation.
 
-    Both the colour rotation (luma, blue-red, green-magenta) and the DCT are orthonormal, so an error in pixels weighs what it weighs
-    in coefficients times `scale`. Channel `64 p + 8 u + v` is colour plane `p`, vertical frequency `u`, horizontal frequency `v`.
+    Both the colour rotation (luma, blue-red, green-magenta) and the DCT are orthonormal, so an error in pixels weighs
+    what it weighs in coefficients times `scale`. Channel `64 p + 8 u + v` is colour plane `p`, vertical frequency `u`,
+    horizontal frequency `v`.
     """
 
     channels = COEFFICIENTS

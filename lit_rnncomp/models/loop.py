@@ -4,9 +4,9 @@ With `x` the picture and an estimate `x_0 = 0` of it, iteration `t` makes the co
 
     b_t = B(E_t(g_t (x - x_{t-1})))        x_t = D_t(b_t) / g_t + gamma x_{t-1}        (equations 1 and 16 to 19)
 
-The encoder E and the decoder D remember; gamma is 0 in one-shot reconstruction and 1 otherwise; the gain g_t is a function of the
-estimate. All of it happens in the domain of `Layers.analysis`. Nothing here makes a picture: an engine makes it of an `Estimate`,
-when somebody looks.
+The encoder E and the decoder D remember; gamma is 0 in one-shot reconstruction and 1 otherwise; the gain g_t is a
+function of the estimate. All of it happens in the domain of `Layers.analysis`. Nothing here makes a picture: an engine
+makes it of an `Estimate`, when somebody looks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Network = Callable[[Array, States, int], tuple[Array, States]]
 class Estimate(NamedTuple):
     """What encoder and decoder both know after `t` iterations, from the codes alone.
 
-    `value`: the reconstruction in the domain of `Layers.analysis`; `previous`: what the last decoder output was added to; `states`:
-    the decoder's.
+    `value`: the reconstruction in the domain of `Layers.analysis`; `previous`: what the last decoder output was added
+    to; `states`: the decoder's.
     """
 
     t: int = 0
@@ -43,7 +43,8 @@ class Iteration(NamedTuple):
 
 
 class Layers(Protocol):
-    """What an engine computes for the loop; `t` counts iterations from 0. States of None are those before the first run."""
+    """What an engine computes for the loop; `t` counts iterations from 0. States of None are those before the first
+    run."""
 
     config: CodecConfig
 

@@ -13,8 +13,9 @@
     D-RNN#4      3x3       128       1            3x3   16x16x128, depth to space 32x32x32
     D-Conv#2     1x1         3       1              -   32x32x3
 
-With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8 resolution; with
-`code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder layer is followed by depth to space.
+With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8
+resolution; with `code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder
+layer is followed by depth to space.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes `(B, bits, h, w)` and the layers' states to one estimate (of the picture or of the residual) and the next states."""
+    """Codes `(B, bits, h, w)` and the layers' states to one estimate (of the picture or of the residual) and the next
+    states."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()

@@ -23,8 +23,8 @@ Floats = NDArray[np.floating[Any]]
 Codes = NDArray[np.int8]
 _States = list[Floats] | None
 
-# The options of `CodecConfig` that this file computes: the values it knows, or None where any number will do. It is a closed world:
-# an option that does not stand here is refused, whatever its value.
+# The options of `CodecConfig` that this file computes: the values it knows, or None where any number will do. It is a
+# closed world: an option that does not stand here is refused, whatever its value.
 _COMPUTED: dict[str, tuple[Any, ...] | None] = {
     "unit": ("residual_gru",),
     "reconstruction": ("one_shot", "additive", "scheduled_gain"),
@@ -58,7 +58,8 @@ def unsupported(config: CodecConfig) -> list[str]:
 
 
 class NumpyCodec(Layers):
-    """Residual GRUs around a block DCT, on a CPU: the layers of the iteration loop, on arrays `(rows, columns, channels)`.
+    """Residual GRUs around a block DCT, on a CPU: the layers of the iteration loop, on arrays `(rows, columns,
+    channels)`.
 
     Args:
         config: a network of which nothing is `unsupported`.
@@ -94,7 +95,8 @@ class NumpyCodec(Layers):
     ) -> Iterator[tuple[Codes, Callable[[], NDArray[np.uint8]]]]:
         """Iteration by iteration, lazily: its codes `(bits, h, w)` in {-1, +1}, and a call for the picture so far.
 
-        `image`: `(H, W, 3)` uint8, sides multiples of 8. `choose(t, codes)` may put others in the place of an iteration's codes.
+        `image`: `(H, W, 3)` uint8, sides multiples of 8. `choose(t, codes)` may put others in the place of an
+        iteration's codes.
         """
         for codes, estimate in loop.encode(self, image, iterations, choose):
             yield codes, partial(self._picture, estimate.value)
@@ -141,7 +143,9 @@ class NumpyCodec(Layers):
 class _Network:
     """Stem and recurrent layers of the encoder or the decoder."""
 
-    def __init__(self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
+    ) -> None:
         self.stem = _projections(config, tensors, f"{name}.stem", dtype)
         self.layers = [_ResidualGRU(config, tensors, f"{name}.layers.{layer}", dtype) for layer in range(2)]
 
@@ -156,7 +160,9 @@ class _Network:
 class _ResidualGRU:
     """`rnncomp_kernels.reference.residual_gru_update` and its three convolutions."""
 
-    def __init__(self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
+    ) -> None:
         self.input = _Conv.of(tensors, f"{name}.input_conv", dtype)
         self.hidden = _Conv.of(tensors, f"{name}.hidden_conv", dtype)
         self.candidate = _Conv.of(tensors, f"{name}.candidate_conv", dtype)
@@ -179,7 +185,8 @@ class _ResidualGRU:
 
 @dataclass(frozen=True)
 class _Conv:
-    """A convolution of odd kernel and stride 1 of `(rows, columns, channels)`: one matrix product for each row of the kernel."""
+    """A convolution of odd kernel and stride 1 of `(rows, columns, channels)`: one matrix product for each row of the
+    kernel."""
 
     rows: list[Floats]
     bias: Floats | None
@@ -189,7 +196,10 @@ class _Conv:
     def of(cls, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> _Conv:
         weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
         kernel = weight.shape[2]
-        rows = [np.ascontiguousarray(weight[:, :, y].transpose(2, 1, 0).reshape(-1, len(weight)), dtype) for y in range(kernel)]
+        rows = [
+            np.ascontiguousarray(weight[:, :, y].transpose(2, 1, 0).reshape(-1, len(weight)), dtype)
+            for y in range(kernel)
+        ]
         return cls(rows, None if bias is None else bias.astype(dtype), kernel)
 
     def __call__(self, x: Floats) -> Floats:
@@ -214,7 +224,9 @@ class _Conv:
         return wide
 
 
-def _projections(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> list[_Conv]:
+def _projections(
+    config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
+) -> list[_Conv]:
     if config.projections == "shared":
         return [_Conv.of(tensors, name, dtype)] * config.iterations
     if config.projections == "per_iteration":
@@ -222,7 +234,9 @@ def _projections(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name:
     assert_never(config.projections)
 
 
-def _shortcut(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> Floats | None:
+def _shortcut(
+    config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
+) -> Floats | None:
     return np.ascontiguousarray(tensors[f"{name}.weight"].transpose(0, 2, 1), dtype) if config.shortcut else None
 
 

@@ -1,4 +1,5 @@
-"""The gains of section 2.2: by what a residual is multiplied before the encoder, and the output divided after the decoder."""
+"""The gains of section 2.2: by what a residual is multiplied before the encoder, and the output divided after the
+decoder."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Reconstruction(nn.Module):
     """One-shot and additive reconstruction: no gain."""
 
     def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """The gain of the iteration after `estimate`, None for 1; `synthesis` makes pictures of what is in the front end's domain."""
+        """The gain of the iteration after `estimate`, None for 1; `synthesis` makes pictures of what is in the front
+        end's domain."""
         return None
 
     def observe(self, t: int, residual: Tensor) -> None:
@@ -46,7 +48,8 @@ class Reconstruction(nn.Module):
 
 
 class ResidualScaling(Reconstruction):
-    """Equations 16-19: a gain for each 32x32 block, estimated from what the decoder knows, held constant over the block.
+    """Equations 16-19: a gain for each 32x32 block, estimated from what the decoder knows, held constant over the
+    block.
 
     `stride` is that of the domain in which residuals live.
     """
@@ -65,7 +68,8 @@ class ResidualScaling(Reconstruction):
 
 
 class ScheduledGain(Reconstruction):
-    """Learned gains that depend on the iteration alone: one for each starts as 1, 3, 3.3, 3.63, ..., for residuals shrink fast at first.
+    """Learned gains that depend on the iteration alone: one for each starts as 1, 3, 3.3, 3.63, ..., for residuals
+    shrink fast at first.
 
     One for each coefficient of each iteration starts by reverse water-filling, see `expected_deviations`.
     """
@@ -85,11 +89,12 @@ class ScheduledGain(Reconstruction):
 
 
 class MeasuredGain(Reconstruction):
-    """Gains that bring each coefficient's residual to a root mean square of 1, whatever the iterations before left of it.
+    """Gains that bring each coefficient's residual to a root mean square of 1, whatever the iterations before left of
+    it.
 
-    A running mean over training batches, as in batch normalisation, and constants afterwards. (Learned gains can run away: one that is
-    too high makes both the encoder's input and the decoder's target too large to be reached, and a coefficient that is not coded
-    early is then never coded.)
+    A running mean over training batches, as in batch normalisation, and constants afterwards. (Learned gains can run
+    away: one that is too high makes both the encoder's input and the decoder's target too large to be reached, and a
+    coefficient that is not coded early is then never coded.)
     """
 
     deviation: Tensor
@@ -114,8 +119,8 @@ class MeasuredGain(Reconstruction):
 def expected_deviations(iterations: int) -> Tensor:
     """What is left of each DCT coefficient, relative to its deviation, before each iteration, by reverse water-filling.
 
-    After iteration t a coefficient's error is what it was, or the level `0.126 t ** -0.4` (24 dB after the first eighth of a bit per
-    pixel, 34 dB at 2) if that is less. `(iterations, 192)` float64 in (0, 1].
+    After iteration t a coefficient's error is what it was, or the level `0.126 t ** -0.4` (24 dB after the first eighth
+    of a bit per pixel, 34 dB at 2) if that is less. `(iterations, 192)` float64 in (0, 1].
     """
     level = 0.126 * torch.arange(1, iterations, dtype=torch.float64) ** -0.4
     later = (level[:, None] / torch.tensor(coefficient_deviations())).clamp_max(1)

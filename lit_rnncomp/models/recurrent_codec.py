@@ -1,4 +1,5 @@
-"""A recurrent codec in torch: what the iteration loop runs on in training, and everywhere but for what ships on a CPU."""
+"""A recurrent codec in torch: what the iteration loop runs on in training, and everywhere but for what ships on a
+CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from .reconstruction import make_reconstruction
 
 
 class CodecOutput(NamedTuple):
-    """The unrolled network, one entry an iteration: `codes`, `reconstructions` and `residuals` (both `(B, 3, H, W)`)."""
+    """The unrolled network, one entry an iteration: `codes`, `reconstructions` and `residuals` (both `(B, 3, H,
+    W)`)."""
 
     codes: list[Tensor]
     reconstructions: list[Tensor]
@@ -29,9 +31,9 @@ class CodecOutput(NamedTuple):
 class RecurrentCodec(nn.Module):
     """Any unit in any reconstruction framework; pictures are `(B, 3, H, W)` float in [-1, 1].
 
-    Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set `recompute` to train
-    with the memory of one iteration's activations, running each network once more in the backward pass; `compile_networks` to train
-    through `torch.compile`.
+    Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set
+    `recompute` to train with the memory of one iteration's activations, running each network once more in the backward
+    pass; `compile_networks` to train through `torch.compile`.
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:
@@ -46,7 +48,8 @@ class RecurrentCodec(nn.Module):
         self._train_network: Callable = _call
 
     def compile_networks(self, **options: Any) -> None:
-        """From now on train through `torch.compile(**options)`; names of weights and everything outside training stay as they are."""
+        """From now on train through `torch.compile(**options)`; names of weights and everything outside training stay
+        as they are."""
         # One function serves both networks: their shapes differ, which must not be taken for a shape that changes.
         self._train_network = torch.compile(_call, dynamic=False, **options)
 
@@ -70,7 +73,8 @@ class RecurrentCodec(nn.Module):
         choose: Callable[[int, Tensor], Tensor] | None = None,
         truncate: int | None = None,
     ) -> Iterator[Iteration]:
-        """Encode iteration by iteration, lazily: see `loop.encode`. Codes are `(B, bits, H / code_stride, W / code_stride)` in {-1, +1}.
+        """Encode iteration by iteration, lazily: see `loop.encode`. Codes are `(B, bits, H / code_stride, W /
+        code_stride)` in {-1, +1}.
 
         Raises `ValueError` as `forward` does.
         """
@@ -124,10 +128,20 @@ class RecurrentCodec(nn.Module):
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple or image.numel() == 0:
-            raise ValueError(f"image of shape {tuple(image.shape)}: expected (B, 3, H, W), H and W positive multiples of {multiple}")
+        if (
+            image.ndim != 4
+            or image.shape[1] != 3
+            or image.shape[2] % multiple
+            or image.shape[3] % multiple
+            or image.numel() == 0
+        ):
+            raise ValueError(
+                f"image of shape {tuple(image.shape)}: expected (B, 3, H, W), H and W positive multiples of {multiple}"
+            )
         if iterations is not None and not 1 <= iterations <= self.config.iterations:
-            raise ValueError(f"iterations={iterations} is outside 1..{self.config.iterations}, what this network is made for")
+            raise ValueError(
+                f"iterations={iterations} is outside 1..{self.config.iterations}, what this network is made for"
+            )
 
 
 def _call(network: Encoder | Decoder, x: Tensor, states: list | None, t: int) -> tuple[Tensor, list]:
