@@ -3,6 +3,7 @@
 `lit_rnncomp.load("weights.safetensors")` gives a codec with `encode` and `decode`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,19 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "CodecConfig", "RecurrentCodec", "load"]
 
+_HOMES = {
+    "Codec": "codec.api",
+    "CodecConfig": "models.config",
+    "RecurrentCodec": "models.recurrent_codec",
+    "load": "codec.api",
+}
+
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `lit-rnncomp --help` does not wait for torch.
-    if name in ("Codec", "load"):
-        from .codec import api
-
-        return getattr(api, name)
-    if name == "CodecConfig":
-        from .models.config import CodecConfig
-
-        return CodecConfig
-    if name == "RecurrentCodec":
-        from .models.recurrent_codec import RecurrentCodec
-
-        return RecurrentCodec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -9,6 +9,7 @@ convolution has none.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +55,16 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class Cell(nn.Module):
-    """What all units share: the two convolutions. `input_gates` and `hidden_gates` count the gates, in units of
-    `channels`."""
+    """What all units share: convolutions as wide as the unit has gates, in units of `channels`.
+
+    `forgetting` is the share of `channels` that are forget gates, which come first: a bias of 1 lets a new network
+    remember. With `has_candidate` a third convolution makes the candidate of the reset state.
+    """
+
+    input_gates: float
+    hidden_gates: float
+    forgetting = 0.0
+    has_candidate = False
 
     def __init__(
         self,
@@ -64,13 +73,16 @@ class Cell(nn.Module):
         kernel: int,
         stride: int,
         hidden_kernel: int,
-        padding: Padding,
-        input_gates: float,
-        hidden_gates: float,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__()
-        self.input_conv = PaddedConv2d(in_channels, int(input_gates * channels), kernel, stride, padding=padding)
-        self.hidden_conv = PaddedConv2d(channels, int(hidden_gates * channels), hidden_kernel, bias=False)
+        self.input_conv = PaddedConv2d(in_channels, int(self.input_gates * channels), kernel, stride, padding=padding)
+        self.hidden_conv = PaddedConv2d(channels, int(self.hidden_gates * channels), hidden_kernel, bias=False)
+        if self.has_candidate:
+            self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+        if self.forgetting:
+            assert self.input_conv.bias is not None
+            nn.init.ones_(self.input_conv.bias[: int(self.forgetting * channels)])
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         raise NotImplementedError
@@ -88,17 +100,10 @@ class Cell(nn.Module):
 class ConvLSTM(Cell):
     """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        hidden_kernel: int,
-        padding: Padding = "symmetric",
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 4)
-        _forget_bias(self.input_conv, channels)
+    input_gates = hidden_gates = 4
+
+    input_gates = hidden_gates = 4
+    forgetting = 1
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         if self.is_one_op(x):
@@ -116,17 +121,8 @@ class ConvLSTM(Cell):
 class AssociativeConvLSTM(Cell):
     """Associative LSTM with one copy (equations 7-10): `channels / 2` complex units, output real | imaginary."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        hidden_kernel: int,
-        padding: Padding = "symmetric",
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4.5, 4.5)
-        _forget_bias(self.input_conv, channels // 2)
+    input_gates = hidden_gates = 4.5
+    forgetting = 0.5
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         gates = self.input_conv(x)
@@ -140,17 +136,8 @@ class AssociativeConvLSTM(Cell):
 class ConvGRU(Cell):
     """GRU with the reset gate applied before the hidden convolution (equations 11-13)."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        hidden_kernel: int,
-        padding: Padding = "symmetric",
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 3, 2)
-        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+    input_gates, hidden_gates = 3, 2
+    has_candidate = True
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         assert not isinstance(state, tuple)
@@ -174,19 +161,11 @@ class ResidualConvGRU(Cell):
     say.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        hidden_kernel: int,
-        padding: Padding = "symmetric",
-        alpha_h: float = 0.1,
-        alpha_x: float = 0.1,
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 3)
-        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+    input_gates, hidden_gates = 4, 3
+    has_candidate = True
+
+    def __init__(self, *shape: Any, alpha_h: float = 0.1, alpha_x: float = 0.1) -> None:
+        super().__init__(*shape)
         self.alpha_h, self.alpha_x = alpha_h, alpha_x
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
@@ -213,12 +192,5 @@ def make_cell(
     if unit == "gru":
         return ConvGRU(*shape)
     if unit == "residual_gru":
-        return ResidualConvGRU(*shape, config.alpha_h, config.alpha_x)
+        return ResidualConvGRU(*shape, alpha_h=config.alpha_h, alpha_x=config.alpha_x)
     assert_never(unit)
-
-
-def _forget_bias(conv: nn.Conv2d, channels: int) -> None:
-    """The forget gate comes first; a bias of 1 lets a new network remember."""
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.bias[:channels].fill_(1)

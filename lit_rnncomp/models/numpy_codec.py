@@ -74,14 +74,12 @@ class NumpyCodec(Layers):
             raise ValueError(f"no NumPy version of a network with {', '.join(foreign)}")
         self.config, self.dtype = config, np.dtype(dtype)
         self.tensors = tensors
-        self._encoder = _Network(config, tensors, "encoder", self.dtype)
-        self._decoder = _Network(config, tensors, "decoder", self.dtype)
-        self._binarizer = _projections(config, tensors, "binarizer.conv", self.dtype)
-        self._analysis = _shortcut(config, tensors, "binarizer.shortcut", self.dtype)
-        self._head = _projections(config, tensors, "decoder.head", self.dtype)
-        self._synthesis = _shortcut(config, tensors, "decoder.shortcut", self.dtype)
-        self._gate = _Conv.of(tensors, "decoder.gate", self.dtype) if config.shortcut else None
-        self._gains = _gains(config, tensors, self.dtype)
+        weights = _Weights(config, tensors, self.dtype)
+        self._encoder, self._decoder = _Network(weights, "encoder"), _Network(weights, "decoder")
+        self._binarizer, self._head = weights.projections("binarizer.conv"), weights.projections("decoder.head")
+        self._analysis, self._synthesis = weights.shortcut("binarizer.shortcut"), weights.shortcut("decoder.shortcut")
+        self._gate = weights.convolution("decoder.gate") if config.shortcut else None
+        self._gains = weights.gains()
         basis, scale = block_basis(), coefficient_deviations()
         self._forward = np.ascontiguousarray((basis / scale[:, None]).T.astype(self.dtype))
         self._inverse = np.ascontiguousarray((basis * scale[:, None]).astype(self.dtype))
@@ -143,11 +141,9 @@ class NumpyCodec(Layers):
 class _Network:
     """Stem and recurrent layers of the encoder or the decoder."""
 
-    def __init__(
-        self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
-    ) -> None:
-        self.stem = _projections(config, tensors, f"{name}.stem", dtype)
-        self.layers = [_ResidualGRU(config, tensors, f"{name}.layers.{layer}", dtype) for layer in range(2)]
+    def __init__(self, weights: _Weights, name: str) -> None:
+        self.stem = weights.projections(f"{name}.stem")
+        self.layers = [_ResidualGRU(weights, f"{name}.layers.{layer}") for layer in range(2)]
 
     def __call__(self, x: Floats, states: _States, t: int) -> tuple[Floats, _States]:
         x, new = self.stem[t](x), []
@@ -160,13 +156,11 @@ class _Network:
 class _ResidualGRU:
     """`rnncomp_kernels.reference.residual_gru_update` and its three convolutions."""
 
-    def __init__(
-        self, config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
-    ) -> None:
-        self.input = _Conv.of(tensors, f"{name}.input_conv", dtype)
-        self.hidden = _Conv.of(tensors, f"{name}.hidden_conv", dtype)
-        self.candidate = _Conv.of(tensors, f"{name}.candidate_conv", dtype)
-        self.alpha_h, self.alpha_x = config.alpha_h, config.alpha_x
+    def __init__(self, weights: _Weights, name: str) -> None:
+        self.input = weights.convolution(f"{name}.input_conv")
+        self.hidden = weights.convolution(f"{name}.hidden_conv")
+        self.candidate = weights.convolution(f"{name}.candidate_conv")
+        self.alpha_h, self.alpha_x = weights.config.alpha_h, weights.config.alpha_x
 
     def __call__(self, x: Floats, h: Floats | None) -> tuple[Floats, Floats]:
         z, r, n, skip = np.split(self.input(x), 4, axis=2)
@@ -192,16 +186,6 @@ class _Conv:
     bias: Floats | None
     kernel: int
 
-    @classmethod
-    def of(cls, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> _Conv:
-        weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
-        kernel = weight.shape[2]
-        rows = [
-            np.ascontiguousarray(weight[:, :, y].transpose(2, 1, 0).reshape(-1, len(weight)), dtype)
-            for y in range(kernel)
-        ]
-        return cls(rows, None if bias is None else bias.astype(dtype), kernel)
-
     def __call__(self, x: Floats) -> Floats:
         height = len(x)
         wide = x if self.kernel == 1 else self._side_by_side(x)
@@ -224,31 +208,45 @@ class _Conv:
         return wide
 
 
-def _projections(
-    config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
-) -> list[_Conv]:
-    if config.projections == "shared":
-        return [_Conv.of(tensors, name, dtype)] * config.iterations
-    if config.projections == "per_iteration":
-        return [_Conv.of(tensors, f"{name}.{t}", dtype) for t in range(config.iterations)]
-    assert_never(config.projections)
+@dataclass(frozen=True)
+class _Weights:
+    """Weights by the names that torch gives them, as layers."""
 
+    config: CodecConfig
+    tensors: Mapping[str, NDArray[Any]]
+    dtype: np.dtype[Any]
 
-def _shortcut(
-    config: CodecConfig, tensors: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]
-) -> Floats | None:
-    return np.ascontiguousarray(tensors[f"{name}.weight"].transpose(0, 2, 1), dtype) if config.shortcut else None
+    def convolution(self, name: str) -> _Conv:
+        weight, bias = self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias")
+        rows = (weight[:, :, y].transpose(2, 1, 0).reshape(-1, len(weight)) for y in range(weight.shape[2]))
+        bias = None if bias is None else bias.astype(self.dtype)
+        return _Conv([np.ascontiguousarray(row, self.dtype) for row in rows], bias, weight.shape[2])
 
+    def projections(self, name: str) -> list[_Conv]:
+        """One for each iteration."""
+        if self.config.projections == "shared":
+            return [self.convolution(name)] * self.config.iterations
+        if self.config.projections == "per_iteration":
+            return [self.convolution(f"{name}.{t}") for t in range(self.config.iterations)]
+        assert_never(self.config.projections)
 
-def _gains(config: CodecConfig, tensors: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> Floats | None:
-    """`(iterations, 192 or 1)`; None where all are 1."""
-    if config.reconstruction != "scheduled_gain":
-        return None
-    if config.gains == "measured":
-        gains = 1 / np.maximum(tensors["reconstruction.deviation"].astype(np.float32), np.float32(1e-3))
-    else:
-        gains = np.exp(tensors["reconstruction.log_gain"].astype(np.float32)).reshape(config.iterations, -1)
-    return gains.astype(dtype)
+    def shortcut(self, name: str) -> Floats | None:
+        """`(iterations, in, out)`."""
+        if not self.config.shortcut:
+            return None
+        return np.ascontiguousarray(self.tensors[f"{name}.weight"].transpose(0, 2, 1), self.dtype)
+
+    def gains(self) -> Floats | None:
+        """`(iterations, 192 or 1)`; None where all are 1."""
+        if self.config.reconstruction != "scheduled_gain":
+            return None
+        if self.config.gains == "measured":
+            deviation = self.tensors["reconstruction.deviation"].astype(np.float32)
+            gains = 1 / np.maximum(deviation, np.float32(1e-3))
+        else:
+            learned = self.tensors["reconstruction.log_gain"].astype(np.float32)
+            gains = np.exp(learned).reshape(self.config.iterations, -1)
+        return gains.astype(self.dtype)
 
 
 def _times(x: Floats, matrix: Floats, out: Floats | None = None) -> Floats:
