@@ -3,23 +3,26 @@
 `lit_rnncomp.load("weights.safetensors")` gives a codec with `encode` and `decode`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .codec.api import Codec, load
-    from .models import CodecConfig, RecurrentCodec
+    from .models.config import CodecConfig
+    from .models.recurrent_codec import RecurrentCodec
 
 __all__ = ["Codec", "CodecConfig", "RecurrentCodec", "load"]
+
+_HOMES = {
+    "Codec": "codec.api",
+    "CodecConfig": "models.config",
+    "RecurrentCodec": "models.recurrent_codec",
+    "load": "codec.api",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `lit-rnncomp --help` does not wait for torch.
-    if name in ("Codec", "load"):
-        from .codec import api
-
-        return getattr(api, name)
-    if name in ("CodecConfig", "RecurrentCodec"):
-        from . import models
-
-        return getattr(models, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

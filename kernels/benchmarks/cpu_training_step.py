@@ -1,8 +1,9 @@
-"""Where a training step on a CPU spends its time: `python kernels/benchmarks/cpu_training_step.py [--width 0.25] [--json]`.
+"""Where a training step on a CPU spends its time: `python kernels/benchmarks/cpu_training_step.py [--width 0.25]
+[--json]`.
 
-Prints the step's achieved FLOP/s (convolutions and matrix products, forward and backward, counted by PyTorch) over the peak of a large
-sgemm, both timed in this process and interleaved, and the share of time of the costliest calls. A ratio of two times measured together
-survives a busy machine better than either; the spread says how well.
+Prints the step's achieved FLOP/s (convolutions and matrix products, forward and backward, counted by PyTorch) over the
+peak of a large sgemm, both timed in this process and interleaved, and the share of time of the costliest calls. A ratio
+of two times measured together survives a busy machine better than either; the spread says how well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 
 def sgemm(size: int) -> Callable[[], None]:
@@ -54,8 +56,11 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def measure(config: CodecConfig, batch: int, side: int, size: int, repeats: int, channels_last: bool) -> dict[str, object]:
-    """Median ratio of the two rates over `repeats` adjacent pairs, the 20 % and 80 % quantiles, and the median rates."""
+def measure(
+    config: CodecConfig, batch: int, side: int, size: int, repeats: int, channels_last: bool
+) -> dict[str, object]:
+    """Median ratio of the two rates over `repeats` adjacent pairs, the 20 % and 80 % quantiles, and the median
+    rates."""
     step, product = training_step(config, batch, side, channels_last), sgemm(size)
     with FlopCounterMode(display=False) as counter:
         step()
@@ -83,7 +88,9 @@ def measure(config: CodecConfig, batch: int, side: int, size: int, repeats: int,
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--width", type=float, default=0.25, help="of the network (default: %(default)s)")
     parser.add_argument("--unit", default="lstm", help="recurrent unit (default: %(default)s)")
     parser.add_argument("--frontend", default="conv", choices=("conv", "dct"))
@@ -97,7 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: at least 1")
     shape = {"code_stride": 8, "bits": 8} if options.frontend == "dct" else {}
-    config = CodecConfig(unit=options.unit, width=options.width, frontend=options.frontend, iterations=options.iterations, **shape)
+    config = CodecConfig(
+        unit=options.unit, width=options.width, frontend=options.frontend, iterations=options.iterations, **shape
+    )
     sizes = options.batch, options.side, options.sgemm, options.repeats
     results = [measure(config, *sizes, channels_last) for channels_last in (False, True)]
     if options.json:

@@ -1,7 +1,8 @@
 """Cost of the ops: `python kernels/benchmarks/run.py [--op NAME] [--csv PATH] [--plot]`.
 
-With a GPU: the ops' tests first (nothing is timed on red), then op x shape x dtype x provider with `triton.testing.do_bench`, into a CSV
-that `--plot` draws. Without one: the traffic table, and a line that says that nothing was timed.
+With a GPU: the ops' tests first (nothing is timed on red), then op x shape x dtype x provider with
+`triton.testing.do_bench`, into a CSV that `--plot` draws. Without one: the traffic table, and a line that says that
+nothing was timed.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ Timer = Callable[[Callable[[], Any]], tuple[float, float, float]]
 
 
 def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
-    """Every op at every distinct shape it meets in the networks: the op, the layer's name, `(B, C, H, W)` of its state."""
+    """Every op at every distinct shape it meets in the networks: the op, the layer's name, `(B, C, H, W)` of its
+    state."""
     seen = set()
     for network in shapes.NETWORKS:
         for scene in shapes.SCENES:
-            rows = [(layer.name, (layer.batch, layer.channels, layer.height, layer.width)) for layer in shapes.layers(network, scene)]
+            rows = [
+                (layer.name, (layer.batch, layer.channels, layer.height, layer.width))
+                for layer in shapes.layers(network, scene)
+            ]
             for op in traffic.OPS:
                 if op.name == "binarize":
                     places = [(f"{network} codes", shapes.code_shape(network, scene))]
@@ -61,10 +66,15 @@ def kernel_of(op: traffic.Op) -> Callable:
     return (lambda x: function(x, stochastic=True, seed=1)) if op.name == "binarize" else function
 
 
-def timed(op: traffic.Op, shape: tuple[int, int, int, int], dtype: torch.dtype, device: str, time: Timer) -> Iterator[dict[str, Any]]:
+def timed(
+    op: traffic.Op, shape: tuple[int, int, int, int], dtype: torch.dtype, device: str, time: Timer
+) -> Iterator[dict[str, Any]]:
     """Milliseconds of each provider, inference and training (forward and backward)."""
     batch, channels, height, width = shape
-    inputs = [torch.randn(batch, k * channels, height, width, dtype=dtype, device=device, requires_grad=True) for k in op.inputs]
+    inputs = [
+        torch.randn(batch, k * channels, height, width, dtype=dtype, device=device, requires_grad=True)
+        for k in op.inputs
+    ]
     functions = {"eager": op.definition, "torch.compile": torch.compile(op.definition), "triton": kernel_of(op)}
     for provider, function in functions.items():
 
@@ -77,7 +87,12 @@ def timed(op: traffic.Op, shape: tuple[int, int, int, int], dtype: torch.dtype, 
         with torch.no_grad():
             yield {"pass": "forward", "provider": provider, "bytes": op.forward * unit, "times": time(forward)}
         train = time(lambda f=forward, w=weights: torch.autograd.grad(f(), inputs, w))
-        yield {"pass": "forward+backward", "provider": provider, "bytes": (op.forward + op.kept + op.backward) * unit, "times": train}
+        yield {
+            "pass": "forward+backward",
+            "provider": provider,
+            "bytes": (op.forward + op.kept + op.backward) * unit,
+            "times": train,
+        }
 
 
 def copy_bandwidth(time: Timer, device: str, size: int = 1 << 28) -> float:
@@ -121,8 +136,19 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def traffic_table(op_names: list[str]) -> Table:
     """Forward and backward of each op, per layer's largest shape, in units of its state."""
-    table = Table(title="One training pass of an op: megabytes and launches (float32, layer D4 of the paper at batch 32)")
-    for heading in ("op", "eager MB", "eager launches", "fused MB", "fused launches", "floor MB", "fused / eager", "fused / floor"):
+    table = Table(
+        title="One training pass of an op: megabytes and launches (float32, layer D4 of the paper at batch 32)"
+    )
+    for heading in (
+        "op",
+        "eager MB",
+        "eager launches",
+        "fused MB",
+        "fused launches",
+        "floor MB",
+        "fused / eager",
+        "fused / floor",
+    ):
         table.add_column(heading, justify="left" if heading == "op" else "right", no_wrap=heading == "op")
     layer = shapes.layers("paper", "train")[-1]
     shape = (layer.batch, layer.channels, layer.height, layer.width)
@@ -154,13 +180,20 @@ def iteration_table() -> Table:
             for op, shape in places:
                 plain, ours = plain.plus(traffic.eager(op, shape)), ours.plus(traffic.fused(op, shape))
             least = sum(traffic.floor(op, shape) for op, shape in places)
-            cells = f"{plain.bytes / 1e6:.1f}", str(plain.launches), f"{ours.bytes / 1e6:.1f}", str(ours.launches), f"{least / 1e6:.1f}"
+            cells = (
+                f"{plain.bytes / 1e6:.1f}",
+                str(plain.launches),
+                f"{ours.bytes / 1e6:.1f}",
+                str(ours.launches),
+                f"{least / 1e6:.1f}",
+            )
             table.add_row(network, unit, *cells)
     return table
 
 
 def plot(path: Path) -> Path:
-    """Draw the CSV at `path`: achieved share of the copy bandwidth over bytes, a panel an op; returns the picture's path."""
+    """Draw the CSV at `path`: achieved share of the copy bandwidth over bytes, a panel an op; returns the picture's
+    path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -169,7 +202,9 @@ def plot(path: Path) -> Path:
     with path.open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["pass"] == "forward+backward"]
     names = sorted({r["op"] for r in rows})
-    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.5), squeeze=False, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(4 * len(names), 3.5), squeeze=False, sharey=True, layout="constrained"
+    )
     for axis, name in zip(axes[0], names, strict=True):
         for provider in PROVIDERS:
             for dtype, style in (("float32", "-o"), ("bfloat16", "--s")):
@@ -189,7 +224,9 @@ def plot(path: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--op", action="append", choices=list(traffic.BY_NAME), help="only this op; may be repeated")
     parser.add_argument("--csv", type=Path, help="where the times go (default: kernels/benchmarks/results/DEVICE.csv)")
     parser.add_argument("--plot", action="store_true", help="draw the CSV beside it, as SVG")
@@ -205,7 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
                 return 2
             console.print(f"Drew {plot(options.csv)}")
         return 0
-    tests = subprocess.run([sys.executable, "-m", "pytest", "-n0", str(HERE.parents[1] / "tests" / "kernels")], check=False)
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n0", str(HERE.parents[1] / "tests" / "kernels")], check=False
+    )
     if tests.returncode:
         console.print("The ops' tests fail: nothing was timed.")
         return 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lit_rnncomp.models import CodecConfig
+from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.frontend import COEFFICIENTS
 from lit_rnncomp.models.networks import decoder_layers, encoder_layers
 
 
 class Layer(NamedTuple):
-    """One recurrent layer at work: what goes in, `(B, in_channels, height * stride, width * stride)`, and the size of its state."""
+    """One recurrent layer at work: what goes in, `(B, in_channels, height * stride, width * stride)`, and the size of
+    its state."""
 
     name: str
     batch: int
@@ -63,4 +64,8 @@ def code_shape(network: str, scene: str) -> tuple[int, int, int, int]:
 def target_shape(network: str, scene: str) -> tuple[int, int, int, int]:
     """What the residual is taken of: the picture, or its DCT coefficients."""
     batch, height, width = SCENES[scene]
-    return (batch, COEFFICIENTS, height // 8, width // 8) if NETWORKS[network].frontend == "dct" else (batch, 3, height, width)
+    return (
+        (batch, COEFFICIENTS, height // 8, width // 8)
+        if NETWORKS[network].frontend == "dct"
+        else (batch, 3, height, width)
+    )

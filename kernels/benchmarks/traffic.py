@@ -1,7 +1,7 @@
 """What the ops move: eager PyTorch counted call by call, the kernels by what they read and write, and the floor.
 
-Eager is counted, not modelled: the reference runs, forward and backward, under a dispatch mode that adds up the bytes of every tensor each
-call reads and writes; views are free. Nothing here needs a GPU or is a time.
+Eager is counted, not modelled: the reference runs, forward and backward, under a dispatch mode that adds up the bytes
+of every tensor each call reads and writes; views are free. Nothing here needs a GPU or is a time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Traffic(NamedTuple):
 
 
 class Op(NamedTuple):
-    """An op for the benchmark: its definition, the channels of its inputs in units of C, and the kernels' reads and writes in units of C.
+    """An op for the benchmark: its definition, the channels of its inputs in units of C, and the kernels' reads and
+    writes in units of C.
 
-    `forward` (in inference), `kept` (what training writes besides) and `backward` are the counts in the op's docstring; `floor` is what
-    any implementation touches at least, forward and backward: each value needed once, each result once.
+    `forward` (in inference), `kept` (what training writes besides) and `backward` are the counts in the op's docstring;
+    `floor` is what any implementation touches at least, forward and backward: each value needed once, each result once.
     """
 
     name: str
@@ -44,19 +45,26 @@ class Op(NamedTuple):
 
 
 def noisy_sign(x: Tensor) -> Tensor:
-    """The binarizer as one would write it in eager PyTorch, with the device's own generator instead of Philox by hand."""
+    """The binarizer as one would write it in eager PyTorch, with the device's own generator instead of Philox by
+    hand."""
     y = torch.tanh(x)
     return y + (torch.where(y > torch.rand_like(y) * 2 - 1, 1.0, -1.0) - y).detach()
 
 
 OPS = [
-    Op("lstm_update", reference.lstm_update, (4, 1, 4), 4 + 4 + 1 + 2, 4, 4 + 1 + 2 + 4 + 1, (4 + 4 + 1 + 2) + (4 + 1 + 2 + 4 + 1)),
+    Op(
+        "lstm_update", reference.lstm_update, (4, 1, 4),
+        4 + 4 + 1 + 2, 4, 4 + 1 + 2 + 4 + 1, (4 + 4 + 1 + 2) + (4 + 1 + 2 + 4 + 1),
+    ),
     Op(
         "associative_lstm_update", reference.associative_lstm_update, (9, 2, 9),
         9 + 9 + 2 + 4, 9, 9 + 2 + 4 + 9 + 2, (9 + 9 + 2 + 4) + (9 + 2 + 4 + 9 + 2),
     ),
     Op("gru_reset", reference.gru_reset, (3, 2, 1), 3 + 1, 0, 3 + 1 + 3 + 2 + 1, 4 + 4 + 1 + 1 + 1),
-    Op("gru_update", reference.gru_update, (3, 2, 1, 1), 2 + 1 + 1 + 1 + 1, 0, 6 + 3 + 2 + 1 + 1, 6 + 6 + 2 + 1 + 1 + 1),
+    Op(
+        "gru_update", reference.gru_update, (3, 2, 1, 1),
+        2 + 1 + 1 + 1 + 1, 0, 6 + 3 + 2 + 1 + 1, 6 + 6 + 2 + 1 + 1 + 1,
+    ),
     Op(
         "residual_gru_update", reference.residual_gru_update, (4, 3, 1, 1),
         3 + 2 + 1 + 1 + 2, 0, 5 + 2 + 4 + 3 + 1 + 1, 9 + 7 + 3 + 2 + 1 + 1,
@@ -88,7 +96,10 @@ class _Count(TorchDispatchMode):
 def eager(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
     """One forward and backward of the reference at a state of `shape`, on tensors without data."""
     batch, channels, height, width = shape
-    inputs = [torch.empty(batch, k * channels, height, width, dtype=dtype, device="meta", requires_grad=True) for k in op.inputs]
+    inputs = [
+        torch.empty(batch, k * channels, height, width, dtype=dtype, device="meta", requires_grad=True)
+        for k in op.inputs
+    ]
     with _Count() as forward:
         outputs = op.definition(*inputs)
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -112,4 +123,8 @@ def _unit(shape: tuple[int, int, int, int], dtype: torch.dtype) -> int:
     return batch * channels * height * width * dtype.itemsize
 
 
-UNIT_OPS = {"lstm": ("lstm_update",), "gru": ("gru_reset", "gru_update"), "residual_gru": ("gru_reset", "residual_gru_update")}
+UNIT_OPS = {
+    "lstm": ("lstm_update",),
+    "gru": ("gru_reset", "gru_update"),
+    "residual_gru": ("gru_reset", "residual_gru_update"),
+}

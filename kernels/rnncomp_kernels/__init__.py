@@ -1,7 +1,8 @@
 """The element-wise arithmetic of recurrent image compression: one function a gate update, one for the binarizer.
 
-On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is `reference`.
-`conv_lstm_step` and `conv_gru_step` are whole layers, the convolutions fused with the update where that pays.
+On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is
+`reference`. `conv_lstm_step` and `conv_gru_step` are whole layers, the convolutions fused with the update where that
+pays.
 """
 
 from .associative_lstm_update import associative_lstm_update
@@ -11,7 +12,6 @@ from .conv_lstm_step import conv_lstm_step
 from .gru_reset import gru_reset
 from .gru_update import gru_update
 from .lstm_update import lstm_update
-from .pack_bits import pack_bits, unpack_bits
 from .reference import LSTMUpdate, ResidualGRUUpdate, ResidualStep
 from .residual_gru_update import residual_gru_update
 from .residual_step import residual_step
@@ -27,8 +27,6 @@ __all__ = [
     "gru_reset",
     "gru_update",
     "lstm_update",
-    "pack_bits",
     "residual_gru_update",
     "residual_step",
-    "unpack_bits",
 ]

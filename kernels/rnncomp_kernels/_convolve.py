@@ -1,8 +1,9 @@
-"""Implicit-GEMM convolution: a tile of output positions times a block of channels, whose gates lie side by side in the accumulator.
+"""Implicit-GEMM convolution: a tile of output positions times a block of channels, whose gates lie side by side in the
+accumulator.
 
-Tensors are channels last. A program owns `BM` positions and `BN` channels; its accumulator is `(BM, 4 * BN)`, column `4 c + g` being gate g
-of channel c, so the gate update is an epilogue on registers and the gates never reach memory. No im2col: each tap of the kernel is one
-gather of rows of `x`, zeros outside the picture.
+Tensors are channels last. A program owns `BM` positions and `BN` channels; its accumulator is `(BM, 4 * BN)`, column `4
+c + g` being gate g of channel c, so the gate update is an epilogue on registers and the gates never reach memory. No
+im2col: each tap of the kernel is one gather of rows of `x`, zeros outside the picture.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from ._launch import jit, tl
 
-# Positions, channels and depth of a tile; warps. Small enough for two programs a multiprocessor, and multiples of the tensor cores' 16.
+# Positions, channels and depth of a tile; warps. Small enough for two programs a multiprocessor, and multiples of the
+# tensor cores' 16.
 BM, BN, BK, WARPS, STAGES = 64, 32, 32, 4, 2
 
 
 class Geometry(NamedTuple):
-    """Sizes of one convolution: what goes in, `(batch, in_channels, height, width)`, and the height and width of what comes out."""
+    """Sizes of one convolution: what goes in, `(batch, in_channels, height, width)`, and the height and width of what
+    comes out."""
 
     batch: int
     in_channels: int
@@ -30,14 +33,16 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, stride: int) -> Geometry:
-        """For an odd kernel with `(kernel - 1) / 2` zeros around the picture: each side shrinks by `stride`, rounding up."""
+        """For an odd kernel with `(kernel - 1) / 2` zeros around the picture: each side shrinks by `stride`, rounding
+        up."""
         batch, channels, height, width = x.shape
         return cls(batch, channels, height, width, (height + stride - 1) // stride, (width + stride - 1) // stride)
 
 
 @jit
 def positions(count, out_height, out_width, BM: tl.constexpr):  # type: ignore[no-untyped-def]
-    """This program's flat output positions `(BM,)` in 64 bits, their picture, row and column, and which of them exist."""
+    """This program's flat output positions `(BM,)` in 64 bits, their picture, row and column, and which of them
+    exist."""
     flat = tl.program_id(0) * BM + tl.arange(0, BM)
     column = flat % out_width
     row = (flat // out_width) % out_height
@@ -49,7 +54,8 @@ def convolve(  # type: ignore[no-untyped-def]
     acc, x, weight, picture, top, left, exists, filters, filter_exists, depth, height, width,
     KERNEL: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """`acc` plus the convolution whose receptive fields begin at (`top`, `left`); `filters`: the row of `weight` for each column."""
+    """`acc` plus the convolution whose receptive fields begin at (`top`, `left`); `filters`: the row of `weight` for
+    each column."""
     for tap in range(KERNEL * KERNEL):
         y = top + tap // KERNEL
         across = left + tap % KERNEL
@@ -59,7 +65,9 @@ def convolve(  # type: ignore[no-untyped-def]
         for start in range(0, depth, BK):
             k = start + tl.arange(0, BK)
             a = tl.load(x + pixel[:, None] + k[None, :], mask=inside[:, None] & (k < depth)[None, :], other=0.0)
-            b = tl.load(weight + taps[None, :] + k[:, None], mask=filter_exists[None, :] & (k < depth)[:, None], other=0.0)
+            b = tl.load(
+                weight + taps[None, :] + k[:, None], mask=filter_exists[None, :] & (k < depth)[:, None], other=0.0
+            )
             acc = tl.dot(a, b, acc, input_precision=PRECISION)
     return acc
 

@@ -1,8 +1,10 @@
-"""How an element-wise kernel meets its tensors: where kernels run, how a tensor is cut into tiles, how a launch is made.
+"""How an element-wise kernel meets its tensors: where kernels run, how a tensor is cut into tiles, how a launch is
+made.
 
-All tensors of an op hold a whole number of blocks of `C` channels (the gates). Seen as `rows` of `blocks * inner` adjacent elements,
-both memory formats are one case: contiguous has `rows = B`, `inner = C * H * W`; channels last has `rows = B * H * W`, `inner = C`.
-Element `e` of block `k` in row `r` lies at `(r * blocks + k) * inner + e`, so no kernel divides by a tensor's size to find a gate.
+All tensors of an op hold a whole number of blocks of `C` channels (the gates). Seen as `rows` of `blocks * inner`
+adjacent elements, both memory formats are one case: contiguous has `rows = B`, `inner = C * H * W`; channels last has
+`rows = B * H * W`, `inner = C`. Element `e` of block `k` in row `r` lies at `(r * blocks + k) * inner + e`, so no
+kernel divides by a tensor's size to find a gate.
 """
 
 from __future__ import annotations
@@ -15,7 +17,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["DEVICE_TYPES", "THREADS", "TILE", "WARPS", "Plane", "jit", "launch", "needs_grad", "on_device", "tile_of", "tl", "use_kernels"]
+__all__ = [
+    "DEVICE_TYPES",
+    "THREADS",
+    "TILE",
+    "WARPS",
+    "Plane",
+    "jit",
+    "launch",
+    "needs_grad",
+    "on_device",
+    "tile_of",
+    "tl",
+    "use_kernels",
+]
 
 try:
     import triton
@@ -23,7 +38,8 @@ try:
 except ImportError:  # the reference is the path taken then
     triton = tl = None
 
-# In Triton's interpreter kernels run on CPU tensors, so there the ops take the kernels' path on a CPU too: that is how they are tested.
+# In Triton's interpreter kernels run on CPU tensors, so there the ops take the kernels' path on a CPU too: that is how
+# they are tested.
 INTERPRETED = triton is not None and os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE_TYPES = ("cpu", "cuda") if INTERPRETED else "cuda"
 
@@ -45,7 +61,8 @@ def use_kernels(x: Tensor) -> bool:
 
 
 class Plane(NamedTuple):
-    """`rows` and `inner` as in the module's docstring, and the memory format all tensors of the launch are brought to."""
+    """`rows` and `inner` as in the module's docstring, and the memory format all tensors of the launch are brought
+    to."""
 
     rows: int
     inner: int
@@ -53,7 +70,8 @@ class Plane(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, blocks: int) -> Plane:
-        """The plane of `x`, `(B, blocks * C, H, W)`: channels last if that is how `x` lies in memory, else contiguous."""
+        """The plane of `x`, `(B, blocks * C, H, W)`: channels last if that is how `x` lies in memory, else
+        contiguous."""
         batch, channels, height, width = x.shape
         inner = channels // blocks
         if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
@@ -67,7 +85,9 @@ class Plane(NamedTuple):
     def empty(self, like: Tensor, channels: int) -> Tensor:
         """An uninitialised `(B, channels, H, W)` tensor of the type of `like`."""
         batch, _, height, width = like.shape
-        return torch.empty(batch, channels, height, width, dtype=like.dtype, device=like.device, memory_format=self.memory_format)
+        return torch.empty(
+            batch, channels, height, width, dtype=like.dtype, device=like.device, memory_format=self.memory_format
+        )
 
 
 def tile_of(inner: int) -> tuple[int, int]:
@@ -77,7 +97,8 @@ def tile_of(inner: int) -> tuple[int, int]:
 
 
 def launch(kernel: Any, plane: Plane, *arguments: Any, **constants: Any) -> None:
-    """Run `kernel(*arguments, rows, inner, **constants, ROWS, COLS)` once for each tile of `plane`; None becomes an unused pointer."""
+    """Run `kernel(*arguments, rows, inner, **constants, ROWS, COLS)` once for each tile of `plane`; None becomes an
+    unused pointer."""
     if plane.rows == 0 or plane.inner == 0:
         return
     anchor = next(a for a in arguments if isinstance(a, Tensor))

@@ -29,7 +29,8 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
 
 @jit
 def tanh(x):  # type: ignore[no-untyped-def]
-    """Without overflow, and without cancellation near zero: there a polynomial (Cephes, relative error 1e-7) takes over."""
+    """Without overflow, and without cancellation near zero: there a polynomial (Cephes, relative error 1e-7) takes
+    over."""
     a = tl.abs(x)
     e = tl.exp(-2.0 * a)
     far = (1.0 - e) / (1.0 + e)

@@ -1,9 +1,9 @@
 """Associative LSTM update (paper, equations 7-10), K complex units.
 
-`gates` `(B, 9K, H, W)`: f, i, o (K channels each), then the complex j, r_i, r_o as re | im (2K each); `c` and `h` `(B, 2K, H, W)`. With
-`bnd(z) = z / max(1, |z|)`: `c' = s(f) c + bnd(r_i) s(i) bnd(j)`, `h = s(o) bnd(bnd(r_o) c')`; a gate multiplies re and im alike.
-In units of K: inference reads 9 + 9 + 2, writes 4; training also writes the sum of the gates (9), all that is kept beside `c`.
-Backward reads 9 + 2 + 4, recomputes, writes 9 + 2.
+`gates` `(B, 9K, H, W)`: f, i, o (K channels each), then the complex j, r_i, r_o as re | im (2K each); `c` and `h` `(B,
+2K, H, W)`. With `bnd(z) = z / max(1, |z|)`: `c' = s(f) c + bnd(r_i) s(i) bnd(j)`, `h = s(o) bnd(bnd(r_o) c')`; a gate
+multiplies re and im alike. In units of K: inference reads 9 + 9 + 2, writes 4; training also writes the sum of the
+gates (9), all that is kept beside `c`. Backward reads 9 + 2 + 4, recomputes, writes 9 + 2.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ def _outputs(gates: Tensor, hidden_gates: Tensor | None, keep: bool) -> tuple[Pl
     return plane, plane.empty(gates, 2 * units), plane.empty(gates, 2 * units), kept
 
 
-def _launch_forward(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _launch_forward(
+    gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     plane, h, new_c, kept = _outputs(gates, hidden_gates, keep)
     launch(
         _forward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(c), h, new_c, kept,
@@ -179,10 +181,13 @@ def _gradients(gates: Tensor, c: Tensor | None) -> tuple[Plane, Tensor, Tensor]:
     return plane, plane.empty(gates, gates.shape[1]), gates.new_empty(0) if c is None else plane.empty(c, c.shape[1])
 
 
-def _launch_backward(gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, Tensor]:
+def _launch_backward(
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+) -> tuple[Tensor, Tensor]:
     plane, grad_gates, grad_old_c = _gradients(gates, c)
     launch(
-        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_c), grad_gates, grad_old_c,
+        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_c),
+        grad_gates, grad_old_c,
         STATE=c is not None, GRAD_H=grad_h is not None, GRAD_C=grad_c is not None,
     )  # fmt: skip
     return grad_gates, grad_old_c
@@ -229,8 +234,8 @@ _forward.register_autograd(_differentiate, setup_context=_setup)
 def associative_lstm_update(gates: Tensor, c: Tensor | None = None, hidden_gates: Tensor | None = None) -> LSTMUpdate:
     """New hidden state and cell, both `(B, 2K, H, W)` as re | im, of an associative LSTM with one copy.
 
-    `gates` (and `hidden_gates`, added to it): `(B, 9K, H, W)`: f, i, o, then j, r_i, r_o as re | im. `c`: `(B, 2K, H, W)`; None is zeros.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `gates` (and `hidden_gates`, added to it): `(B, 9K, H, W)`: f, i, o, then j, r_i, r_o as re | im. `c`: `(B, 2K, H,
+    W)`; None is zeros. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     units = _check.gates_of("associative_lstm_update", gates, 9)[1]
     _check.matches("associative_lstm_update", "c", c, gates, 2 * units)

@@ -1,8 +1,8 @@
 """Binarizer (Toderici et al., ICLR 2016, section 3.2): signs of `y = tanh(x)`, the gradient straight through to y.
 
-Stochastic: +1 where `y > 2 u - 1`, so with probability `(1 + y) / 2`; u is Philox at the element's index in `(B, C, H, W)` order under the
-key `seed`: the same on every device, in every memory format and for every tile, and recomputed rather than stored. Forward reads 1,
-writes 1; backward reads x and the gradient, writes 1. Kept for backward: x.
+Stochastic: +1 where `y > 2 u - 1`, so with probability `(1 + y) / 2`; u is Philox at the element's index in `(B, C, H,
+W)` order under the key `seed`: the same on every device, in every memory format and for every tile, and recomputed
+rather than stored. Forward reads 1, writes 1; backward reads x and the gradient, writes 1. Kept for backward: x.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ._math import load, tanh, tanh_slope, tile
 
 @jit
 def _uniform(seed, index):  # type: ignore[no-untyped-def]
-    """`reference.uniform` at `index`: word `index % 4` of Philox at counter `index // 4`, its 31 bits as a float32 in [0, 1)."""
+    """`reference.uniform` at `index`: word `index % 4` of Philox at counter `index // 4`, its 31 bits as a float32 in
+    [0, 1)."""
     zero = tl.zeros_like(index)
     w0, w1, w2, w3 = tl.philox(seed, index // 4, zero, zero, zero)
     lane = index % 4
@@ -110,14 +111,17 @@ _forward.register_autograd(_differentiate, setup_context=_setup)
 def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = None) -> Tensor:
     """Codes in {-1, +1}, `(B, bits, H, W)`, from pre-activations `x` of the same shape.
 
-    Stochastic: the mean of a code is `tanh(x)`. `seed`: 64 bits, None is 0; as an int64 tensor of one element on the device of `x` it is
-    read by the kernel, so a captured CUDA graph draws new noise when it is changed between replays. Otherwise the sign, zero giving +1.
-    Raises `ValueError` unless `x` has four dimensions and, if stochastic, fewer than 2^31 elements.
+    Stochastic: the mean of a code is `tanh(x)`. `seed`: 64 bits, None is 0; as an int64 tensor of one element on the
+    device of `x` it is read by the kernel, so a captured CUDA graph draws new noise when it is changed between replays.
+    Otherwise the sign, zero giving +1. Raises `ValueError` unless `x` has four dimensions and, if stochastic, fewer
+    than 2^31 elements.
     """
     if x.ndim != 4:
         raise ValueError(f"binarize: x has shape {tuple(x.shape)}, expected (B, bits, H, W)")
     if stochastic and x.numel() >= 1 << 31:
-        raise ValueError(f"binarize: x has {x.numel()} elements; noise is numbered in 31 bits, so draw for fewer pictures at a time")
+        raise ValueError(
+            f"binarize: x has {x.numel()} elements; noise is numbered in 31 bits, so draw for fewer pictures at a time"
+        )
     if not use_kernels(x):
         return reference.binarize(x, stochastic, seed)
     if not stochastic:

@@ -1,11 +1,13 @@
 """A whole ConvLSTM layer in one kernel: both convolutions and the gate update (paper, equations 4-6).
 
-`gates = W * x + U * h + b`, then `lstm_update`. In inference the `4C` gates never reach memory: per output element the kernel writes h and
-c, 2 instead of the 4 + 4 written and 8 read again by two convolutions and an update. In training the gates' sum is written once (4) and
-is all that is kept beside the inputs; backward is `lstm_update`'s, then the library's convolution gradients.
+`gates = W * x + U * h + b`, then `lstm_update`. In inference the `4C` gates never reach memory: per output element the
+kernel writes h and c, 2 instead of the 4 + 4 written and 8 read again by two convolutions and an update. In training
+the gates' sum is written once (4) and is all that is kept beside the inputs; backward is `lstm_update`'s, then the
+library's convolution gradients.
 
-Limits: kernels 1x1 and 3x3, strides 1 and 2, symmetric zero padding, float32, bfloat16, float16 (float32 accumulation). `fuses` says
-where the fused kernel is chosen; elsewhere the public function runs the two convolutions and `lstm_update`.
+Limits: kernels 1x1 and 3x3, strides 1 and 2, symmetric zero padding, float32, bfloat16, float16 (float32 accumulation).
+`fuses` says where the fused kernel is chosen; elsewhere the public function runs the two convolutions and
+`lstm_update`.
 """
 
 from __future__ import annotations
@@ -24,22 +26,26 @@ from .lstm_update import _backward as _gate_gradients
 from .lstm_update import lstm_update
 from .reference import LSTMUpdate
 
-# The most channels of the state for which one fused kernel is preferred, by (kernel, hidden kernel). The fewer the channels, the more of a
-# layer's time goes to gates in memory and to launches; the more, the more a library's tuned GEMM is worth. From the ratio of bytes to
-# operations, not from a measurement: re-time with kernels/benchmarks/run.py where there is a GPU.
+# The most channels of the state for which one fused kernel is preferred, by (kernel, hidden kernel). The fewer the
+# channels, the more of a layer's time goes to gates in memory and to launches; the more, the more a library's tuned
+# GEMM is worth. From the ratio of bytes to operations, not from a measurement: re-time with kernels/benchmarks/run.py
+# where there is a GPU.
 FUSED_CHANNELS = {(1, 1): 128, (3, 1): 96, (3, 3): 64}
 
 
 def fuses(channels: int, kernel: int, hidden_kernel: int, stride: int, dtype: torch.dtype) -> bool:
-    """Whether the fused kernel is chosen for a layer of `channels` channels; `conv_lstm_step` and `conv_gru_step` both ask here."""
+    """Whether the fused kernel is chosen for a layer of `channels` channels; `conv_lstm_step` and `conv_gru_step` both
+    ask here."""
     supported = stride in (1, 2) and dtype in (torch.float32, torch.bfloat16, torch.float16)
     return supported and channels <= FUSED_CHANNELS.get((kernel, hidden_kernel), 0)
 
 
 @jit
 def _step_kernel(  # type: ignore[no-untyped-def]
-    x, weight, bias, h, hidden_weight, c, h_out, c_out, kept, count, in_channels, channels, height, width, out_height, out_width,
-    KERNEL: tl.constexpr, STRIDE: tl.constexpr, HIDDEN_KERNEL: tl.constexpr, BIAS: tl.constexpr, STATE: tl.constexpr, KEEP: tl.constexpr,
+    x, weight, bias, h, hidden_weight, c, h_out, c_out, kept, count, in_channels, channels, height, width, out_height,
+    out_width,
+    KERNEL: tl.constexpr, STRIDE: tl.constexpr, HIDDEN_KERNEL: tl.constexpr, BIAS: tl.constexpr, STATE: tl.constexpr,
+    KEEP: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     flat, picture, row, column, exists = positions(count, out_height, out_width, BM)
@@ -51,12 +57,14 @@ def _step_kernel(  # type: ignore[no-untyped-def]
     if BIAS:
         acc += load(bias, filters, filter_exists)[None, :]
     acc = convolve(
-        acc, x, weight, picture, row * STRIDE - KERNEL // 2, column * STRIDE - KERNEL // 2, exists, filters, filter_exists,
+        acc, x, weight, picture, row * STRIDE - KERNEL // 2, column * STRIDE - KERNEL // 2, exists, filters,
+        filter_exists,
         in_channels, height, width, KERNEL, BK, PRECISION,
     )  # fmt: skip
     if STATE:
         acc = convolve(
-            acc, h, hidden_weight, picture, row - HIDDEN_KERNEL // 2, column - HIDDEN_KERNEL // 2, exists, filters, filter_exists,
+            acc, h, hidden_weight, picture, row - HIDDEN_KERNEL // 2, column - HIDDEN_KERNEL // 2, exists, filters,
+            filter_exists,
             channels, out_height, out_width, HIDDEN_KERNEL, BK, PRECISION,
         )  # fmt: skip
     f, i, o, j = four_gates(acc, BM, BN)
@@ -83,7 +91,14 @@ def _outputs(x: Tensor, weight: Tensor, stride: int, keep: bool) -> tuple[Geomet
 
 
 def _launch_forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor | None, hidden_weight: Tensor, c: Tensor | None, stride: int, keep: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h: Tensor | None,
+    hidden_weight: Tensor,
+    c: Tensor | None,
+    stride: int,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     g, new_h, new_c, kept = _outputs(x, weight, stride, keep)
     count, channels = g.batch * g.out_height * g.out_width, weight.shape[0] // 4
@@ -91,7 +106,8 @@ def _launch_forward(
         tensors = (last(x), last(weight), bias, last(h), last(hidden_weight), last(c), new_h, new_c, kept)
         with on_device(x):
             _step_kernel[(-(-count // BM), -(-channels // BN))](
-                *(new_h if t is None else t for t in tensors), count, g.in_channels, channels, g.height, g.width, g.out_height, g.out_width,
+                *(new_h if t is None else t for t in tensors), count, g.in_channels, channels, g.height, g.width,
+                g.out_height, g.out_width,
                 KERNEL=weight.shape[2], STRIDE=stride, HIDDEN_KERNEL=hidden_weight.shape[2],
                 BIAS=bias is not None, STATE=h is not None, KEEP=keep, PRECISION=precision(),
                 BM=BM, BN=BN, BK=BK, num_warps=WARPS, num_stages=STAGES,
@@ -101,16 +117,21 @@ def _launch_forward(
 
 @torch.library.custom_op("rnncomp::conv_lstm_step", mutates_args=(), device_types=DEVICE_TYPES)
 def _forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor | None, hidden_weight: Tensor, c: Tensor | None, stride: int, keep: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h: Tensor | None,
+    hidden_weight: Tensor,
+    c: Tensor | None,
+    stride: int,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _launch_forward(x, weight, bias, h, hidden_weight, c, stride, keep)
 
 
 @_forward.register_fake
-def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor | None, hidden_weight: Tensor, c: Tensor | None, stride: int, keep: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _outputs(x, weight, stride, keep)[1:]
+def _(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _outputs(x, weight, *others[-2:])[1:]
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -158,9 +179,9 @@ def conv_lstm_step(
 ) -> LSTMUpdate:
     """One step of a ConvLSTM layer: new hidden state and cell, `(B, C, ceil(H / stride), ceil(W / stride))`.
 
-    `x`: `(B, in, H, W)`; `weight`: `(4C, in, k, k)`, odd k, filters of f, i, o, j; `bias`: `(4C,)` or None; `hidden_weight`:
-    `(4C, C, k', k')`; `h` and `c`: the state, given together; without them it is zero. Padding is `(k - 1) / 2` zeros on each side.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `x`: `(B, in, H, W)`; `weight`: `(4C, in, k, k)`, odd k, filters of f, i, o, j; `bias`: `(4C,)` or None;
+    `hidden_weight`: `(4C, C, k', k')`; `h` and `c`: the state, given together; without them it is zero. Padding is `(k
+    - 1) / 2` zeros on each side. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     channels = check_convolutions("conv_lstm_step", x, weight, bias, hidden_weight, 4, 4)
     _check.together("conv_lstm_step", h=h, c=c)
@@ -178,13 +199,22 @@ def check_convolutions(
     op: str, x: Tensor, weight: Tensor, bias: Tensor | None, hidden_weight: Tensor, gates: int, hidden_gates: int
 ) -> int:
     """The state's channels; raises `ValueError` where weights do not fit `x` or each other."""
-    if x.ndim != 4 or weight.ndim != 4 or weight.shape[1] != x.shape[1] or weight.shape[0] % gates or weight.shape[2] % 2 == 0:
+    if (
+        x.ndim != 4
+        or weight.ndim != 4
+        or weight.shape[1] != x.shape[1]
+        or weight.shape[0] % gates
+        or weight.shape[2] % 2 == 0
+    ):
         shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
         raise ValueError(f"{op}: {shapes}: expected (B, in, H, W) and ({gates} * C, in, k, k), k odd")
     channels = weight.shape[0] // gates
     square = (hidden_gates * channels, channels)
     if hidden_weight.ndim != 4 or tuple(hidden_weight.shape[:2]) != square or hidden_weight.shape[2] % 2 == 0:
-        raise ValueError(f"{op}: hidden_weight has shape {tuple(hidden_weight.shape)}, expected ({square[0]}, {channels}, k, k), k odd")
+        raise ValueError(
+            f"{op}: hidden_weight has shape {tuple(hidden_weight.shape)}, expected ({square[0]}, {channels}, k, "
+            f"k), k odd"
+        )
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise ValueError(f"{op}: bias has shape {tuple(bias.shape)}, expected ({weight.shape[0]},)")
     for name, w in (("weight", weight), ("bias", bias), ("hidden_weight", hidden_weight)):

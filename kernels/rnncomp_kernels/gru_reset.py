@@ -1,8 +1,8 @@
 """GRU reset gate (paper, equation 13): `s(r) h`, what the candidate's hidden convolution reads.
 
-r is the second block of C channels of `gates` and of `hidden_gates`. In units of C: forward reads 1 + 1 + 1, writes 1. Backward reads
-1 + 1 + 1 + 1 and writes 1 and the two gradients whole, zeros included: they are dense, as autograd adds them to those of `gru_update`.
-Kept for backward: the three inputs, which `gru_update` keeps as well.
+r is the second block of C channels of `gates` and of `hidden_gates`. In units of C: forward reads 1 + 1 + 1, writes 1.
+Backward reads 1 + 1 + 1 + 1 and writes 1 and the two gradients whole, zeros included: they are dense, as autograd adds
+them to those of `gru_update`. Kept for backward: the three inputs, which `gru_update` keeps as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
     at = row * inner + column
-    r = load(gates, (row * BLOCKS + 1) * inner + column, mask) + load(hidden, (row * HIDDEN_BLOCKS + 1) * inner + column, mask)
+    r = load(gates, (row * BLOCKS + 1) * inner + column, mask) + load(
+        hidden, (row * HIDDEN_BLOCKS + 1) * inner + column, mask
+    )
     tl.store(out + at, sigmoid(r) * load(h, at, mask), mask)
 
 
@@ -56,14 +58,20 @@ def _launch_forward(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> Tensor:
     plane = Plane.of(h, 1)
     out = plane.empty(h, h.shape[1])
     launch(
-        _forward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(h), out, **_blocks(gates, hidden_gates, h)
+        _forward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(h), out,
+        **_blocks(gates, hidden_gates, h)
     )  # fmt: skip
     return out
 
 
 def _gradients(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> tuple[Plane, Tensor, Tensor, Tensor]:
     plane = Plane.of(h, 1)
-    return plane, plane.empty(gates, gates.shape[1]), plane.empty(gates, hidden_gates.shape[1]), plane.empty(h, h.shape[1])
+    return (
+        plane,
+        plane.empty(gates, gates.shape[1]),
+        plane.empty(gates, hidden_gates.shape[1]),
+        plane.empty(h, h.shape[1]),
+    )
 
 
 def _launch_backward(gates: Tensor, hidden_gates: Tensor, h: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,14 +117,16 @@ _forward.register_autograd(_differentiate, setup_context=_setup)
 def gru_reset(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> Tensor:
     """The state seen through the reset gate, `(B, C, H, W)`.
 
-    `gates` and `hidden_gates`: z and r in their first `2C` channels, then whatever else the unit has; `h`: `(B, C, H, W)`.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `gates` and `hidden_gates`: z and r in their first `2C` channels, then whatever else the unit has; `h`: `(B, C, H,
+    W)`. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     channels = h.shape[1] if h.ndim == 4 else 0
     for name, x in (("gates", gates), ("hidden_gates", hidden_gates)):
         blocks = x.shape[1] // channels if channels and x.ndim == 4 else 0
         if blocks < 2 or x.shape[1] != blocks * channels:
-            raise ValueError(f"gru_reset: {name} has shape {tuple(x.shape)}, expected z and r at least, each as h, {tuple(h.shape)}")
+            raise ValueError(
+                f"gru_reset: {name} has shape {tuple(x.shape)}, expected z and r at least, each as h, {tuple(h.shape)}"
+            )
         _check.matches("gru_reset", name, x, h, x.shape[1])
     if not use_kernels(gates):
         return reference.gru_reset(gates, hidden_gates, h)

@@ -1,7 +1,8 @@
 """GRU state update (paper, equation 12): `h' = (1 - s(z)) h + s(z) tanh(n)`.
 
-In units of C: forward reads z, n (2), their hidden halves (2) and h (1), writes 1. Backward reads those and the gradient (6) and writes
-the gradients of gates (3, r's zeros included), hidden gates (2), candidate (1) and state (1). Kept for backward: the inputs.
+In units of C: forward reads z, n (2), their hidden halves (2) and h (1), writes 1. Backward reads those and the
+gradient (6) and writes the gradients of gates (3, r's zeros included), hidden gates (2), candidate (1) and state (1).
+Kept for backward: the inputs.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def _gradients(gates: Tensor, *state: Tensor | None) -> tuple[Plane, tuple[Tenso
 def _launch_backward(grad: Tensor, gates: Tensor, *state: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     plane, gradients = _gradients(gates, *state)
     launch(
-        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad), *gradients, STATE=state[0] is not None
+        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad), *gradients,
+        STATE=state[0] is not None
     )  # fmt: skip
     return gradients
 
@@ -103,16 +105,8 @@ def _backward(
     return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h)
 
 
-@_forward.register_fake
-def _(gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None) -> Tensor:
-    return _output(gates)[1]
-
-
-@_backward.register_fake
-def _(
-    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _gradients(gates, hidden_gates, hidden_candidate, h)[1]
+_forward.register_fake(lambda gates, *others: _output(gates)[1])
+_backward.register_fake(lambda grad, *inputs: _gradients(*inputs)[1])
 
 
 def _setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -132,9 +126,9 @@ def gru_update(
 ) -> Tensor:
     """The new state `(B, C, H, W)` of a GRU.
 
-    `gates`: `(B, 3C, H, W)`, z, r, n of the input convolution; `hidden_gates`: `(B, 2C, H, W)`, z, r of the hidden convolution;
-    `hidden_candidate`: `(B, C, H, W)`, the hidden convolution of `gru_reset`. The last three are given together; without them h is zero.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `gates`: `(B, 3C, H, W)`, z, r, n of the input convolution; `hidden_gates`: `(B, 2C, H, W)`, z, r of the hidden
+    convolution; `hidden_candidate`: `(B, C, H, W)`, the hidden convolution of `gru_reset`. The last three are given
+    together; without them h is zero. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     channels = _check.gates_of("gru_update", gates, 3)[1]
     _check.together("gru_update", hidden_gates=hidden_gates, hidden_candidate=hidden_candidate, h=h)

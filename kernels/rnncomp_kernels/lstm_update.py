@@ -1,8 +1,9 @@
 """LSTM gate update (paper, equations 4-6): `c' = s(f) c + s(i) tanh(j)`, `h = s(o) tanh(c')`.
 
-`gates` holds f, i, o, j; `hidden_gates`, when given, is added to it. Elements moved, in units of C (the channels of the state):
-inference reads 4 + 4 + 1 and writes 2; training also writes the sum of the gates (4), which is all that is kept beside `c`, so that
-the two convolutions' outputs can be freed. Backward reads 4 + 1 + 2, recomputes, and writes 4 + 1: one gradient serves both sums.
+`gates` holds f, i, o, j; `hidden_gates`, when given, is added to it. Elements moved, in units of C (the channels of the
+state): inference reads 4 + 4 + 1 and writes 2; training also writes the sum of the gates (4), which is all that is kept
+beside `c`, so that the two convolutions' outputs can be freed. Backward reads 4 + 1 + 2, recomputes, and writes 4 + 1:
+one gradient serves both sums.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _outputs(gates: Tensor, hidden_gates: Tensor | None, keep: bool) -> tuple[Pl
     return plane, plane.empty(gates, channels), plane.empty(gates, channels), kept
 
 
-def _launch_forward(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _launch_forward(
+    gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     plane, h, new_c, kept = _outputs(gates, hidden_gates, keep)
     launch(
         _forward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(c), h, new_c, kept,
@@ -103,10 +106,13 @@ def _gradients(gates: Tensor, c: Tensor | None) -> tuple[Plane, Tensor, Tensor]:
     return plane, plane.empty(gates, gates.shape[1]), gates.new_empty(0) if c is None else plane.empty(c, c.shape[1])
 
 
-def _launch_backward(gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, Tensor]:
+def _launch_backward(
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+) -> tuple[Tensor, Tensor]:
     plane, grad_gates, grad_old_c = _gradients(gates, c)
     launch(
-        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_c), grad_gates, grad_old_c,
+        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_c),
+        grad_gates, grad_old_c,
         STATE=c is not None, GRAD_H=grad_h is not None, GRAD_C=grad_c is not None,
     )  # fmt: skip
     return grad_gates, grad_old_c
@@ -153,8 +159,8 @@ _forward.register_autograd(_differentiate, setup_context=_setup)
 def lstm_update(gates: Tensor, c: Tensor | None = None, hidden_gates: Tensor | None = None) -> LSTMUpdate:
     """New hidden state and cell of an LSTM from its gates' pre-activations.
 
-    `gates` (and `hidden_gates`, added to it): `(B, 4C, H, W)` in the order f, i, o, j. `c`: `(B, C, H, W)`; None is zeros.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `gates` (and `hidden_gates`, added to it): `(B, 4C, H, W)` in the order f, i, o, j. `c`: `(B, C, H, W)`; None is
+    zeros. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     channels = _check.gates_of("lstm_update", gates, 4)[1]
     _check.matches("lstm_update", "c", c, gates, channels)

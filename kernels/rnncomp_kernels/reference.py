@@ -1,8 +1,8 @@
 """The definition of every op in plain PyTorch.
 
-This file is the mathematics: the oracle of the tests, the path taken on a CPU and the path taken where Triton is absent. Every
-tensor is `(B, channels, H, W)`; a state of `None` is a state of zeros. Sources: Toderici et al., CVPR 2017, section 2.1 (units),
-section 2.2 (reconstruction); Toderici et al., ICLR 2016, section 3.2 (binarizer).
+This file is the mathematics: the oracle of the tests, the path taken on a CPU and the path taken where Triton is
+absent. Every tensor is `(B, channels, H, W)`; a state of `None` is a state of zeros. Sources: Toderici et al., CVPR
+2017, section 2.1 (units), section 2.2 (reconstruction); Toderici et al., ICLR 2016, section 3.2 (binarizer).
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def associative_lstm_update(gates: Tensor, c: Tensor | None = None, hidden_gates
 def gru_reset(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> Tensor:
     """`s(r) h`: what the candidate's hidden convolution reads (eq 13).
 
-    `gates` holds z, r in its first 2C channels (input convolution), `hidden_gates` likewise (hidden convolution); `h` is `(B, C, H, W)`.
+    `gates` holds z, r in its first 2C channels (input convolution), `hidden_gates` likewise (hidden convolution); `h`
+    is `(B, C, H, W)`.
     """
     channels = h.shape[1]
     return torch.sigmoid(gates[:, channels : 2 * channels] + hidden_gates[:, channels : 2 * channels]) * h
@@ -95,8 +96,9 @@ def gru_update(
 ) -> Tensor:
     """`h' = (1 - s(z)) h + s(z) tanh(n)` (eq 12).
 
-    `gates` `(B, 3C, H, W)`: z, r, n of the input convolution; `hidden_gates` `(B, 2C, H, W)`: z, r of the hidden convolution;
-    `hidden_candidate` `(B, C, H, W)`: the hidden convolution of `gru_reset`. The last three are given together or not at all.
+    `gates` `(B, 3C, H, W)`: z, r, n of the input convolution; `hidden_gates` `(B, 2C, H, W)`: z, r of the hidden
+    convolution; `hidden_candidate` `(B, C, H, W)`: the hidden convolution of `gru_reset`. The last three are given
+    together or not at all.
     """
     z, _, n = gates.split(gates.shape[1] // 3, dim=1)
     if hidden_gates is None or hidden_candidate is None or h is None:
@@ -114,10 +116,11 @@ def residual_gru_update(
 ) -> ResidualGRUUpdate:
     """Eqs 14-15: the GRU update, `h' += alpha_h W_h h`, `out = h' + alpha_x W_ox x`.
 
-    `gates` `(B, 4C, H, W)`: z, r, n and `W_ox x` of the input convolution; `hidden_gates` `(B, 3C, H, W)`: z, r and `W_h h` of the
-    hidden convolution; `hidden_candidate` and `h` as in `gru_update`.
+    `gates` `(B, 4C, H, W)`: z, r, n and `W_ox x` of the input convolution; `hidden_gates` `(B, 3C, H, W)`: z, r and
+    `W_h h` of the hidden convolution; `hidden_candidate` and `h` as in `gru_update`.
     """
-    # `split`, not slices: the backward of n slices writes n tensors of the size of all gates, most of it zeros, and adds them.
+    # `split`, not slices: the backward of n slices writes n tensors of the size of all gates, most of it zeros, and
+    # adds them.
     z, _, n, skip = gates.split(gates.shape[1] // 4, dim=1)
     if hidden_gates is None or hidden_candidate is None or h is None:
         new_h = torch.sigmoid(z) * torch.tanh(n)
@@ -143,12 +146,17 @@ _LOW = 0xFFFFFFFF
 
 
 def philox(counter: Tensor, seed: int | Tensor) -> Tensor:
-    """Philox4x32-10 (Salmon et al., SC 2011): four 32-bit words `(n, 4)` int64 for each `counter` `(n,)` int64 below 2^32.
+    """Philox4x32-10 (Salmon et al., SC 2011): four 32-bit words `(n, 4)` int64 for each `counter` `(n,)` int64 below
+    2^32.
 
     The 64 bits of `seed` are the key. What Triton's `tl.philox(seed, counter, 0, 0, 0)` computes, bit for bit.
     """
-    multipliers, steps = torch.tensor([[0xD2511F53, 0xCD9E8D57], [0x9E3779B9, 0xBB67AE85]], device=counter.device).view(2, 2, 1)
-    key = torch.stack((torch.as_tensor(seed & _LOW), torch.as_tensor((seed >> 32) & _LOW))).to(counter.device).view(2, 1)
+    multipliers, steps = torch.tensor([[0xD2511F53, 0xCD9E8D57], [0x9E3779B9, 0xBB67AE85]], device=counter.device).view(
+        2, 2, 1
+    )
+    key = (
+        torch.stack((torch.as_tensor(seed & _LOW), torch.as_tensor((seed >> 32) & _LOW))).to(counter.device).view(2, 1)
+    )
     keys = (key + steps * torch.arange(10, device=counter.device)) & _LOW
     evens = torch.stack((counter, torch.zeros_like(counter)))  # words 0 and 2
     odds = torch.zeros_like(evens)  # words 1 and 3
@@ -172,8 +180,8 @@ def uniform(numel: int, seed: int | Tensor, device: torch.device) -> Tensor:
 def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = None) -> Tensor:
     """Codes in {-1, +1} from pre-activations `x`; the gradient passes straight through to `y = tanh(x)`.
 
-    Stochastic: +1 with probability `(1 + y) / 2`, so the mean is `y`; the noise is a function of `seed` and the element's index.
-    Otherwise the sign, where zero maps to +1.
+    Stochastic: +1 with probability `(1 + y) / 2`, so the mean is `y`; the noise is a function of `seed` and the
+    element's index. Otherwise the sign, where zero maps to +1.
     """
     y = torch.tanh(x)
     if not stochastic:
@@ -182,27 +190,14 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = No
     return _StraightThroughSign.apply(y, noise * 2 - 1)
 
 
-def pack_bits(codes: Tensor) -> Tensor:
-    """Signs as bits, eight a byte: uint8 `(B, ceil(bits * H * W / 8))` from `codes` `(B, bits, H, W)`; zero and above is a 1.
+def residual_step(
+    image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None
+) -> ResidualStep:
+    """`reconstruction = output / gain + previous`, `residual = image - reconstruction`, and the residual's L1 sum (eqs
+    1-3, 16-19).
 
-    Raster order over positions, all `bits` channels of a position together, most significant bit first; the last byte ends in zeros.
-    """
-    bits = (codes >= 0).permute(0, 2, 3, 1).flatten(1).to(torch.uint8)
-    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, ((bits.shape[1] + 7) // 8, 8))
-    return (bits << torch.arange(7, -1, -1, dtype=torch.uint8, device=codes.device)).sum(-1, dtype=torch.uint8)
-
-
-def unpack_bits(packed: Tensor, bits: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The inverse of `pack_bits`: codes in {-1, +1}, `(B, bits, height, width)` of type `dtype`."""
-    ones = (packed.unsqueeze(-1) >> torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)) & 1
-    ones = ones.flatten(1)[:, : bits * height * width].view(len(packed), height, width, bits).permute(0, 3, 1, 2)
-    return ones.to(dtype).mul(2).sub(1).contiguous()
-
-
-def residual_step(image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None) -> ResidualStep:
-    """`reconstruction = output / gain + previous`, `residual = image - reconstruction`, and the residual's L1 sum (eqs 1-3, 16-19).
-
-    One-shot: no `previous`. Additive: the reconstruction before as `previous`. Residual scaling: its `gain` too, broadcastable to `image`.
+    One-shot: no `previous`. Additive: the reconstruction before as `previous`. Residual scaling: its `gain` too,
+    broadcastable to `image`.
     """
     reconstruction = output if gain is None else output / gain
     if previous is not None:

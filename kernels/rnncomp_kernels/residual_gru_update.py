@@ -1,8 +1,9 @@
 """Residual GRU update (paper, equations 14-15), new state and layer output in one pass.
 
-`h' = (1 - s(z)) h + s(z) tanh(n) + alpha_h W_h h`, `out = h' + alpha_x W_ox x`. In units of C: forward reads z, n and `W_ox x` (3), their
-hidden halves and `W_h h` (3) and h (1), writes 2. Backward reads z, n, their hidden halves, h and two gradients (7) and writes the
-gradients of gates (4, r's zeros included), hidden gates (3), candidate (1) and state (1). Kept for backward: the inputs.
+`h' = (1 - s(z)) h + s(z) tanh(n) + alpha_h W_h h`, `out = h' + alpha_x W_ox x`. In units of C: forward reads z, n and
+`W_ox x` (3), their hidden halves and `W_h h` (3) and h (1), writes 2. Backward reads z, n, their hidden halves, h and
+two gradients (7) and writes the gradients of gates (4, r's zeros included), hidden gates (3), candidate (1) and state
+(1). Kept for backward: the inputs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     if STATE:
         z = sigmoid(z + load(hidden, wide_hidden, mask))
         old = load(h, at, mask)
-        new = old + z * (tanh(n + load(candidate, at, mask)) - old) + alpha_h * load(hidden, wide_hidden + 2 * inner, mask)
+        new = (
+            old
+            + z * (tanh(n + load(candidate, at, mask)) - old)
+            + alpha_h * load(hidden, wide_hidden + 2 * inner, mask)
+        )
     else:
         new = sigmoid(z) * tanh(n)
     tl.store(new_h + at, new, mask)
@@ -41,7 +46,8 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    gates, hidden, candidate, h, grad_new_h, grad_out, grad_gates, grad_hidden, grad_candidate, grad_h, rows, inner, alpha_h, alpha_x,
+    gates, hidden, candidate, h, grad_new_h, grad_out, grad_gates, grad_hidden, grad_candidate, grad_h, rows, inner,
+    alpha_h, alpha_x,
     STATE: tl.constexpr, GRAD_H: tl.constexpr, GRAD_OUT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
@@ -105,52 +111,36 @@ def _launch_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     plane, gradients = _gradients(gates, *state)
     launch(
-        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad_h), plane.dense(grad_out), *gradients,
-        alpha_h=alpha_h, alpha_x=alpha_x, STATE=state[0] is not None, GRAD_H=grad_h is not None, GRAD_OUT=grad_out is not None,
+        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad_h),
+        plane.dense(grad_out), *gradients,
+        alpha_h=alpha_h, alpha_x=alpha_x, STATE=state[0] is not None, GRAD_H=grad_h is not None,
+        GRAD_OUT=grad_out is not None,
     )  # fmt: skip
     return gradients
 
 
 @torch.library.custom_op("rnncomp::residual_gru_update", mutates_args=(), device_types=DEVICE_TYPES)
 def _forward(
-    gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float
+    gates: Tensor,
+    hidden_gates: Tensor | None,
+    hidden_candidate: Tensor | None,
+    h: Tensor | None,
+    alpha_h: float,
+    alpha_x: float,
 ) -> tuple[Tensor, Tensor]:
     return _launch_forward(alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h)
 
 
 @torch.library.custom_op("rnncomp::residual_gru_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
 def _backward(
-    grad_h: Tensor | None,
-    grad_out: Tensor | None,
-    gates: Tensor,
-    hidden_gates: Tensor | None,
-    hidden_candidate: Tensor | None,
-    h: Tensor | None,
-    alpha_h: float,
-    alpha_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grad_h: Tensor | None, grad_out: Tensor | None, gates: Tensor,
+    hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h)
 
 
-@_forward.register_fake
-def _(
-    gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float
-) -> tuple[Tensor, Tensor]:
-    return _outputs(gates)[1:]
-
-
-@_backward.register_fake
-def _(
-    grad_h: Tensor | None,
-    grad_out: Tensor | None,
-    gates: Tensor,
-    hidden_gates: Tensor | None,
-    hidden_candidate: Tensor | None,
-    h: Tensor | None,
-    alpha_h: float,
-    alpha_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _gradients(gates, hidden_gates, hidden_candidate, h)[1]
+_forward.register_fake(lambda gates, *others: _outputs(gates)[1:])
+_backward.register_fake(lambda grad_h, grad_out, *inputs: _gradients(*inputs[:4])[1])
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -181,9 +171,10 @@ def residual_gru_update(
 ) -> ResidualGRUUpdate:
     """New state and layer output, both `(B, C, H, W)`, of the paper's residual GRU.
 
-    `gates`: `(B, 4C, H, W)`, z, r, n and `W_ox x` of the input convolution; `hidden_gates`: `(B, 3C, H, W)`, z, r and `W_h h` of the hidden
-    convolution; `hidden_candidate`: `(B, C, H, W)`, the hidden convolution of `gru_reset`. The last three are given together; without
-    them h is zero. Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `gates`: `(B, 4C, H, W)`, z, r, n and `W_ox x` of the input convolution; `hidden_gates`: `(B, 3C, H, W)`, z, r and
+    `W_h h` of the hidden convolution; `hidden_candidate`: `(B, C, H, W)`, the hidden convolution of `gru_reset`. The
+    last three are given together; without them h is zero. Raises `ValueError` when shapes, dtypes or devices do not
+    fit.
     """
     channels = _check.gates_of("residual_gru_update", gates, 4)[1]
     _check.together("residual_gru_update", hidden_gates=hidden_gates, hidden_candidate=hidden_candidate, h=h)

@@ -1,10 +1,11 @@
-"""End of an iteration (paper, equations 1-3, 16-19): new reconstruction, next residual and the residual's L1 sum, in one pass.
+"""End of an iteration (paper, equations 1-3, 16-19): new reconstruction, next residual and the residual's L1 sum, in
+one pass.
 
-`reconstruction = output / gain + previous`, `residual = image - reconstruction`. Forward reads image, output and, where given, previous
-and gain, and writes 2; the sum is taken in float32 over one partial sum a program, in a fixed order (no atomics: the loss repeats to
-the bit). Backward reads the residual, two gradients and the gain, and writes one gradient each for output, image (only if asked for)
-and gain. Kept for backward: the residual, and output and gain if there is a gain. A gain of one element is read once; any other is
-expanded to the size of the image.
+`reconstruction = output / gain + previous`, `residual = image - reconstruction`. Forward reads image, output and, where
+given, previous and gain, and writes 2; the sum is taken in float32 over one partial sum a program, in a fixed order (no
+atomics: the loss repeats to the bit). Backward reads the residual, two gradients and the gain, and writes one gradient
+each for output, image (only if asked for) and gain. Kept for backward: the residual, and output and gain if there is a
+gain. A gain of one element is read once; any other is expanded to the size of the image.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    residual, output, gain, grad_reconstruction, grad_residual, grad_l1, out_output, out_previous, out_image, out_gain, rows, inner,
+    residual, output, gain, grad_reconstruction, grad_residual, grad_l1, out_output, out_previous, out_image, out_gain,
+    rows, inner,
     GAIN: tl.constexpr, GRAD_REC: tl.constexpr, GRAD_RES: tl.constexpr, GRAD_L1: tl.constexpr, IMAGE: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
@@ -83,13 +85,16 @@ def _outputs(image: Tensor) -> tuple[Plane, Tensor, Tensor]:
     return plane, plane.empty(image, image.shape[1]), plane.empty(image, image.shape[1])
 
 
-def _launch_forward(image: Tensor, output: Tensor, previous: Tensor | None, gain: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _launch_forward(
+    image: Tensor, output: Tensor, previous: Tensor | None, gain: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     plane, reconstruction, residual = _outputs(image)
     rows, columns = tile_of(plane.inner)
     wide = torch.float64 if image.dtype == torch.float64 else torch.float32
     partial = image.new_empty(-(-plane.inner // columns) * -(-plane.rows // rows), dtype=wide)
     launch(
-        _forward_kernel, plane, plane.dense(image), plane.dense(output), plane.dense(previous), _expanded(plane, gain, image),
+        _forward_kernel, plane, plane.dense(image), plane.dense(output), plane.dense(previous),
+        _expanded(plane, gain, image),
         reconstruction, residual, partial, PREVIOUS=previous is not None, GAIN=_kind(gain),
     )  # fmt: skip
     return reconstruction, residual, partial.sum().to(image.dtype)
@@ -99,29 +104,39 @@ Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def _gradients(residual: Tensor, gain: Tensor | None, image: bool) -> tuple[Plane, Gradients]:
-    """Gradients of output, previous, image and (per element) gain; empty where not asked for, previous's where it equals output's."""
+    """Gradients of output, previous, image and (per element) gain; empty where not asked for, previous's where it
+    equals output's."""
     plane = Plane.of(residual, 1)
     wanted = (True, gain is not None, image, gain is not None)
-    output, previous, target, scale = (plane.empty(residual, residual.shape[1]) if w else residual.new_empty(0) for w in wanted)
+    output, previous, target, scale = (
+        plane.empty(residual, residual.shape[1]) if w else residual.new_empty(0) for w in wanted
+    )
     return plane, (output, previous, target, scale)
 
 
 def _launch_backward(
-    residual: Tensor, output: Tensor | None, gain: Tensor | None, grads: tuple[Tensor | None, Tensor | None, Tensor | None], image: bool
+    residual: Tensor,
+    output: Tensor | None,
+    gain: Tensor | None,
+    grads: tuple[Tensor | None, Tensor | None, Tensor | None],
+    image: bool,
 ) -> Gradients:
     plane, gradients = _gradients(residual, gain, image)
     grad_reconstruction, grad_residual, grad_l1 = grads
     launch(
         _backward_kernel, plane, plane.dense(residual), plane.dense(output), _expanded(plane, gain, residual),
         plane.dense(grad_reconstruction), plane.dense(grad_residual), grad_l1, *gradients,
-        GAIN=_kind(gain), GRAD_REC=grad_reconstruction is not None, GRAD_RES=grad_residual is not None, GRAD_L1=grad_l1 is not None,
+        GAIN=_kind(gain), GRAD_REC=grad_reconstruction is not None, GRAD_RES=grad_residual is not None,
+        GRAD_L1=grad_l1 is not None,
         IMAGE=image,
     )  # fmt: skip
     return gradients
 
 
 @torch.library.custom_op("rnncomp::residual_step", mutates_args=(), device_types=DEVICE_TYPES)
-def _forward(image: Tensor, output: Tensor, previous: Tensor | None, gain: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(
+    image: Tensor, output: Tensor, previous: Tensor | None, gain: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     return _launch_forward(image, output, previous, gain)
 
 
@@ -163,12 +178,16 @@ def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:
     ctx.previous = previous is not None
 
 
-def _differentiate(ctx: Any, grad_reconstruction: Tensor | None, grad_residual: Tensor | None, grad_l1: Tensor | None) -> tuple:
+def _differentiate(
+    ctx: Any, grad_reconstruction: Tensor | None, grad_residual: Tensor | None, grad_l1: Tensor | None
+) -> tuple:
     if grad_reconstruction is None and grad_residual is None and grad_l1 is None:
         return None, None, None, None
     residual, output, gain = ctx.saved_tensors
     image = ctx.needs_input_grad[0]
-    d_output, d_previous, d_image, d_gain = _backward(residual, output, gain, grad_reconstruction, grad_residual, grad_l1, image)
+    d_output, d_previous, d_image, d_gain = _backward(
+        residual, output, gain, grad_reconstruction, grad_residual, grad_l1, image
+    )
     return (
         d_image if image else None,
         d_output,
@@ -180,20 +199,25 @@ def _differentiate(ctx: Any, grad_reconstruction: Tensor | None, grad_residual: 
 _forward.register_autograd(_differentiate, setup_context=_setup)
 
 
-def residual_step(image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None) -> ResidualStep:
+def residual_step(
+    image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None
+) -> ResidualStep:
     """The new reconstruction, the residual `image - reconstruction` and the scalar sum of its absolute values.
 
-    `image`, `output` and `previous`: `(B, C, H, W)`. One-shot: no `previous`. Additive: the reconstruction before. Residual scaling: its
-    `gain` too, broadcastable to `image`. The result has the type of `image`, whatever that of `output`.
-    Raises `ValueError` when shapes, dtypes or devices do not fit.
+    `image`, `output` and `previous`: `(B, C, H, W)`. One-shot: no `previous`. Additive: the reconstruction before.
+    Residual scaling: its `gain` too, broadcastable to `image`. The result has the type of `image`, whatever that of
+    `output`. Raises `ValueError` when shapes, dtypes or devices do not fit.
     """
     channels = _check.gates_of("residual_step", image, 1)[1]
     output = output.to(image.dtype)
     _check.matches("residual_step", "output", output, image, channels)
     _check.matches("residual_step", "previous", previous, image, channels)
-    if gain is not None and (gain.dtype != image.dtype or gain.device != image.device or _broadcast(gain, image) != image.shape):
+    if gain is not None and (
+        gain.dtype != image.dtype or gain.device != image.device or _broadcast(gain, image) != image.shape
+    ):
         raise ValueError(
-            f"residual_step: gain is {gain.dtype} {tuple(gain.shape)} on {gain.device}, which does not broadcast to image, "
+            f"residual_step: gain is {gain.dtype} {tuple(gain.shape)} on {gain.device}, which does not broadcast "
+            f"to image, "
             f"{image.dtype} {tuple(image.shape)} on {image.device}"
         )
     if not use_kernels(image):

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.images import to_rgb
+from ..images import to_rgb
 from ..models.config import RECONSTRUCTIONS, UNITS
 from ..models.numpy_codec import NumpyCodec
-from . import container, geometry, weights_file, zoo
+from . import container, geometry, weights, zoo
 from .coders import Coder, Codes, RawCoder
 from .container import BitstreamError, Header
 from .entropy import EntropyCoder
@@ -23,7 +23,7 @@ from .entropy import EntropyCoder
 if TYPE_CHECKING:
     import torch
 
-    from ..models import RecurrentCodec
+    from ..models.recurrent_codec import RecurrentCodec
     from .torch_engine import TorchEngine
 
 CoderName = Literal["auto", "raw", "rnn"]
@@ -54,18 +54,20 @@ class Codec:
         entropy: EntropyCoder | None = None,
     ) -> None:
         if entropy is not None and entropy.bits != network.config.bits:
-            raise ValueError(f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}")
+            raise ValueError(
+                f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}"
+            )
         self.entropy = entropy
         self.network = network
         self.name = name
+        self.digest = weights.digest(network)
         self._engine: NumpyCodec | TorchEngine
         if isinstance(network, NumpyCodec):
-            self._engine, self.digest = network, weights_file.digest(network.config, network.tensors)
+            self._engine = network
         else:
             from .torch_engine import TorchEngine
-            from .weights import digest
 
-            self._engine, self.digest = TorchEngine(network, device), digest(network)
+            self._engine = TorchEngine(network, device)
 
     @property
     def iterations(self) -> int:
@@ -88,7 +90,8 @@ class Codec:
             bpp: the file has at most this many bits per pixel, headers included.
             max_bytes: the file has at most this many bytes.
             psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
-            iterations: the number of iterations. At most one of these four may be given; without one, all iterations are coded.
+            iterations: the number of iterations. At most one of these four may be given; without one, all iterations
+                are coded.
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
 
         Raises:
@@ -122,13 +125,15 @@ class Codec:
             warnings.warn(f"all {limit} iterations together stay below {psnr:g} dB", stacklevel=2)
         return data
 
-    def decode(self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False) -> Image.Image:
+    def decode(
+        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+    ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds).
 
-        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in float64, several
-        times slower: rounding then decides no pixel, and every machine draws the same picture. (In float32 a few pixels in a million
-        differ by one grey level between processors and thread counts; the codes never do.)
-        Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
+        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
+        float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. (In
+        float32 a few pixels in a million differ by one grey level between processors and thread counts; the codes never
+        do.) Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
         """
         header, tiling, codes = self._read(data, iterations, partial)
         canvas = np.empty((header.height, header.width, 3), np.uint8)
@@ -139,7 +144,8 @@ class Codec:
         return Image.fromarray(canvas)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
-        """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at the end)."""
+        """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at
+        the end)."""
         header, tiling, codes = self._read(data, None, partial)
         windows = list(tiling.windows())
         canvases = [np.empty((header.height, header.width, 3), np.uint8) for _ in codes] if len(windows) > 1 else []
@@ -188,11 +194,16 @@ class Codec:
             return RawCoder(header.bits, tiling.rows, tiling.columns)
         if self.entropy is None or self.entropy.digest != header.entropy_digest:
             mine = "none" if self.entropy is None else self.entropy.digest.hex()
-            raise BitstreamError(f"the file needs the entropy model {header.entropy_digest.hex()}; the model {self.name} has {mine}")
+            raise BitstreamError(
+                f"the file needs the entropy model {header.entropy_digest.hex()}; the model {self.name} has {mine}"
+            )
         return self.entropy.picture(tiling.rows, tiling.columns)
 
-    def _iterate(self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool) -> Iterator[tuple[Codes, float]]:
-        """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by iteration."""
+    def _iterate(
+        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
+    ) -> Iterator[tuple[Codes, float]]:
+        """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
+        iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
@@ -230,19 +241,26 @@ class Codec:
         config = self.network.config
         if header.model_digest != self.digest:
             raise BitstreamError(
-                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is {self.digest.hex()}: "
+                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
+                f"{self.digest.hex()}: "
                 "give the right one with --model"
             )
         check_pixels(header)
         if (header.bits, header.stride) != (config.bits, config.code_stride):
-            raise BitstreamError(f"the header claims {header.bits} bits on {header.stride} pixels, which is not this model's layout")
-        rows, columns = (geometry.plan(side, side, header.stride, config.multiple).rows for side in (header.height, header.width))
+            raise BitstreamError(
+                f"the header claims {header.bits} bits on {header.stride} pixels, which is not this model's layout"
+            )
+        rows, columns = (
+            geometry.plan(side, side, header.stride, config.multiple).rows for side in (header.height, header.width)
+        )
         tiling = geometry.Tiling(rows, columns, header.window, header.overlap)
         step = config.multiple // header.stride
         if (header.window or header.overlap) and (
             not 0 < 2 * header.overlap < header.window or header.window % step or header.overlap % step
         ):
-            raise BitstreamError(f"the header claims windows of {header.window} positions that overlap by {header.overlap}")
+            raise BitstreamError(
+                f"the header claims windows of {header.window} positions that overlap by {header.overlap}"
+            )
         if len(chunks) > self.iterations:
             raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
         if iterations is not None and not 1 <= iterations <= len(chunks):
@@ -259,7 +277,8 @@ class Codec:
 
 
 def load(model: str | Path | None = None, device: str | torch.device = "cpu") -> Codec:
-    """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`), or a shipped one by name; None is the default model.
+    """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`), or a shipped one by name; None is the
+    default model.
 
     Raises `FileNotFoundError` or `CheckpointError`.
     """
@@ -267,11 +286,14 @@ def load(model: str | Path | None = None, device: str | torch.device = "cpu") ->
 
 
 def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
-    """The shipped codec that made the file `data`. Raises `BitstreamError` when no shipped model has the file's digest."""
+    """The shipped codec that made the file `data`. Raises `BitstreamError` when no shipped model has the file's
+    digest."""
     header, _ = container.parse_header(data)
     path = zoo.find_digest(header.model_digest)
     if path is None:
-        raise BitstreamError(f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model")
+        raise BitstreamError(
+            f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model"
+        )
     return _open(path, device)
 
 
@@ -279,7 +301,13 @@ def as_pixels(image: Image.Image | Pixels) -> Pixels:
     """`(H, W, 3)` uint8 of a PIL image or such an array. Raises `ValueError` for anything else."""
     if isinstance(image, Image.Image):
         image = np.asarray(to_rgb(image))
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or not image.size
+    ):
         what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"expected a PIL image or an (H, W, 3) uint8 array with at least one pixel, got {what}")
     return image
@@ -296,12 +324,8 @@ def check_pixels(header: Header) -> None:
 
 
 def _open(path: Path, device: str | torch.device) -> Codec:
-    network: RecurrentCodec | NumpyCodec | None = weights_file.load_numpy(path) if str(device) == "cpu" else None
-    if network is None:
-        from . import weights
-
-        network = weights.load(path)
-    return Codec(network, path.stem, device, weights_file.load_entropy(path))
+    network = weights.load_numpy(path) if str(device) == "cpu" else None
+    return Codec(network or weights.load(path), path.stem, device, weights.load_entropy(path))
 
 
 def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:

@@ -30,9 +30,9 @@ def bench(
 ) -> None:
     """Time the stages of `encode --bpp` and of `decode` on a picture: wall seconds, the fastest of some runs.
 
-    Each thread count runs in a process of its own. "command" is the whole command in a fresh process, "start-up" what of it no other
-    stage explains: Python, the libraries, the weights. "paper" is the network of the paper at width 1.0 (residual GRU, untrained: time
-    does not depend on the weights) for as many iterations.
+    Each thread count runs in a process of its own. "command" is the whole command in a fresh process, "start-up" what
+    of it no other stage explains: Python, the libraries, the weights. "paper" is the network of the paper at width 1.0
+    (residual GRU, untrained: time does not depend on the weights) for as many iterations.
 
     Args:
         photo: the picture.
@@ -64,7 +64,11 @@ def bench(
 def _in_process(threads: int, options: dict[str, Any]) -> list[dict[str, Any]]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     done = subprocess.run(
-        [sys.executable, "-m", __name__, _json.dumps(options)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", __name__, _json.dumps(options)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise ValueError(done.stderr.strip().split("\n")[-1].removeprefix("ValueError: "))
@@ -82,14 +86,19 @@ def _measure(photo: str, model: str | None, bpp: float, repeats: int, paper: boo
         coded, decoded = Path(folder) / "file.rnnc", Path(folder) / "picture.png"
         chosen = ["--model", model] if model else []
         runs = {
-            "encode": (_command("encode", photo, str(coded), "--bpp", str(bpp), "-f", *chosen), lambda: _encode(codec, photo, bpp, coded)),
+            "encode": (
+                _command("encode", photo, str(coded), "--bpp", str(bpp), "-f", *chosen),
+                lambda: _encode(codec, photo, bpp, coded),
+            ),
             "decode": (_command("decode", str(coded), str(decoded), "-f", *chosen), lambda: _decode(codec, coded, decoded)),
         }
         rows = []
         for verb, (command, stages) in runs.items():
             whole, memory = min(_run(command) for _ in range(repeats))
             parts = min((stages() for _ in range(repeats)), key=lambda seconds: sum(seconds.values()))
-            rows.append({"verb": verb, "command": whole, "start-up": whole - sum(parts.values()), **parts, "peak_mib": memory})
+            rows.append(
+                {"verb": verb, "command": whole, "start-up": whole - sum(parts.values()), **parts, "peak_mib": memory}
+            )
         size = coded.stat().st_size
         iterations = len(container.parse(coded.read_bytes())[2])
     for row in rows:
@@ -105,7 +114,8 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _run(command: list[str]) -> tuple[float, float]:
-    """Wall seconds, and the largest resident memory of any command so far, in MiB (0 where the system does not tell)."""
+    """Wall seconds, and the largest resident memory of any command so far, in MiB (0 where the system does not
+    tell)."""
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
@@ -121,8 +131,8 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 def _encode(codec: "Codec", photo: str, bpp: float, out: Path) -> dict[str, float]:
     """Seconds of the stages of `Codec.encode`."""
-    from ..data.images import read_image
     from ..files import write_bytes
+    from ..images import read_image
     from .api import as_pixels
 
     watch = _Watch()
@@ -166,8 +176,9 @@ def _paper(photo: str, iterations: int) -> tuple[float, float]:
     """Seconds that the paper's network takes for so many iterations to encode and to decode; one iteration is timed."""
     import torch
 
-    from ..data.images import read_image
-    from ..models import CodecConfig, RecurrentCodec
+    from ..images import read_image
+    from ..models.config import CodecConfig
+    from ..models.recurrent_codec import RecurrentCodec
     from . import geometry
     from .api import as_pixels
     from .torch_engine import TorchEngine
@@ -203,7 +214,13 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
 
     first = rows[0]
     heads = ("command", "start-up", "network", "coding", "files", "MiB")
-    table = Table("threads", "verb", *heads, title_justify="left", caption="Seconds; MiB at the peak; the paper's network at width 1.0.")
+    table = Table(
+        "threads",
+        "verb",
+        *heads,
+        title_justify="left",
+        caption="Seconds; MiB at the peak; the paper's network at width 1.0.",
+    )
     table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
     if "paper_network" in first:
         table.add_column("paper")

@@ -3,10 +3,11 @@
     python -m lit_rnncomp.codec.benchmark_entropy
     python -m lit_rnncomp.codec.benchmark_entropy --model entropy.safetensors --json
 
-The codes are drawn from the model itself, so they compress as codes of photographs would under a model that fits them. Each figure is
-processor seconds (with OMP_NUM_THREADS=1: seconds of one core that does nothing else), the fastest of `repeats` runs. "fronts" is the
-network alone, without the range coder; "single" the same code, one position at a time; "line" one position at a time where a decoder
-must, while what depends on earlier iterations alone is still computed for whole pictures.
+The codes are drawn from the model itself, so they compress as codes of photographs would under a model that fits them.
+Each figure is processor seconds (with OMP_NUM_THREADS=1: seconds of one core that does nothing else), the fastest of
+`repeats` runs. "fronts" is the network alone, without the range coder; "single" the same code, one position at a time;
+"line" one position at a time where a decoder must, while what depends on earlier iterations alone is still computed for
+whole pictures.
 """
 
 from __future__ import annotations
@@ -25,14 +26,19 @@ from numpy.typing import NDArray
 from .entropy import EntropyCoder
 from .entropy_network import Context
 from .entropy_schedule import fronts, raster
+from .weights import load_entropy_model
 
 Schedule = Callable[[int, int], Iterable[slice]]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--model", help="safetensors or checkpoint of an entropy model; without it, untrained models of several sizes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--model", help="safetensors or checkpoint of an entropy model; without it, untrained models of several sizes"
+    )
     parser.add_argument("--rows", type=int, default=64, help="rows of positions: 64 for 512 pixels at stride 8")
     parser.add_argument("--columns", type=int, default=96, help="columns of positions: 96 for 768 pixels at stride 8")
     parser.add_argument("--iterations", type=int, default=16)
@@ -40,7 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    coders = {options.model: EntropyCoder.load(options.model)} if options.model else dict(untrained(options.iterations))
+    coders = (
+        {options.model: load_entropy_model(options.model)} if options.model else dict(untrained(options.iterations))
+    )
     size = (options.iterations, options.rows, options.columns)
     results = [{"model": name, **measure(coder, *size, options.repeats)} for name, coder in coders.items()]
     if options.json:
@@ -52,8 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{'model':24} {'bytes':>8} {'bits/bit':>8} " + " ".join(f"{name:>9}" for name in names) + "  ratio")
     for row in results:
         print(
-            f"{row['model']:24} {row['model_bytes']:8} {row['bits_per_bit']:8.3f} {row['encode_s']:9.3f} {row['decode_s']:9.3f} "
-            f"{row['fronts_s']:9.3f} {row['line_s']:9.3f} {row['single_s']:9.3f} {row['single_s'] / row['fronts_s']:6.1f}"
+            f"{row['model']:24} {row['model_bytes']:8} {row['bits_per_bit']:8.3f} {row['encode_s']:9.3f} "
+            f"{row['decode_s']:9.3f} "
+            f"{row['fronts_s']:9.3f} {row['line_s']:9.3f} {row['single_s']:9.3f} "
+            f"{row['single_s'] / row['fronts_s']:6.1f}"
         )
 
 
@@ -75,7 +85,8 @@ def untrained(iterations: int, bits: int = 8) -> Iterator[tuple[str, EntropyCode
 
 
 def measure(coder: EntropyCoder, iterations: int, rows: int, columns: int, repeats: int) -> dict[str, Any]:
-    """Processor seconds to encode and to decode, and of the probabilities alone by fronts and by single positions (one repeat)."""
+    """Processor seconds to encode and to decode, and of the probabilities alone by fronts and by single positions (one
+    repeat)."""
     codes = sample(coder, iterations, rows, columns)
     chunks = coder.encode(codes)
     if (coder.decode(chunks, rows, columns) != codes).any():

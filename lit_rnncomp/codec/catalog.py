@@ -10,7 +10,8 @@ from typing import Any
 def models(json: bool = False) -> None:
     """List the models that ship: architecture, size, and the area under their rate-distortion curves on Kodak.
 
-    Areas are of files, headers included, from 1/8 to 2 bits per pixel: see README.md. Each model has a card beside its weights.
+    Areas are of files, headers included, from 1/8 to 2 bits per pixel: see README.md. Each model has a card beside its
+    weights.
 
     Args:
         json: print the list as JSON.
@@ -68,7 +69,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     table.caption = (
-        "* is the default. On Kodak, files with headers, from 1/8 to 2 bits per pixel: area under MS-SSIM, mean PSNR and PSNR-HVS in dB."
+        "* is the default. On Kodak, files with headers, from 1/8 to 2 bits per pixel: area under MS-SSIM, mean "
+        "PSNR and PSNR-HVS in dB."
     )
     console = Console()
     console.print(table)

@@ -23,7 +23,8 @@ def encode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all iterations.
+    """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all
+    iterations.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
@@ -38,8 +39,8 @@ def encode(
         force: (-f) replace FILE if it exists.
         json: print the result as JSON.
     """
-    from ..data.images import read_image
     from ..files import Output, write_bytes
+    from ..images import read_image
     from .container import parse
 
     output = Output(file, photo, model, force=force, ending=".rnnc")
@@ -51,7 +52,8 @@ def encode(
     _report(
         json,
         output.messages,
-        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, {8 * len(data) / pixels:.3f} bpp, "
+        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, "
+        f"{8 * len(data) / pixels:.3f} bpp, "
         f"{source / len(data):.1f} times smaller, {3 * pixels / len(data):.0f}:1 against raw RGB",
         photo=photo,
         file=file,
@@ -145,7 +147,12 @@ def info(file: str, json: bool = False) -> None:
         "header_bytes": len(head),
         "damaged_bytes": damaged,
         "chunks": [
-            {"iteration": t, "bytes": size, "raw": chunk.raw or not header.coder, "of_raw_bits": len(chunk.payload) / raw_chunk}
+            {
+                "iteration": t,
+                "bytes": size,
+                "raw": chunk.raw or not header.coder,
+                "of_raw_bits": len(chunk.payload) / raw_chunk,
+            }
             for t, (chunk, size) in enumerate(zip(chunks, sizes, strict=True), 1)
         ],
     }
@@ -210,18 +217,15 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         half: store the weights in 16 bits.
         force: (-f) replace FILE if it exists.
     """
-    import torch
-
     from ..files import Output
     from . import weights
     from .api import load
-    from .entropy import EntropyCoder
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
     output = Output(file, checkpoint, entropy, force=force)
-    coder = weights.load_entropy(checkpoint) if entropy is None else EntropyCoder.load(entropy)
-    weights.save(output, weights.load(checkpoint), coder, torch.float16 if half else torch.float32)
+    coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
+    weights.save(output, weights.load(checkpoint), coder, half)
     codec = load(file)
     print(
         f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "
@@ -258,7 +262,8 @@ def _print_info(values: dict[str, Any]) -> None:
 
     console = Console()
     console.print(
-        f"{values['file']}: {values['width']}x{values['height']} pixels, {values['bytes']:,} bytes, {values['bpp']:.3f} bpp\n"
+        f"{values['file']}: {values['width']}x{values['height']} pixels, {values['bytes']:,} bytes, "
+        f"{values['bpp']:.3f} bpp\n"
         f"model {values['model']} ({values['unit']}, width {values['network_width']:g}), coder {values['coder']}"
         + (f", entropy model {values['entropy_model']}" if values["entropy_model"] else ""),
         highlight=False,
@@ -269,7 +274,9 @@ def _print_info(values: dict[str, Any]) -> None:
     for chunk in values["chunks"]:
         total += chunk["bytes"]
         rate = 8 * total / (values["width"] * values["height"])
-        table.add_row(str(chunk["iteration"]), f"{chunk['bytes']:,}", f"{chunk['of_raw_bits']:.1%}", f"{total:,}", f"{rate:.3f}")
+        table.add_row(
+            str(chunk["iteration"]), f"{chunk['bytes']:,}", f"{chunk['of_raw_bits']:.1%}", f"{total:,}", f"{rate:.3f}"
+        )
     console.print(table)
 
 

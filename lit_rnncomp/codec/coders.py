@@ -21,7 +21,8 @@ class Coder(Protocol):
 
 
 class RawCoder:
-    """Coder 0: the bits as they are, position by position in raster order, most significant bit first, the last byte zero-padded."""
+    """Coder 0: the bits as they are, position by position in raster order, most significant bit first, the last byte
+    zero-padded."""
 
     def __init__(self, bits: int, rows: int, columns: int) -> None:
         self.shape = (rows, columns, bits)
@@ -37,7 +38,9 @@ class RawCoder:
 
     def decode(self, chunk: Chunk) -> Codes:
         if len(chunk.payload) != self.payload_bytes:
-            raise BitstreamError(f"a chunk of {len(chunk.payload)} bytes where {self.payload_bytes} bytes of raw bits belong")
+            raise BitstreamError(
+                f"a chunk of {len(chunk.payload)} bytes where {self.payload_bytes} bytes of raw bits belong"
+            )
         rows, columns, bits = self.shape
         flat = np.unpackbits(np.frombuffer(chunk.payload, np.uint8), count=rows * columns * bits)
         return np.ascontiguousarray(flat.reshape(self.shape).transpose(2, 0, 1)).astype(np.int8) * 2 - 1

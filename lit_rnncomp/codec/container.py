@@ -1,4 +1,5 @@
-"""The `.rnnc` file, version 1: a header, then one checksummed chunk for each iteration. Any prefix of whole chunks is a file.
+"""The `.rnnc` file, version 1: a header, then one checksummed chunk for each iteration. Any prefix of whole chunks is a
+file.
 
 All numbers are little endian.
 
@@ -55,7 +56,8 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What the decoder must know before the first bit. Sizes in pixels; `window` and `overlap` in positions of the code."""
+    """What the decoder must know before the first bit. Sizes in pixels; `window` and `overlap` in positions of the
+    code."""
 
     coder: int
     unit: int
@@ -113,7 +115,9 @@ def parse_header(data: bytes) -> tuple[Header, bytes]:
     if len(data) < 5:
         raise BitstreamError("the file ends inside its header")
     if data[4] != VERSION:
-        raise BitstreamError(f"format version {data[4]}; this program reads version {VERSION}, a newer one may read the file")
+        raise BitstreamError(
+            f"format version {data[4]}; this program reads version {VERSION}, a newer one may read the file"
+        )
     if len(data) < _HEAD.size + _CRC.size:
         raise BitstreamError("the file ends inside its header")
     _, _, coder, kind, width_thousandths, bits, stride, width, height, window, overlap, digest = _HEAD.unpack_from(data)
@@ -125,9 +129,13 @@ def parse_header(data: bytes) -> tuple[Header, bytes]:
     if coder not in (RAW, LEARNED):
         raise BitstreamError(f"coder {coder} is unknown; a newer version may read the file")
     if not width or not height or not bits or not stride:
-        raise BitstreamError(f"the header claims a picture of {width}x{height} pixels with {bits} bits on {stride} pixels a side")
+        raise BitstreamError(
+            f"the header claims a picture of {width}x{height} pixels with {bits} bits on {stride} pixels a side"
+        )
     entropy = data[_HEAD.size : size]
-    header = Header(coder, kind & 15, kind >> 4, width_thousandths, bits, stride, width, height, window, overlap, digest, entropy)
+    header = Header(
+        coder, kind & 15, kind >> 4, width_thousandths, bits, stride, width, height, window, overlap, digest, entropy
+    )
     return header, data[: size + _CRC.size]
 
 
@@ -135,7 +143,9 @@ def parse_chunks(data: bytes, header: bytes) -> Iterator[Chunk]:
     """The chunks in order, lazily. Raises `BitstreamError` at the first that is damaged or cut."""
     at, index = len(header), 0
     while at < len(data):
-        intact = f"the first {index} iterations are intact (use --partial)" if index else "no iteration before it is intact"
+        intact = (
+            f"the first {index} iterations are intact (use --partial)" if index else "no iteration before it is intact"
+        )
         if index == MAX_CHUNKS:
             raise BitstreamError(f"more than {MAX_CHUNKS} chunks; {intact}")
         if len(data) - at < _CHUNK.size:
@@ -171,10 +181,14 @@ def parse(data: bytes, partial: bool = False) -> tuple[Header, bytes, list[Chunk
     return header, head, chunks
 
 
-def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None) -> tuple[Header, bytes, int]:
-    """The longest prefix of whole chunks within the one limit given: the header, the file's bytes, and how many chunks it keeps.
+def cut(
+    data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
+) -> tuple[Header, bytes, int]:
+    """The longest prefix of whole chunks within the one limit given: the header, the file's bytes, and how many chunks
+    it keeps.
 
-    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
+    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
+    damaged.
     """
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
         raise ValueError("give exactly one of bpp, bytes and iterations")
@@ -194,7 +208,8 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
 
 
 def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
-    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is not positive."""
+    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
+    not positive."""
     for name, value in (("bpp", bpp), ("bytes", max_bytes)):
         if value is not None and not value > 0:
             raise ValueError(f"{name}={value} is not positive")

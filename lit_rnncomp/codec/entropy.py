@@ -1,32 +1,28 @@
 """Coder 1: the learned entropy model and a range coder.
 
-Probabilities come from `entropy_network`, in integers; the range coder is that of the package constriction. A chunk holds the bits of
-one iteration in the order of `entropy_schedule.fronts`, as little-endian 32-bit words of `constriction.stream.queue.RangeEncoder` with
-model `Bernoulli(p / 65536)`, trailing zero bytes left out. A chunk that would not be shorter than plain bits is stored as plain bits.
+Probabilities come from `entropy_network`, in integers; the range coder is that of the package constriction. A chunk
+holds the bits of one iteration in the order of `entropy_schedule.fronts`, as little-endian 32-bit words of
+`constriction.stream.queue.RangeEncoder` with model `Bernoulli(p / 65536)`, trailing zero bytes left out. A chunk that
+would not be shorter than plain bits is stored as plain bits.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import replacing
 from .coders import Codes, RawCoder
 from .container import BitstreamError, Chunk
-from .entropy_network import Context, EntropyModelError, IntegerBinaryRNN
+from .digest import fingerprint
+from .entropy_network import Context, IntegerBinaryRNN
 from .entropy_schedule import fronts, order, rows
 
 if TYPE_CHECKING:
     from ..models.binary_rnn import BinaryRNN
-
-CONFIG_KEY = "entropy_config"
 
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
@@ -34,50 +30,21 @@ _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 class EntropyCoder:
     """A trained entropy model, in integers: a factory of coders for pictures.
 
-    `tensors` and `config` are what `BinaryRNN.integers` returns. Raises `EntropyModelError` when they do not fit together.
+    `tensors` and `config` are what `BinaryRNN.integers` returns. Raises `EntropyModelError` when they do not fit
+    together.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self.tensors = dict(tensors)
         self.config = dict(config)
         self.network = IntegerBinaryRNN(self.tensors, self.config)
-        self.digest = _digest(self.tensors, self.config)
+        self.digest = fingerprint(self.config, self.tensors, "<i4")
 
     @classmethod
     def from_model(cls, model: BinaryRNN) -> EntropyCoder:
         """The integers of a network, whether or not it was trained with rounding."""
         tensors, config = model.integers()
         return cls({name: tensor.numpy() for name, tensor in tensors.items()}, config)
-
-    @classmethod
-    def load(cls, path: str | Path) -> EntropyCoder:
-        """Read what `save` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or `EntropyModelError`."""
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no such entropy model: {path}")
-        if path.suffix == ".ckpt":
-            return cls.from_model(read_checkpoint(path))
-        try:
-            with safe_open(path, "np") as file:
-                config = json.loads((file.metadata() or {})[CONFIG_KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except KeyError as error:
-            raise EntropyModelError(f"{path}: no {error} in its metadata, so it is not an entropy model") from error
-        except (SafetensorError, ValueError) as error:
-            raise EntropyModelError(f"{path}: not a readable safetensors file: {error}") from error
-        try:
-            return cls(tensors, config)
-        except EntropyModelError as error:
-            raise EntropyModelError(f"{path}: {error}") from error
-
-    def save(self, path: str | Path, **metadata: str) -> None:
-        """Write the model as safetensors: integers, and the configuration as JSON in the metadata."""
-        from safetensors.numpy import save_file
-
-        with replacing(path) as temporary:
-            save_file(self.tensors, temporary, {CONFIG_KEY: json.dumps(self.config, sort_keys=True), **metadata})
 
     @property
     def bits(self) -> int:
@@ -105,7 +72,8 @@ class EntropyCoder:
         return np.stack(codes) if codes else np.zeros((0, self.bits, rows, columns), np.int8)
 
     def information(self, codes: NDArray[np.int8] | Sequence[Codes]) -> NDArray[np.float64]:
-        """Bits that the model's own probabilities assign to each iteration of `codes`: what an ideal coder would need."""
+        """Bits that the model's own probabilities assign to each iteration of `codes`: what an ideal coder would
+        need."""
         coder = self.picture(*codes[0].shape[1:])
         bits = []
         for iteration in codes:
@@ -134,14 +102,17 @@ class LearnedCoder:
             return self._raw.encode(codes)._replace(raw=True)
         positive, probabilities = self.observe(codes)
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(positive[self._order].reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities[self._order]))
+        encoder.encode(
+            positive[self._order].reshape(-1).astype(np.int32), _Bernoulli, _floats(probabilities[self._order])
+        )
         payload = encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
         if len(payload) >= self._raw.payload_bytes:
             return self._raw.encode(codes)._replace(raw=True)
         return Chunk(payload, raw=False)
 
     def decode(self, chunk: Chunk) -> Codes:
-        """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded time."""
+        """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded
+        time."""
         if chunk.raw:
             codes = self._raw.decode(chunk._replace(raw=False))
             if self._next < self.network.iterations:
@@ -149,9 +120,13 @@ class LearnedCoder:
                 self._context.put_all(codes.transpose(1, 2, 0))
             return codes
         if len(chunk.payload) >= self._raw.payload_bytes:
-            raise BitstreamError(f"a coded chunk of {len(chunk.payload)} bytes where plain bits need {self._raw.payload_bytes}")
+            raise BitstreamError(
+                f"a coded chunk of {len(chunk.payload)} bytes where plain bits need {self._raw.payload_bytes}"
+            )
         if self._next >= self.network.iterations:
-            raise BitstreamError(f"coded chunk {self._next + 1}, but the entropy model has {self.network.iterations} iterations")
+            raise BitstreamError(
+                f"coded chunk {self._next + 1}, but the entropy model has {self.network.iterations} iterations"
+            )
         self._begin()
         words = np.frombuffer(chunk.payload + bytes(-len(chunk.payload) % 4), "<u4").astype(np.uint32)
         decoder = constriction.stream.queue.RangeDecoder(words)
@@ -167,7 +142,8 @@ class LearnedCoder:
         return np.ascontiguousarray(self._context.codes().transpose(2, 0, 1))
 
     def observe(self, codes: Codes) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-        """Take the next iteration's codes as known: which are +1, and the probability of that times 65536; `(rows * columns, bits)`.
+        """Take the next iteration's codes as known: which are +1, and the probability of that times 65536; `(rows *
+        columns, bits)`.
 
         An encoder asks row by row, a decoder front by front; both get the same integers.
         """
@@ -186,33 +162,6 @@ class LearnedCoder:
         self._next += 1
 
 
-def read_checkpoint(path: Path) -> BinaryRNN:
-    """The network of a Lightning checkpoint, read without running code from it. Raises `EntropyModelError`."""
-    import pickle
-
-    import torch
-
-    from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        model = BinaryRNN(BinaryRNNConfig(**checkpoint[CONFIG_KEY]))
-        prefix = "model."
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)})
-    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise EntropyModelError(f"{path}: not a checkpoint of an entropy model of this version: {str(error).splitlines()[0]}") from error
-    return model
-
-
 def _floats(probabilities: NDArray[np.int32]) -> NDArray[np.float32]:
     """What constriction takes; k / 65536 is exact in float32."""
     return probabilities.reshape(-1).astype(np.float32) / np.float32(65536)
-
-
-def _digest(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> bytes:
-    """8 bytes of SHA-256 over the configuration and the integers, however they are stored."""
-    sha = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode())
-    for name in sorted(tensors):
-        sha.update(f"{name}{tuple(tensors[name].shape)}".encode())
-        sha.update(np.ascontiguousarray(tensors[name], "<i4").tobytes())
-    return sha.digest()[:8]

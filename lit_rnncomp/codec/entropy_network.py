@@ -1,8 +1,9 @@
 """BinaryRNN in integers: the only arithmetic that ever reaches the arithmetic coder.
 
-`lit_rnncomp.models.quantized_rnn` defines the number formats, `lit_rnncomp.models.binary_rnn` the wiring. Everything here is a
-sum of products of small integers held in floating point, so it is exact in any order of summation: on any machine, with any number
-of threads, positions in any grouping. NumPy only: at the few dozen positions of a front, its calls cost a third of torch's.
+`lit_rnncomp.models.quantized_rnn` defines the number formats, `lit_rnncomp.models.binary_rnn` the wiring. Everything
+here is a sum of products of small integers held in floating point, so it is exact in any order of summation: on any
+machine, with any number of threads, positions in any grouping. NumPy only: at the few dozen positions of a front, its
+calls cost a third of torch's.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ _EXACT = 2**24
 
 
 class EntropyModelError(ValueError):
-    """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is exact."""
+    """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is
+    exact."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """`index = x @ weight[g] + bias[t]`: a pre-activation in steps of 1/128, moved so that its integer part is a table index."""
+    """`index = x @ weight[g] + bias[t]`: a pre-activation in steps of 1/128, moved so that its integer part is a table
+    index."""
 
     weight: Floats
     bias: Floats
@@ -48,7 +51,9 @@ class IntegerBinaryRNN:
     Raises `EntropyModelError` for tensors that are missing, misshapen or too large to be exact in float32.
     """
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any], dtype: DTypeLike = np.float32) -> None:
+    def __init__(
+        self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any], dtype: DTypeLike = np.float32
+    ) -> None:
         try:
             self.bits, self.iterations = int(config["bits"]), int(config["iterations"])
             self.width, self.progressive = int(config["width"]), bool(config["progressive"])
@@ -70,7 +75,10 @@ class IntegerBinaryRNN:
             self.line = self._layer("line", 2 * seen, width)
         self.head = (self._layer("head.0", width, width), self._layer("head.1", width, bits, table=4096))
         if self.progressive:
-            self.summary = (self._layer("summary.0", 9 * bits, width, limit=1), self._layer("summary.1", 9 * width, state))
+            self.summary = (
+                self._layer("summary.0", 9 * bits, width, limit=1),
+                self._layer("summary.1", 9 * width, state),
+            )
             self.layer = self._layer("layer", state + width, 4 * width)
             self.project = (self._layer("project.0", width, width), self._layer("project.1", width, state))
         if self.adapts:
@@ -86,7 +94,9 @@ class IntegerBinaryRNN:
             raise EntropyModelError(f"the entropy model has no tensor {name}")
         tensor = np.asarray(self._tensors[name])
         if tensor.shape != shape or tensor.dtype.kind != "i":
-            raise EntropyModelError(f"tensor {name} of the entropy model is {tensor.dtype}{tensor.shape}, not integers of shape {shape}")
+            raise EntropyModelError(
+                f"tensor {name} of the entropy model is {tensor.dtype}{tensor.shape}, not integers of shape {shape}"
+            )
         return tensor.astype(np.float64)
 
     def _table(self, name: str, size: int, low: int, high: int) -> Floats:
@@ -105,11 +115,14 @@ class IntegerBinaryRNN:
         exponent = self._tensor(f"{name}.exponent", (*groups, outputs))
         unit = np.exp2(exponent) * _INDEX_SCALE
         offset = table / 2 + 0.5
-        # In units of the accumulator: every partial sum must be an integer that float32 holds. Half a unit may be the finest step.
+        # In units of the accumulator: every partial sum must be an integer that float32 holds. Half a unit may be the
+        # finest step.
         step = np.minimum(unit, 0.5)
         largest = (np.abs(weight).sum(1) * limit + np.abs(bias).max(0)) * unit + offset
         if (np.abs(weight) > 127).any() or (largest / step >= _EXACT).any():
-            raise EntropyModelError(f"layer {name} of the entropy model could leave the range in which its sums are exact")
+            raise EntropyModelError(
+                f"layer {name} of the entropy model could leave the range in which its sums are exact"
+            )
         biases = np.broadcast_to(bias * unit + offset, (self.iterations, outputs))
         return _Layer((weight * unit[:, None]).astype(self.dtype), np.ascontiguousarray(biases, self.dtype))
 
@@ -132,13 +145,14 @@ class IntegerBinaryRNN:
 
 
 class Context:
-    """What encoder and decoder know of one picture: the planes of the current iteration and the layer state of those before.
+    """What encoder and decoder know of one picture: the planes of the current iteration and the layer state of those
+    before.
 
-    A position is an index into the flattened planes, `(y + MARGIN) * stride + x + MARGIN`, so that a neighbour is an offset and what
-    lies outside the picture is zero. Positions come as slices: a row, a front or a single position is an arithmetic progression,
-    and so are its neighbours. The probabilities of a position may be asked for once the codes in its causal reach are known (`put`)
-    and the probabilities of its neighbours left and above have been asked for. What depends on whole iterations is computed for
-    `band` positions at a time.
+    A position is an index into the flattened planes, `(y + MARGIN) * stride + x + MARGIN`, so that a neighbour is an
+    offset and what lies outside the picture is zero. Positions come as slices: a row, a front or a single position is
+    an arithmetic progression, and so are its neighbours. The probabilities of a position may be asked for once the
+    codes in its causal reach are known (`put`) and the probabilities of its neighbours left and above have been asked
+    for. What depends on whole iterations is computed for `band` positions at a time.
     """
 
     def __init__(self, network: IntegerBinaryRNN, height: int, width: int, band: int = 384) -> None:
@@ -205,7 +219,8 @@ class Context:
         return self._codes[MARGIN:-1, MARGIN:-MARGIN].astype(np.int8)
 
     def advance(self) -> None:
-        """Close the iteration, all of whose codes are known: fold them into the layer state and turn to the next iteration."""
+        """Close the iteration, all of whose codes are known: fold them into the layer state and turn to the next
+        iteration."""
         if self.network.progressive and self.iteration + 1 < self.network.iterations:
             self._fold()
         self.iteration += 1
@@ -232,7 +247,9 @@ class Context:
             new_hidden, new_cell = net.lstm(net.layer, x, t, cell.reshape(-1, net.width))
             hidden[...] = new_hidden.reshape(hidden.shape)
             cell[...] = new_cell.reshape(cell.shape)
-            state[...] = net.activate(net.project[1], net.activate(net.project[0], new_hidden, t), t).reshape(state.shape)
+            state[...] = net.activate(net.project[1], net.activate(net.project[0], new_hidden, t), t).reshape(
+                state.shape
+            )
 
     def _adapt(self) -> None:
         net, t = self.network, self.iteration
@@ -247,7 +264,9 @@ class Context:
         """The 3x3 neighbourhoods `(n, 9 C)` of the positions of `band` in `plane` `(rows, columns, C)`."""
         rows, columns = band
         height, stride, channels = plane.shape
-        threes = np.lib.stride_tricks.as_strided(plane, (height, stride - 2, 3 * channels), plane.strides, writeable=False)
+        threes = np.lib.stride_tricks.as_strided(
+            plane, (height, stride - 2, 3 * channels), plane.strides, writeable=False
+        )
         lines = [threes[rows.start + dy : rows.stop + dy, columns.start - 1 : columns.stop - 1] for dy in (-1, 0, 1)]
         return np.concatenate(lines, axis=2, dtype=self.network.dtype).reshape(-1, 9 * channels)
 
@@ -259,4 +278,6 @@ def _moved(positions: slice, offset: int) -> slice:
 def _runs(plane: NDArray[np.int8], length: int) -> NDArray[np.int8]:
     """A view of `plane` `(n, C)` whose row `i` holds the rows `i` to `i + length - 1`, end to end."""
     count, channels = plane.shape
-    return np.lib.stride_tricks.as_strided(plane, (count - length + 1, length * channels), plane.strides, writeable=False)
+    return np.lib.stride_tricks.as_strided(
+        plane, (count - length + 1, length * channels), plane.strides, writeable=False
+    )

@@ -1,9 +1,9 @@
 """Orders in which the positions of one iteration may be evaluated.
 
-A position needs the codes up to three rows above and three columns to the right, so all positions with the same `x + 4 y` are
-independent of each other: a front. The bits of a chunk lie in the order of `fronts`, and inside a position by channel; that order is
-part of the file format. `rows` and `raster` ask for the same probabilities in other groups. A group is a slice of the flattened
-planes of `entropy_network.Context`.
+A position needs the codes up to three rows above and three columns to the right, so all positions with the same `x + 4
+y` are independent of each other: a front. The bits of a chunk lie in the order of `fronts`, and inside a position by
+channel; that order is part of the file format. `rows` and `raster` ask for the same probabilities in other groups. A
+group is a slice of the flattened planes of `entropy_network.Context`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Pictures of any size for networks that want multiples: pad and crop, and overlapping windows for bounded memory.
 
-A large picture is coded window by window in raster order. The codes form one grid for the whole picture; a window's codes that an
-earlier window has already fixed are taken over, so encoder and decoder see the same codes in every window and stay in exact
-agreement. Pixels in the overlap are blended linearly. Memory is that of one window, whatever the picture.
+A large picture is coded window by window in raster order. The codes form one grid for the whole picture; a window's
+codes that an earlier window has already fixed are taken over, so encoder and decoder see the same codes in every window
+and stay in exact agreement. Pixels in the overlap are blended linearly. Memory is that of one window, whatever the
+picture.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Window(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """`rows` x `columns` code positions, cut into windows of `window` positions a side (0: one window) that share `overlap`."""
+    """`rows` x `columns` code positions, cut into windows of `window` positions a side (0: one window) that share
+    `overlap`."""
 
     rows: int
     columns: int

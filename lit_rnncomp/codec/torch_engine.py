@@ -10,16 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import rnncomp_kernels as ops
-
-from ..models import RecurrentCodec
+from ..images import tensor_to_uint8, to_signal
+from ..models import loop
+from ..models.recurrent_codec import RecurrentCodec
 from .coders import Codes
 
 
 class TorchEngine:
-    """`RecurrentCodec` behind the interface of `NumpyCodec`; the network is put into evaluation mode and onto `device`."""
+    """`RecurrentCodec` behind the interface of `NumpyCodec`; the network is put into evaluation mode and onto
+    `device`."""
 
-    def __init__(self, network: RecurrentCodec, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, network: RecurrentCodec, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = network.config
         self.device, self.dtype = torch.device(device), dtype
@@ -33,32 +36,22 @@ class TorchEngine:
         self, image: NDArray[np.uint8], iterations: int, choose: Callable[[int, Codes], Codes] | None = None
     ) -> Iterator[tuple[Codes, Callable[[], NDArray[np.uint8]]]]:
         """See `NumpyCodec.encode`; sides are multiples of `config.multiple`."""
-
-        def chosen(t: int, activation: Tensor) -> Tensor:
-            assert choose is not None
-            return self._tensor(choose(t, _array(ops.binarize(activation))))
-
-        x = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1
-        for step in self.network.encode(x, iterations, chosen if choose else None):
-            yield _array(step.codes), self._picture(step.coefficients)
+        chosen = None if choose is None else lambda t, codes: self._tensor(choose(t, _array(codes)))
+        x = to_signal(torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].to(self.dtype))
+        for codes, estimate in self.network.encode(x, iterations, chosen):
+            yield _array(codes), self._picture(estimate.value)
 
     @torch.inference_mode()
     def decode(self, codes: Iterable[Codes]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
         """See `NumpyCodec.decode`."""
-        for coefficients in self.network.decode_coefficients(self._tensor(code) for code in codes):
-            yield self._picture(coefficients)
+        for estimate in loop.decode(self.network, map(self._tensor, codes)):
+            yield self._picture(estimate.value)
 
     def _tensor(self, codes: Codes) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(codes))[None].to(self.device, self.dtype)
 
     def _picture(self, coefficients: Tensor) -> Callable[[], NDArray[np.uint8]]:
-        return torch.inference_mode()(lambda: to_uint8(self.network.frontend.synthesis(coefficients)))
-
-
-def to_uint8(x: Tensor) -> NDArray[np.uint8]:
-    """`(1, 3, h, w)` float, nominally in [-1, 1], to `(h, w, 3)` uint8, rounded and clipped."""
-    scaled = ((x[0] + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
+        return torch.inference_mode()(lambda: tensor_to_uint8(self.network.frontend.synthesis(coefficients)))
 
 
 def _array(codes: Tensor) -> Codes:

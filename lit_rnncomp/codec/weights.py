@@ -1,53 +1,74 @@
-"""Weights on disk as torch wants them: safetensors with the network's configuration, and Lightning checkpoints; no code in them is run."""
+"""Weights and entropy models on disk: safetensors files with the configuration beside the weights, and Lightning
+checkpoints.
+
+No code in them is run; torch is imported where a checkpoint or a network of torch asks for it.
+"""
 
 from __future__ import annotations
 
 import json
-import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from ..files import Output, write_bytes
-from ..models import CodecConfig, RecurrentCodec
-from . import weights_file
-from .entropy import CONFIG_KEY as ENTROPY_CONFIG_KEY
+from ..models.config import CodecConfig
+from ..models.numpy_codec import NumpyCodec, unsupported
+from .digest import fingerprint
 from .entropy import EntropyCoder
-from .weights_file import CONFIG_KEY, DIGEST_KEY, ENTROPY_PREFIX, CheckpointError, first_line, load_entropy
+from .entropy_network import EntropyModelError
 
-__all__ = ["CONFIG_KEY", "CheckpointError", "digest", "load", "load_entropy", "save"]
+if TYPE_CHECKING:
+    import torch
 
-_PREFIX = "codec."
+    from ..models.binary_rnn import BinaryRNN
+    from ..models.recurrent_codec import RecurrentCodec
+
+CONFIG_KEY = "codec_config"
+DIGEST_KEY = "digest"
+ENTROPY_CONFIG_KEY = "entropy_config"
+ENTROPY_PREFIX = "entropy."
+"""In a codec's file, what the names of its entropy model's tensors begin with."""
+
+Arrays = dict[str, NDArray[Any]]
 
 
-def digest(codec: RecurrentCodec) -> bytes:
-    """8 bytes that identify a network, see `weights_file.digest`."""
-    return weights_file.digest(codec.config, {name: tensor.detach().float().cpu().numpy() for name, tensor in codec.state_dict().items()})
+class CheckpointError(ValueError):
+    """A file that holds no usable codec. The message is one line and names the file."""
+
+
+def digest(network: RecurrentCodec | NumpyCodec) -> bytes:
+    """8 bytes that identify a network in the files made with it: of its configuration, defaults left out, and its
+    weights as float32."""
+    return _digest(network.config, network.tensors if isinstance(network, NumpyCodec) else _arrays(network))
 
 
 def save(
     path: str | Path | Output,
     codec: RecurrentCodec,
     entropy: EntropyCoder | None = None,
-    dtype: torch.dtype = torch.float32,
+    half: bool = False,
     **metadata: str,
 ) -> None:
     """Write `codec`, and its entropy model if it has one, as one safetensors file.
 
-    Floating-point weights are stored as `dtype` (the digest is that of the stored values); `metadata` goes into the file's header.
+    Weights are stored in 32 bits, or in 16 with `half` (the digest is that of the stored values); `metadata` goes into
+    the file's header.
     """
-    tensors = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in codec.state_dict().items()}
-    stored = RecurrentCodec(codec.config)
-    stored.load_state_dict(tensors)
-    header = {CONFIG_KEY: json.dumps(codec.config.to_dict()), DIGEST_KEY: digest(stored).hex(), **metadata}
+    tensors = {name: array.astype(np.float16 if half else np.float32) for name, array in _arrays(codec).items()}
+    metadata = {
+        CONFIG_KEY: json.dumps(codec.config.to_dict()),
+        DIGEST_KEY: _digest(codec.config, tensors).hex(),
+        **metadata,
+    }
     if entropy is not None:
-        tensors |= {ENTROPY_PREFIX + name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in entropy.tensors.items()}
-        header[ENTROPY_CONFIG_KEY] = json.dumps(entropy.config, sort_keys=True)
-    write_bytes(path, to_bytes(tensors, header))
+        tensors |= {ENTROPY_PREFIX + name: tensor for name, tensor in entropy.tensors.items()}
+        metadata[ENTROPY_CONFIG_KEY] = _entropy_config(entropy)
+    _write(path, tensors, metadata)
 
 
 def load(path: str | Path) -> RecurrentCodec:
@@ -55,29 +76,158 @@ def load(path: str | Path) -> RecurrentCodec:
 
     Raises `FileNotFoundError`, or `CheckpointError` when the file holds no codec of this version.
     """
+    import torch
+
+    from ..models.recurrent_codec import RecurrentCodec
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such model file: {path}")
-    config, state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    state: dict[str, torch.Tensor]
+    if path.suffix == ".safetensors":
+        config, arrays, _ = read(path)
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    else:
+        config, state = _read_checkpoint(path, "a lit-rnncomp codec", CONFIG_KEY, "codec.")
     try:
         codec = RecurrentCodec(CodecConfig.from_dict(config))
         codec.load_state_dict(state)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: the weights do not fit this version's network: {first_line(error)}") from error
+        raise CheckpointError(f"{path}: the weights do not fit this version's network: {_first_line(error)}") from error
     return codec.requires_grad_(False).eval()
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    config, arrays, _ = weights_file.read(path)
-    return config, {name: torch.from_numpy(array) for name, array in arrays.items()}
+def load_numpy(path: Path) -> NumpyCodec | None:
+    """The network of the file `path` in NumPy; None where there is no NumPy version of it, or where only `load` can
+    tell what is wrong with the file."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        values, tensors, claimed = read(path)
+        config = CodecConfig.from_dict(values)
+    except (ValueError, TypeError):
+        return None
+    # What `save` wrote has every weight in its shape, and its digest tells that this is what it wrote.
+    intact = _digest(config, tensors).hex() == claimed
+    return NumpyCodec(config, tensors) if intact and not unsupported(config) else None
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:
+    """Configuration, weights and the digest that the file of a codec claims. Raises `CheckpointError`."""
+    try:
+        metadata, weights = _read(path, lambda name: not name.startswith(ENTROPY_PREFIX))
+        return json.loads(metadata[CONFIG_KEY]), weights, metadata.get(DIGEST_KEY, "")
+    except KeyError as error:
+        raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {_first_line(error)}") from error
+
+
+def load_entropy(path: str | Path) -> EntropyCoder | None:
+    """The entropy model in a codec's file; None when it has none, or is a checkpoint.
+
+    Raises `EntropyModelError` when its parts do not fit together.
+    """
+    if Path(path).suffix != ".safetensors":
+        return None
+    metadata, tensors = _read(path, lambda name: name.startswith(ENTROPY_PREFIX))
+    if ENTROPY_CONFIG_KEY not in metadata:
+        return None
+    tensors = {name.removeprefix(ENTROPY_PREFIX): tensor for name, tensor in tensors.items()}
+    return EntropyCoder(tensors, json.loads(metadata[ENTROPY_CONFIG_KEY]))
+
+
+def save_entropy_model(path: str | Path, coder: EntropyCoder, **metadata: str) -> None:
+    """Write an entropy model by itself as safetensors: integers, and the configuration as JSON in the metadata."""
+    _write(path, coder.tensors, {ENTROPY_CONFIG_KEY: _entropy_config(coder), **metadata})
+
+
+def load_entropy_model(path: str | Path) -> EntropyCoder:
+    """What `save_entropy_model` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or
+    `EntropyModelError`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such entropy model: {path}")
+    if path.suffix == ".ckpt":
+        return EntropyCoder.from_model(load_binary_rnn(path))
+    try:
+        metadata, tensors = _read(path)
+        config = json.loads(metadata[ENTROPY_CONFIG_KEY])
+    except KeyError as error:
+        raise EntropyModelError(f"{path}: no {error} in its metadata, so it is not an entropy model") from error
+    except (SafetensorError, ValueError) as error:
+        raise EntropyModelError(f"{path}: not a readable safetensors file: {error}") from error
+    try:
+        return EntropyCoder(tensors, config)
+    except EntropyModelError as error:
+        raise EntropyModelError(f"{path}: {error}") from error
+
+
+def load_binary_rnn(path: Path) -> BinaryRNN:
+    """The network of an entropy model's training checkpoint. Raises `EntropyModelError`."""
+    from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+
+    try:
+        config, state = _read_checkpoint(path, "an entropy model", ENTROPY_CONFIG_KEY, "model.")
+        model = BinaryRNN(BinaryRNNConfig(**config))
+        model.load_state_dict(state)
+    except CheckpointError as error:
+        raise EntropyModelError(str(error)) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise EntropyModelError(
+            f"{path}: not a checkpoint of an entropy model of this version: {_first_line(error)}"
+        ) from error
+    return model
+
+
+def _arrays(codec: RecurrentCodec) -> Arrays:
+    return {name: tensor.detach().float().cpu().numpy() for name, tensor in codec.state_dict().items()}
+
+
+def _digest(config: CodecConfig, tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    defaults = CodecConfig().to_dict()
+    return fingerprint(
+        {name: value for name, value in config.to_dict().items() if value != defaults[name]}, tensors, "<f4"
+    )
+
+
+def _entropy_config(coder: EntropyCoder) -> str:
+    return json.dumps(coder.config, sort_keys=True)
+
+
+def _write(path: str | Path | Output, tensors: Arrays, metadata: dict[str, str]) -> None:
+    from safetensors.numpy import save
+
+    write_bytes(path, save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, metadata))
+
+
+def _read(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, str], Arrays]:
+    with safe_open(path, "np") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
+
+
+def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The configuration under `key` of a Lightning checkpoint, and the weights under `prefix`. Raises
+    `CheckpointError`."""
+    import pickle
+
+    import torch
+
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint that loads without running code from it: {first_line(error)}") from error
-    if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
-        raise CheckpointError(f"{path}: not a checkpoint of a lit-rnncomp codec (it has no {CONFIG_KEY})")
-    state = {key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(_PREFIX)}
-    return checkpoint[CONFIG_KEY], state
+        raise CheckpointError(
+            f"{path}: not a checkpoint that loads without running code from it: {_first_line(error)}"
+        ) from error
+    if not isinstance(checkpoint, dict) or key not in checkpoint:
+        raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no {key})")
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.get("state_dict", {}).items()
+        if name.startswith(prefix)
+    }
+    return checkpoint[key], weights
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:300]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from .weights_file import DIGEST_KEY
+from .weights import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
 DEFAULT = "residual_gru_dct64"
@@ -25,7 +25,11 @@ def find(model: str | Path | None) -> Path:
         return known.get(DEFAULT) or next(iter(known.values()))
     if model is not None and str(model) in known:
         return known[str(model)]
-    names = f"the shipped models are {', '.join(known)}" if known else "no model ships with this version: give a file with --model"
+    names = (
+        f"the shipped models are {', '.join(known)}"
+        if known
+        else "no model ships with this version: give a file with --model"
+    )
     raise FileNotFoundError(f"no model {model!r}; {names}" if model is not None else names)
 
 

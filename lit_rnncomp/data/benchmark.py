@@ -12,10 +12,10 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from lit_rnncomp.data.images import list_images, read_image
 from lit_rnncomp.data.jobs import Rule
 from lit_rnncomp.data.samples import sample_photographs
 from lit_rnncomp.data.shards import FORMAT, INDEX, TileShards, write_json
+from lit_rnncomp.images import list_images, read_image, to_signal
 
 _WEB = 6_000_000  # pictures of the paper's high-entropy set
 
@@ -73,7 +73,6 @@ def _mining(rule: Rule, paths: list[Path]) -> Callable[[], int]:
 
 
 def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
-    from lit_rnncomp.data.photographs import to_signal
     from lit_rnncomp.data.sampling import ResumableLoader
     from lit_rnncomp.data.tiles import ShuffledTiles
 

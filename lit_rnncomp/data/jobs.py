@@ -21,9 +21,9 @@ import numpy as np
 import PIL
 
 from lit_rnncomp.data.cutting import cut, hardest, thumbnail
-from lit_rnncomp.data.images import ImageError, list_images, read_image
 from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_json
 from lit_rnncomp.files import check_folder, remove_unfinished, write_bytes
+from lit_rnncomp.images import ImageError, list_images, read_image
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Photographs as data sets: random crops to train on, whole pictures to validate on.
 
-All pictures leave as uint8, a quarter of the bytes to copy between processes and to the device; `to_signal` makes them
+All pictures leave as uint8, a quarter of the bytes to copy between processes and to the device; `images.to_signal` makes them
 what the models take.
 """
 
@@ -17,13 +17,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_rnncomp.data.images import ImageError, list_images, read_image
 from lit_rnncomp.data.sampling import shuffled
-
-
-def to_signal(pictures: Tensor) -> Tensor:
-    """Converts uint8 pictures of any shape to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
-    return pictures.to(torch.float32, copy=True).div_(127.5).sub_(1)
+from lit_rnncomp.images import ImageError, list_images, read_image
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

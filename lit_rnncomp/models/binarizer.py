@@ -8,22 +8,24 @@ from torch import Tensor, nn
 import rnncomp_kernels as ops
 
 from .config import CodecConfig
+from .dct import COEFFICIENTS
 from .projections import Shortcut, make_projection
-from .transform import COEFFICIENTS
 
 
 class Binarizer(nn.Module):
-    """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section 3.2).
+    """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section
+    3.2).
 
-    In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`; otherwise it is
-    the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only on torch's global seed.
+    In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`;
+    otherwise it is the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only
+    on torch's global seed.
     """
 
     def __init__(self, in_channels: int, config: CodecConfig) -> None:
         super().__init__()
         self.conv = make_projection(config, in_channels, config.bits)
         self.shortcut = Shortcut(config, COEFFICIENTS, config.bits) if config.shortcut else None
-        self.stochastic = config.binarize == "stochastic"
+        self.stochastic = {"stochastic": True, "sign": False}[config.binarize]
 
     def activation(self, features: Tensor, residual: Tensor, t: int = 0) -> Tensor:
         """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself."""

@@ -1,7 +1,8 @@
-"""BinaryRNN: the probability of every bit of the codes, given the bits coded before it (Toderici et al., CVPR 2017, section 3).
+"""BinaryRNN: the probability of every bit of the codes, given the bits coded before it (Toderici et al., CVPR 2017,
+section 3).
 
-Bits are coded iteration by iteration, inside an iteration in raster order of positions; the bits of one position are independent given
-what came before. `B` pictures, `T` iterations, `C` = `width`, `S` = `state`:
+Bits are coded iteration by iteration, inside an iteration in raster order of positions; the bits of one position are
+independent given what came before. `B` pictures, `T` iterations, `C` = `width`, `S` = `state`:
 
 =================  ==================================================================  ========  ==============
 block              op                                                                  channels  non-linearity
@@ -17,11 +18,11 @@ line LSTM          one row at a time, its state comes from the row above        
 `project`          1x1 -> C tanh -> 1x1                                                S         tanh
 =================  ==================================================================  ========  ==============
 
-The layer state of iteration `t` is what `project` made of the codes of the iterations before `t`; it is zero at the first.
-Wiring "released" is that of Google's training code; "paper" that of Fig. 4: no `adapt`, and `S` = `C`. A model that is not
-`progressive` has no `adapt`, `summary`, `layer` and `project`: each iteration is coded by itself (section 3.1). With `line` "conv"
-the line LSTM is its input convolution alone, C channels and tanh: no memory down the rows, a fifth of the products on the way that
-a decoder must go front by front, and quicker to train.
+The layer state of iteration `t` is what `project` made of the codes of the iterations before `t`; it is zero at the
+first. Wiring "released" is that of Google's training code; "paper" that of Fig. 4: no `adapt`, and `S` = `C`. A model
+that is not `progressive` has no `adapt`, `summary`, `layer` and `project`: each iteration is coded by itself (section
+3.1). With `line` "conv" the line LSTM is its input convolution alone, C channels and tanh: no memory down the rows, a
+fifth of the products on the way that a decoder must go front by front, and quicker to train.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class BinaryRNNConfig:
         progressive: whether an iteration is coded knowing the iterations before it.
         wiring: "released" (Google's training code) or "paper" (Fig. 4).
         line: "lstm" (the paper), or "conv": no memory down the rows.
-        shared: one set of weights for all iterations, with biases and the last 1x1 of the head for each; otherwise, as in the
-            paper, each iteration has its own weights.
+        shared: one set of weights for all iterations, with biases and the last 1x1 of the head for each; otherwise, as
+            in the paper, each iteration has its own weights.
     """
 
     bits: int = 8
@@ -79,7 +80,8 @@ class BinaryRNNConfig:
 
 
 class LineLSTM(nn.Module):
-    """An LSTM that runs down the rows: its state is a line, its hidden convolution 1x3 over the line above (section 3.1)."""
+    """An LSTM that runs down the rows: its state is a line, its hidden convolution 1x3 over the line above (section
+    3.1)."""
 
     def __init__(self, iterations: int, in_channels: int, width: int, tables: Tables, *, shared: bool) -> None:
         super().__init__()
@@ -163,13 +165,17 @@ class BinaryRNN(nn.Module):
         count, width, state = config.iterations, config.width, config.state_channels
         self.tables = Tables()
 
-        def conv(i: int, o: int, side: int, shared: bool = config.shared, codes: bool = False, taps: int | None = None) -> RasterConv2d:
+        def conv(
+            i: int, o: int, side: int, shared: bool = config.shared, codes: bool = False, taps: int | None = None
+        ) -> RasterConv2d:
             bits = 0 if codes else ACTIVATION_BITS
             return RasterConv2d(count, i, o, (side, side), shared=shared, taps=taps, input_bits=bits)
 
         self.causal = conv(config.bits, width, 7, taps=24, codes=True)
         seen = width + config.context_channels
-        self.line = (LineLSTM if config.line == "lstm" else LineConv)(count, seen, width, self.tables, shared=config.shared)
+        self.line = {"lstm": LineLSTM, "conv": LineConv}[config.line](
+            count, seen, width, self.tables, shared=config.shared
+        )
         self.head = nn.ModuleList([conv(width, width, 1), conv(width, config.bits, 1, shared=False)])
         if config.progressive:
             self.summary = nn.ModuleList([conv(config.bits, width, 3, codes=True), conv(width, state, 3)])
@@ -192,7 +198,8 @@ class BinaryRNN(nn.Module):
         config, activate = self.config, self.tables.activate
         if codes.ndim != 5 or codes.shape[2] != config.bits or not 1 <= codes.shape[1] <= config.iterations:
             raise ValueError(
-                f"codes must be (B, T, {config.bits}, H, W) with 1 to {config.iterations} iterations, not {tuple(codes.shape)}"
+                f"codes must be (B, T, {config.bits}, H, W) with 1 to {config.iterations} iterations, not "
+                f"{tuple(codes.shape)}"
             )
         context = activate(self.causal(codes))
         if config.progressive:
@@ -215,8 +222,8 @@ class BinaryRNN(nn.Module):
     def integers(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The integer model: tensors (int8, int16, int32) and the configuration that gives them meaning.
 
-        Of each layer: `NAME.weight` `(G, taps * in, out)`, tap-major; `NAME.bias` `(T, out)` in units of the accumulator;
-        `NAME.exponent` `(G, out)`, the accumulator's unit as a power of two.
+        Of each layer: `NAME.weight` `(G, taps * in, out)`, tap-major; `NAME.bias` `(T, out)` in units of the
+        accumulator; `NAME.exponent` `(G, out)`, the accumulator's unit as a power of two.
         """
         tensors = {f"table.{name}": table for name, table in self.tables.named_buffers()}
         layers: dict[str, list[RasterConv2d]] = {}

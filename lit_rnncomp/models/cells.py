@@ -1,12 +1,15 @@
-"""Convolutional recurrent units: convolutions, then one fused gate update of `rnncomp_kernels` (section 2.1 of the paper).
+"""Convolutional recurrent units: convolutions, then one fused gate update of `rnncomp_kernels` (section 2.1 of the
+paper).
 
-Every cell maps `(B, in_channels, H, W)` and a state to an output `(B, channels, H / stride, W / stride)` and the next state.
-A state of `None` is zeros. The input convolution has a bias and the layer's kernel and stride; the hidden convolution has none.
+Every cell maps `(B, in_channels, H, W)` and a state to an output `(B, channels, H / stride, W / stride)` and the next
+state. A state of `None` is zeros. The input convolution has a bias and the layer's kernel and stride; the hidden
+convolution has none.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 
 import rnncomp_kernels as ops
 
-from .config import CodecConfig, Padding, Unit
+from .config import CodecConfig, Padding, Unit, assert_never
 
 State = Tensor | tuple[Tensor, Tensor] | None
 
@@ -22,13 +25,20 @@ State = Tensor | tuple[Tensor, Tensor] | None
 class PaddedConv2d(nn.Conv2d):
     """A convolution whose output is exactly `1 / stride` of its input, for even kernels and either padding rule.
 
-    Weights start as a truncated normal of deviation `1 / sqrt(fan_in)`, biases at zero, as in Google's released convolutional LSTM.
+    Weights start as a truncated normal of deviation `1 / sqrt(fan_in)`, biases at zero, as in Google's released
+    convolutional LSTM.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = True, padding: Padding = "symmetric"
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        bias: bool = True,
+        padding: Padding = "symmetric",
     ) -> None:
-        total = max(kernel - stride, 0) if padding == "tf_same" else kernel - 1
+        total = {"symmetric": kernel - 1, "tf_same": max(kernel - stride, 0)}[padding]
         before = total // 2
         even = total == 2 * before
         super().__init__(in_channels, out_channels, kernel, stride, padding=before if even else 0, bias=bias)
@@ -45,7 +55,16 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class Cell(nn.Module):
-    """What all units share: the two convolutions. `input_gates` and `hidden_gates` count the gates, in units of `channels`."""
+    """What all units share: convolutions as wide as the unit has gates, in units of `channels`.
+
+    `forgetting` is the share of `channels` that are forget gates, which come first: a bias of 1 lets a new network
+    remember. With `has_candidate` a third convolution makes the candidate of the reset state.
+    """
+
+    input_gates: float
+    hidden_gates: float
+    forgetting = 0.0
+    has_candidate = False
 
     def __init__(
         self,
@@ -54,20 +73,26 @@ class Cell(nn.Module):
         kernel: int,
         stride: int,
         hidden_kernel: int,
-        padding: Padding,
-        input_gates: float,
-        hidden_gates: float,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__()
-        self.input_conv = PaddedConv2d(in_channels, int(input_gates * channels), kernel, stride, padding=padding)
-        self.hidden_conv = PaddedConv2d(channels, int(hidden_gates * channels), hidden_kernel, bias=False)
+        self.input_conv = PaddedConv2d(in_channels, int(self.input_gates * channels), kernel, stride, padding=padding)
+        self.hidden_conv = PaddedConv2d(channels, int(self.hidden_gates * channels), hidden_kernel, bias=False)
+        if self.has_candidate:
+            self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+        if self.forgetting:
+            assert self.input_conv.bias is not None
+            nn.init.ones_(self.input_conv.bias[: int(self.forgetting * channels)])
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         raise NotImplementedError
 
     def is_one_op(self, x: Tensor) -> bool:
-        """Whether an op of `rnncomp_kernels` can take the whole layer: for inference, symmetric padding, one type for all."""
-        symmetric = self.input_conv.pad is None and self.hidden_conv.pad is None and self.input_conv.kernel_size[0] % 2 == 1
+        """Whether an op of `rnncomp_kernels` can take the whole layer: for inference, symmetric padding, one type for
+        all."""
+        symmetric = (
+            self.input_conv.pad is None and self.hidden_conv.pad is None and self.input_conv.kernel_size[0] % 2 == 1
+        )
         mixed = torch.is_autocast_enabled(x.device.type) or x.dtype != self.input_conv.weight.dtype
         return symmetric and not mixed and not torch.is_grad_enabled()
 
@@ -75,11 +100,10 @@ class Cell(nn.Module):
 class ConvLSTM(Cell):
     """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
 
-    def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 4)
-        _forget_bias(self.input_conv, channels)
+    input_gates = hidden_gates = 4
+
+    input_gates = hidden_gates = 4
+    forgetting = 1
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         if self.is_one_op(x):
@@ -97,11 +121,8 @@ class ConvLSTM(Cell):
 class AssociativeConvLSTM(Cell):
     """Associative LSTM with one copy (equations 7-10): `channels / 2` complex units, output real | imaginary."""
 
-    def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4.5, 4.5)
-        _forget_bias(self.input_conv, channels // 2)
+    input_gates = hidden_gates = 4.5
+    forgetting = 0.5
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         gates = self.input_conv(x)
@@ -115,11 +136,8 @@ class AssociativeConvLSTM(Cell):
 class ConvGRU(Cell):
     """GRU with the reset gate applied before the hidden convolution (equations 11-13)."""
 
-    def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int, padding: Padding = "symmetric"
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 3, 2)
-        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+    input_gates, hidden_gates = 3, 2
+    has_candidate = True
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         assert not isinstance(state, tuple)
@@ -139,22 +157,15 @@ class ConvGRU(Cell):
 class ResidualConvGRU(Cell):
     """The paper's residual GRU (equations 14-15): the state recurs, the state plus `alpha_x W_ox x` is the output.
 
-    `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not say.
+    `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not
+    say.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        hidden_kernel: int,
-        padding: Padding = "symmetric",
-        alpha_h: float = 0.1,
-        alpha_x: float = 0.1,
-    ) -> None:
-        super().__init__(in_channels, channels, kernel, stride, hidden_kernel, padding, 4, 3)
-        self.candidate_conv = PaddedConv2d(channels, channels, hidden_kernel, bias=False)
+    input_gates, hidden_gates = 4, 3
+    has_candidate = True
+
+    def __init__(self, *shape: Any, alpha_h: float = 0.1, alpha_x: float = 0.1) -> None:
+        super().__init__(*shape)
         self.alpha_h, self.alpha_x = alpha_h, alpha_x
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
@@ -169,7 +180,9 @@ class ResidualConvGRU(Cell):
         return new.out, new.h
 
 
-def make_cell(config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int) -> Cell:
+def make_cell(
+    config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int
+) -> Cell:
     """The cell of `unit` for one row of the layer table."""
     shape = (in_channels, channels, kernel, stride, config.hidden_kernel or hidden_kernel, config.padding)
     if unit == "lstm":
@@ -178,11 +191,6 @@ def make_cell(config: CodecConfig, unit: Unit, in_channels: int, channels: int, 
         return AssociativeConvLSTM(*shape)
     if unit == "gru":
         return ConvGRU(*shape)
-    return ResidualConvGRU(*shape, config.alpha_h, config.alpha_x)
-
-
-def _forget_bias(conv: nn.Conv2d, channels: int) -> None:
-    """The forget gate comes first; a bias of 1 lets a new network remember."""
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.bias[:channels].fill_(1)
+    if unit == "residual_gru":
+        return ResidualConvGRU(*shape, alpha_h=config.alpha_h, alpha_x=config.alpha_x)
+    assert_never(unit)

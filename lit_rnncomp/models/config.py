@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
 Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
@@ -15,6 +15,7 @@ Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
 Projections = Literal["shared", "per_iteration"]
 
+# Headers of files name a unit and a framework by their place in these: new ones go to the end.
 UNITS: tuple[Unit, ...] = get_args(Unit)
 RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
 
@@ -23,28 +24,36 @@ RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
 class CodecConfig:
     """One member of the family. The defaults are the paper's where the paper speaks.
 
+    The digest of a network leaves out what has its default: a field may be added, but no default may change, nor a
+    field its name.
+
     Args:
         unit: recurrent unit. `associative_lstm` is used in the decoder only, its encoder is an LSTM (section 2.1).
-        reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2), or `scheduled_gain`: additive, with one learned
-            scalar gain for each iteration in place of the gain estimator.
-        gains: of `scheduled_gain`: one learned for each `iteration`; with the DCT front end also one learned for each `coefficient` of
-            each iteration, or one `measured` for each: what brings the residual of the training pictures to the size of 1.
-        width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the paper.
+        reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2), or `scheduled_gain`: additive, with
+            one learned scalar gain for each iteration in place of the gain estimator.
+        gains: of `scheduled_gain`: one learned for each `iteration`; with the DCT front end also one learned for each
+            `coefficient` of each iteration, or one `measured` for each: what brings the residual of the training
+            pictures to the size of 1.
+        width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the
+            paper.
         iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
         bits: bits at each position of the code, for each iteration.
         code_stride: pixels a side of one position of the code, 16 (the paper) or 8.
-        frontend: `conv` is the layer table; `dct` puts a fixed 8x8 DCT and its inverse around recurrent layers at 1/8 resolution.
+        frontend: `conv` is the layer table; `dct` puts a fixed 8x8 DCT and its inverse around recurrent layers at 1/8
+            resolution.
         binarize: noise of the binarizer in training: `stochastic` (the paper) or `sign`.
-        gain_input: what the gain estimator sees: the estimate of the last `residual` (the paper's figure 2 and prose), or the
-            `reconstruction` so far (its equation 16).
+        gain_input: what the gain estimator sees: the estimate of the last `residual` (the paper's figure 2 and prose),
+            or the `reconstruction` so far (its equation 16).
         output: `linear`, or `tanh` to bound each decoder output to [-1, 1]; the paper does not say.
         padding: `symmetric`, or `tf_same` to place samples as TensorFlow's SAME does at stride 2.
         hidden_kernel: side of every hidden (state-to-state) convolution; None keeps the layer table's.
-        priming: extra runs of the recurrent layers before the first code and before the first picture (Johnston et al., 2018).
-        projections: the convolutions into and out of the recurrent layers of both networks: `shared` by all iterations (the paper), or
-            `per_iteration`. The recurrent layers are always shared.
-        shortcut: also a linear path around the recurrent layers, a matrix for each iteration: from the scaled residual to the
-            binarizer, and from the code to the reconstruction, there times a gate. Needs the DCT front end with a code at 1/8.
+        priming: extra runs of the recurrent layers before the first code and before the first picture (Johnston et al.,
+            2018).
+        projections: the convolutions into and out of the recurrent layers of both networks: `shared` by all iterations
+            (the paper), or `per_iteration`. The recurrent layers are always shared.
+        shortcut: also a linear path around the recurrent layers, a matrix for each iteration: from the scaled residual
+            to the binarizer, and from the code to the reconstruction, there times a gate. Needs the DCT front end with
+            a code at 1/8.
         alpha_h, alpha_x: the residual GRU's two weights (equations 14 and 15).
 
     Raises:
@@ -96,6 +105,11 @@ class CodecConfig:
         return 32 if self.reconstruction == "residual_scaling" else self.code_stride
 
     @property
+    def additive(self) -> bool:
+        """Whether each iteration adds to the estimate before it (equation 1 with gamma 1), or makes it anew."""
+        return self.reconstruction != "one_shot"
+
+    @property
     def bpp_per_iteration(self) -> float:
         """Bits per pixel that one iteration costs before entropy coding (the paper: 1/8)."""
         return self.bits / self.code_stride**2
@@ -129,3 +143,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "projections": get_args(Projections),
     "code_stride": (8, 16),
 }
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """Stands where every value of a `Literal` has been dealt with: the type checker finds a forgotten one (`typing` has
+    it from 3.11)."""
+    raise AssertionError(f"nothing deals with {value!r}")

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transform import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
+from .config import CodecConfig, assert_never
+from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
 
 class Frontend(nn.Module):
-    """No transform: pixels are what the network sees. `analysis` and `synthesis` are linear and inverse to each other."""
+    """No transform: pixels are what the network sees. `analysis` and `synthesis` are linear and inverse to each
+    other."""
 
     channels = 3
     stride = 1
@@ -23,10 +25,12 @@ class Frontend(nn.Module):
 
 
 class BlockDCT(Frontend):
-    """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its deviation.
+    """RGB to 192 coefficients at 1/8 resolution and back: colour rotation, 8x8 DCT-II, each coefficient over its
+    deviation.
 
-    Both the colour rotation (luma, blue-red, green-magenta) and the DCT are orthonormal, so an error in pixels weighs what it weighs
-    in coefficients times `scale`. Channel `64 p + 8 u + v` is colour plane `p`, vertical frequency `u`, horizontal frequency `v`.
+    Both the colour rotation (luma, blue-red, green-magenta) and the DCT are orthonormal, so an error in pixels weighs
+    what it weighs in coefficients times `scale`. Channel `64 p + 8 u + v` is colour plane `p`, vertical frequency `u`,
+    horizontal frequency `v`.
     """
 
     channels = COEFFICIENTS
@@ -48,3 +52,12 @@ class BlockDCT(Frontend):
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
         return F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), BLOCK)
+
+
+def make_frontend(config: CodecConfig) -> Frontend:
+    """The transform named in `config`."""
+    if config.frontend == "conv":
+        return Frontend()
+    if config.frontend == "dct":
+        return BlockDCT()
+    assert_never(config.frontend)

@@ -13,8 +13,9 @@
     D-RNN#4      3x3       128       1            3x3   16x16x128, depth to space 32x32x32
     D-Conv#2     1x1         3       1              -   32x32x3
 
-With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8 resolution; with
-`code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder layer is followed by depth to space.
+With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8
+resolution; with `code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder
+layer is followed by depth to space.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import PaddedConv2d, State, make_cell
-from .config import CodecConfig
+from .config import CodecConfig, assert_never
+from .dct import COEFFICIENTS
+from .frontend import make_frontend
 from .projections import Shortcut, make_projection
-from .transform import COEFFICIENTS
 
 
 class Layer(NamedTuple):
@@ -45,7 +47,9 @@ def encoder_layers(config: CodecConfig) -> list[Layer]:
     half = config.code_stride == 16
     if config.frontend == "dct":
         return [Layer(512), Layer(1024, stride=2) if half else Layer(512)]
-    return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
+    if config.frontend == "conv":
+        return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
+    assert_never(config.frontend)
 
 
 def decoder_layers(config: CodecConfig) -> list[Layer]:
@@ -53,12 +57,10 @@ def decoder_layers(config: CodecConfig) -> list[Layer]:
     half = config.code_stride == 16
     if config.frontend == "dct":
         return [Layer(1024, expand=True) if half else Layer(512), Layer(512)]
-    return [
-        Layer(512, kernel=2, expand=half),
-        Layer(512, expand=True),
-        Layer(256, hidden_kernel=3, expand=True),
-        Layer(128, hidden_kernel=3, expand=True),
-    ]
+    if config.frontend == "conv":
+        last = [Layer(channels, hidden_kernel=3, expand=True) for channels in (256, 128)]
+        return [Layer(512, kernel=2, expand=half), Layer(512, expand=True), *last]
+    assert_never(config.frontend)
 
 
 class Encoder(nn.Module):
@@ -69,9 +71,11 @@ class Encoder(nn.Module):
         if config.frontend == "dct":
             channels = config.channels(512)
             self.stem = make_projection(config, COEFFICIENTS, channels)
-        else:
+        elif config.frontend == "conv":
             channels = config.channels(64)
             self.stem = make_projection(config, 3, channels, 3, 2, config.padding)
+        else:
+            assert_never(config.frontend)
         unit = "lstm" if config.unit == "associative_lstm" else config.unit
         self.layers = nn.ModuleList()
         for layer in encoder_layers(config):
@@ -90,7 +94,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes `(B, bits, h, w)` and the layers' states to one estimate (of the picture or of the residual) and the next states."""
+    """Codes `(B, bits, h, w)` and the layers' states to one estimate (of the picture or of the residual) and the next
+    states."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -102,12 +107,12 @@ class Decoder(nn.Module):
             out = config.channels(layer.channels)
             self.layers.append(make_cell(config, config.unit, channels, out, layer.kernel, 1, layer.hidden_kernel))
             channels = out // 4 if layer.expand else out
-        self.head = make_projection(config, channels, COEFFICIENTS if config.frontend == "dct" else 3)
+        self.head = make_projection(config, channels, make_frontend(config).channels)
         self.shortcut = Shortcut(config, config.bits, COEFFICIENTS) if config.shortcut else None
         if self.shortcut is not None:
             self.gate = PaddedConv2d(channels, COEFFICIENTS, 1)
             nn.init.zeros_(self.gate.weight)
-        self.bounded = config.output == "tanh"
+        self.bounded = {"linear": False, "tanh": True}[config.output]
 
     def forward(self, codes: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
         x = self.stem(codes, t)

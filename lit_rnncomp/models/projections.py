@@ -1,4 +1,5 @@
-"""What differs from one iteration to the next: projections of its own, and a linear path around the recurrent layers."""
+"""What differs from one iteration to the next: projections of its own, and a linear path around the recurrent
+layers."""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cells import PaddedConv2d
-from .config import CodecConfig, Padding
+from .config import CodecConfig, Padding, assert_never
 
 
 class Projection(nn.ModuleList):
     """A convolution for each iteration of the loop.
 
-    The recurrent layers between such projections are shared, but what they see and what is made of it follows the residual, whose
-    spectrum flattens from iteration to iteration.
+    The recurrent layers between such projections are shared, but what they see and what is made of it follows the
+    residual, whose spectrum flattens from iteration to iteration.
     """
 
     def forward(self, x: Tensor, t: int) -> Tensor:
@@ -29,8 +30,8 @@ class SharedProjection(PaddedConv2d):
 
 
 class Shortcut(nn.Module):
-    """A matrix for each iteration, `(B, in_channels, h, w)` to `(B, out_channels, h, w)`: a way around the recurrent layers, which have
-    fewer channels than a block has coefficients. It starts at zero."""
+    """A matrix for each iteration, `(B, in_channels, h, w)` to `(B, out_channels, h, w)`: a way around the recurrent
+    layers, which have fewer channels than a block has coefficients. It starts at zero."""
 
     def __init__(self, config: CodecConfig, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -41,15 +42,21 @@ class Shortcut(nn.Module):
 
 
 def make_projection(
-    config: CodecConfig, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: Padding = "symmetric"
+    config: CodecConfig,
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    padding: Padding = "symmetric",
 ) -> Projection | SharedProjection:
-    """A convolution into or out of the recurrent layers: one for all iterations or one for each, as `config.projections` says."""
+    """A convolution into or out of the recurrent layers: one for all iterations or one for each, as
+    `config.projections` says."""
+    shape = (in_channels, out_channels, kernel, stride, True, padding)
     if config.projections == "shared":
-        return SharedProjection(in_channels, out_channels, kernel, stride, padding=padding)
-    first = PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding)
-    convs = Projection(
-        [first, *(PaddedConv2d(in_channels, out_channels, kernel, stride, padding=padding) for _ in range(config.iterations - 1))]
-    )
-    for conv in convs[1:]:
-        conv.load_state_dict(first.state_dict())
-    return convs
+        return SharedProjection(*shape)
+    if config.projections == "per_iteration":
+        convs = Projection(PaddedConv2d(*shape) for _ in range(config.iterations))
+        for conv in convs[1:]:
+            conv.load_state_dict(convs[0].state_dict())
+        return convs
+    assert_never(config.projections)

@@ -1,7 +1,7 @@
 """Layers of the entropy models, and the integer arithmetic they are trained for.
 
-An arithmetic decoder that meets one other probability than its encoder loses the rest of the stream, so nothing that reaches the coder
-may depend on a machine's rounding. Here every quantity is an integer times a power of two:
+An arithmetic decoder that meets one other probability than its encoder loses the rest of the stream, so nothing that
+reaches the coder may depend on a machine's rounding. Here every quantity is an integer times a power of two:
 
 ==============  ==========================  =====================================================================
 quantity        integer                     value
@@ -17,8 +17,8 @@ cell            int16                       `c / 2048`
 probability     1..65535                    `p / 65536` that the bit is +1, table `probability`
 ==============  ==========================  =====================================================================
 
-All rounding is `floor(x + 1/2)`. While `quantized` is set the layers compute exactly those values in floating point and pass the
-gradient of the smooth function straight through; otherwise they are ordinary float layers.
+All rounding is `floor(x + 1/2)`. While `quantized` is set the layers compute exactly those values in floating point and
+pass the gradient of the smooth function straight through; otherwise they are ordinary float layers.
 `lit_rnncomp.codec.entropy_network` is the same arithmetic without gradients.
 """
 
@@ -82,7 +82,8 @@ def look_up(table: Tensor, bits: int, x: Tensor, smooth: Tensor) -> Tensor:
 
 
 def row_exponent(*weights: Tensor) -> Tensor:
-    """The smallest exponent `(G, O)` with which every weight of an output channel fits int8; `weights` are `(G, O, ...)`."""
+    """The smallest exponent `(G, O)` with which every weight of an output channel fits int8; `weights` are `(G, O,
+    ...)`."""
     largest = torch.stack([w.detach().abs().flatten(2).amax(2) for w in weights]).amax(0).double().clamp_min(1e-12)
     return torch.ceil(torch.log2(largest / 127)).clamp(MIN_EXPONENT, MAX_EXPONENT)
 
@@ -96,9 +97,9 @@ def round_weight(weight: Tensor, exponent: Tensor) -> Tensor:
 class RasterConv2d(nn.Module):
     """A convolution over all iterations that keeps the first `taps` positions of its kernel in raster order.
 
-    Dropping the last positions makes it causal. The weight is one for all iterations (`shared`) or one for each; the bias is always
-    one for each. `x`: `(B, T, C, H, W)` with `T` at most `iterations`, a code (`input_bits=0`) or an activation (`input_bits=7`);
-    returns the pre-activation `(B, T, O, H, W)`. Pixels outside the picture are zero.
+    Dropping the last positions makes it causal. The weight is one for all iterations (`shared`) or one for each; the
+    bias is always one for each. `x`: `(B, T, C, H, W)` with `T` at most `iterations`, a code (`input_bits=0`) or an
+    activation (`input_bits=7`); returns the pre-activation `(B, T, O, H, W)`. Pixels outside the picture are zero.
     """
 
     def __init__(
@@ -131,7 +132,9 @@ class RasterConv2d(nn.Module):
         weight: Tensor = self.weight
         if self.quantized:
             exponent = self.exponent() if exponent is None else exponent
-            weight = straight_through(round_weight(weight, exponent) * torch.exp2(exponent).to(weight)[..., None, None], weight)
+            weight = straight_through(
+                round_weight(weight, exponent) * torch.exp2(exponent).to(weight)[..., None, None], weight
+            )
         return F.pad(weight, (0, math.prod(self.kernel) - self.taps)).unflatten(-1, self.kernel)
 
     def rounded_bias(self, exponent: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..models import RecurrentCodec
+from ..models.recurrent_codec import RecurrentCodec
 from .loss import StepLoss, segment_losses
 
 Accelerate = Literal["none", "compile", "cuda_graph"]

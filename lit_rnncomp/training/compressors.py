@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..codec import weights
-from ..models import CodecConfig, CodecOutput, RecurrentCodec
-from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Projections, Reconstruction, Unit
+from ..models.config import Binarize, CodecConfig, Frontend, GainInput, Gains, Output, Padding, Projections, Reconstruction, Unit
+from ..models.recurrent_codec import CodecOutput, RecurrentCodec
 from .accelerate import Accelerate, GraphedLoss, require
 from .loss import StepLoss, segment_losses
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ..codec import weights as codec_weights
-from ..codec.entropy import CONFIG_KEY, EntropyCoder, read_checkpoint
+from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
@@ -110,7 +110,7 @@ class EntropyModel(L.LightningModule):
         if stage == "fit" and (path := self.hparams["weights"]):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"no such entropy model: {path}")
-            start = read_checkpoint(Path(path))
+            start = codec_weights.load_binary_rnn(Path(path))
             if start.config != self.model.config:
                 raise ValueError(f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}")
             self.model.load_state_dict(start.state_dict())
@@ -159,7 +159,7 @@ class EntropyModel(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONFIG_KEY] = EntropyCoder.from_model(self.model).config
+        checkpoint[codec_weights.ENTROPY_CONFIG_KEY] = EntropyCoder.from_model(self.model).config
 
     def _log(self, stage: str) -> None:
         rates = self.rounded.compute()

@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..codec import weights
 from ..data.module import PhotographData
-from ..data.photographs import RandomCrops, WholePictures, find_pictures, to_signal
+from ..data.photographs import RandomCrops, WholePictures, find_pictures
 from ..data.sampling import RankSampler, ResumableLoader, shuffled
 from ..files import replacing
-from ..models import RecurrentCodec
+from ..images import to_signal
+from ..models.recurrent_codec import RecurrentCodec
 
 
 class PackedCrops(Dataset[Tensor]):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..evaluation.metrics import MultiScaleTarget
-from ..models import RecurrentCodec
-from .rate_distortion import to_255
+from ..images import to_255
+from ..models.recurrent_codec import RecurrentCodec
 
 
 class StepLoss(NamedTuple):
@@ -30,15 +30,15 @@ def segment_losses(codec: RecurrentCodec, image: Tensor, iterations: int, length
 
     `image`: `(B, 3, H, W)` in [-1, 1]. `share`: of `1 - MS-SSIM`, 0 to 1; the rest is the absolute residual.
     """
-    target = MultiScaleTarget(to_255(image), fewer_scales=True) if share else None
+    target = MultiScaleTarget(to_255(image.float()), fewer_scales=True) if share else None
     steps = codec.encode(image, iterations, truncate=length)
-    while segment := [step.coefficients for step in islice(steps, length)]:
+    while segment := [step.estimate.value for step in islice(steps, length)]:
         # All pictures of a segment at once: fewer and larger operations.
         pictures = codec.frontend.synthesis(torch.cat(segment)).unflatten(0, (len(segment), len(image)))
         part = len(segment) / iterations
         loss = l1 = (image - pictures).abs().mean() * part
         dissimilarity = torch.zeros_like(l1)
         if target:
-            dissimilarity = (1 - target(to_255(pictures))).mean() * part
+            dissimilarity = (1 - target(to_255(pictures.float()))).mean() * part
             loss = torch.lerp(l1, dissimilarity, share)
         yield StepLoss(loss, l1.detach(), dissimilarity.detach())

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from ..codec.torch_engine import to_uint8
+from ..images import tensor_to_uint8
 from .compressors import Compressor
 from .rate_distortion import METRICS
 
@@ -60,7 +60,7 @@ def picture_strip(image: Tensor, reconstructions: list[Tensor]) -> np.ndarray:
     chosen = [reconstructions[t] for t in shown(len(reconstructions))]
     above = torch.cat([image, *chosen], dim=3)
     below = torch.cat([torch.zeros_like(image), *((image - x) / 2 for x in chosen)], dim=3)
-    return to_uint8(torch.cat([above, below], dim=2).cpu().float())
+    return tensor_to_uint8(torch.cat([above, below], dim=2).cpu().float())
 
 
 def _logger(trainer: L.Trainer) -> WandbLogger | None:

@@ -12,9 +12,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 from torch import Tensor
 
-from ..codec.torch_engine import to_uint8
 from ..evaluation.strip import save
 from ..files import Output
+from ..images import tensor_to_uint8
 from .provenance import run_folder
 
 
@@ -50,7 +50,8 @@ class PredictedPictures(BasePredictionWriter):
             there = folder / "predictions" / Path(data.paths[index]).stem
             there.mkdir(parents=True, exist_ok=True)
             for t, pictures in enumerate(prediction, 1):
-                save(Image.fromarray(to_uint8(pictures[place : place + 1])), Output(there / f"iteration_{t:02d}.png", own=True))
+                picture = Image.fromarray(tensor_to_uint8(pictures[place : place + 1]))
+                save(picture, Output(there / f"iteration_{t:02d}.png", own=True))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         folder = run_folder(trainer)

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from ..evaluation.metrics import MultiScaleTarget, psnr, psnr_hvs
 from ..evaluation.rd import auc_file
+from ..images import round_to_255
 
 METRICS = ("ms_ssim", "psnr", "psnr_hvs")
 
@@ -36,10 +37,10 @@ class RateDistortionCurve(Metric):
 
         A picture too small for five scales is measured with fewer.
         """
-        truth = to_8_bit(image)
+        truth = round_to_255(image.float())
         ms_ssim = MultiScaleTarget(truth, fewer_scales=True)
         for t, reconstruction in enumerate(reconstructions):
-            decoded = to_8_bit(reconstruction)
+            decoded = round_to_255(reconstruction.float())
             values = (ms_ssim(decoded[None])[0], psnr(truth, decoded), psnr_hvs(truth, decoded))
             self.total[t] += torch.stack([value.double().sum() for value in values]).to(self.total)
         self.count += len(image)
@@ -52,13 +53,3 @@ class RateDistortionCurve(Metric):
     def auc(self) -> dict[str, float]:
         """Metric name to the area under its curve on the paper's grid of 1/8 to 2 bpp; beyond its ends the curve is held."""
         return {name: auc_file(self.bpp, values) for name, values in self.compute().items()}
-
-
-def to_255(image: Tensor) -> Tensor:
-    """Pictures in [-1, 1] on the 0..255 scale, neither rounded nor clipped, float32."""
-    return (image.float() + 1) * 127.5
-
-
-def to_8_bit(image: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as whole numbers in 0..255, float32."""
-    return to_255(image).round().clamp(0, 255)

@@ -17,10 +17,9 @@ from rich.table import Table
 from torch import Tensor
 
 from ..codec.api import Codec
-from ..codec.torch_engine import to_uint8
-from ..data.photographs import to_signal
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from ..files import SOFTWARE, Output, replacing
+from ..images import tensor_to_uint8, to_signal
 from .compressors import Compressor
 from .provenance import run_folder
 from .rate_distortion import METRICS
@@ -73,7 +72,7 @@ class RunReport(Callback):
 
 
 def _strip(path: Path, codec: Codec, image: Tensor) -> None:
-    original = Image.fromarray(to_uint8(image[:1].cpu()))
+    original = Image.fromarray(tensor_to_uint8(image[:1].cpu()))
     config = codec.network.config
     data = codec.encode(original, iterations=max(1, min(config.iterations, int(0.5 / config.bpp_per_iteration))))
     decoded = codec.decode(data)

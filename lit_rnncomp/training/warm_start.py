@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..models import RecurrentCodec
+from ..models.recurrent_codec import RecurrentCodec
 
 
 def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:

@@ -8,11 +8,12 @@ from entropy_models import tensors_and_config
 
 from lit_rnncomp.codec import benchmark_entropy
 from lit_rnncomp.codec.entropy import EntropyCoder
+from lit_rnncomp.codec.weights import save_entropy_model
 
 
 def test_it_measures_a_saved_model(tmp_path, capsys):
     path = str(tmp_path / "model.safetensors")
-    EntropyCoder(*tensors_and_config()).save(path)
+    save_entropy_model(path, EntropyCoder(*tensors_and_config()))
     size = ["--rows", "9", "--columns", "12", "--iterations", "2", "--repeats", "1"]
     benchmark_entropy.main(["--model", path, "--json", *size])
     (result,) = json.loads(capsys.readouterr().out)["results"]

@@ -12,7 +12,7 @@ from lit_rnncomp.codec import container, geometry
 from lit_rnncomp.codec.api import Codec, RateError
 from lit_rnncomp.codec.coders import RawCoder
 from lit_rnncomp.codec.container import BitstreamError, Chunk
-from lit_rnncomp.codec.torch_engine import to_uint8
+from lit_rnncomp.images import tensor_to_uint8
 
 HEADER = 34
 
@@ -41,7 +41,7 @@ def test_decoder_sees_what_the_encoder_saw(codec: Codec, photo: np.ndarray) -> N
     padded = geometry.pixels(photo, geometry.Window(0, 6, 0, 4), 16)
     assert padded.shape == (96, 64, 3)
     x = torch.from_numpy(padded).permute(2, 0, 1)[None] / 127.5 - 1
-    expected = [to_uint8(picture)[:70, :50] for picture in codec.network(x).reconstructions]
+    expected = [tensor_to_uint8(picture)[:70, :50] for picture in codec.network(x).reconstructions]
     data = codec.encode(photo)
     for t, (picture, truth) in enumerate(zip(codec.decode_progressive(data), expected, strict=True), 1):
         assert np.array_equal(np.asarray(picture), truth)

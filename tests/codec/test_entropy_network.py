@@ -14,6 +14,7 @@ from entropy_models import network, sample, tensors_and_config
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import Context, EntropyModelError, IntegerBinaryRNN
 from lit_rnncomp.codec.entropy_schedule import fronts, order, raster, rows
+from lit_rnncomp.codec.weights import save_entropy_model
 from lit_rnncomp.models.binary_rnn import BinaryRNN, BinaryRNNConfig
 
 VARIANTS = [
@@ -116,8 +117,8 @@ SCRIPT = """
 import hashlib, json, sys
 import numpy as np
 from lit_rnncomp.codec.container import Chunk
-from lit_rnncomp.codec.entropy import EntropyCoder
-coder, codes = EntropyCoder.load(sys.argv[1]), np.load(sys.argv[2])
+from lit_rnncomp.codec.weights import load_entropy_model
+coder, codes = load_entropy_model(sys.argv[1]), np.load(sys.argv[2])
 chunks = [Chunk(bytes.fromhex(payload), raw) for payload, raw in json.load(open(sys.argv[3]))]
 assert (coder.decode(chunks, *codes.shape[2:]) == codes).all(), "a file from another machine does not decode"
 print(hashlib.sha256(b"".join(bytes([raw]) + payload for payload, raw in coder.encode(codes))).hexdigest())
@@ -134,7 +135,7 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     codes = sample(coder.network, 3, 24, 31)
     chunks = coder.encode(codes)
     assert not any(chunk.raw for chunk in chunks)
-    coder.save(tmp_path / "model.safetensors")
+    save_entropy_model(tmp_path / "model.safetensors", coder)
     np.save(tmp_path / "codes.npy", codes)
     (tmp_path / "chunks.json").write_text(json.dumps([(payload.hex(), raw) for payload, raw in chunks]))
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}

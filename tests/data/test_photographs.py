@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 
 from lit_rnncomp.data import ImageError, read_image, sample_photographs
-from lit_rnncomp.data.photographs import PictureCache, RandomCrops, WholePictures, _resample, find_pictures, hold_out, to_signal
+from lit_rnncomp.data.photographs import PictureCache, RandomCrops, WholePictures, _resample, find_pictures, hold_out
+from lit_rnncomp.images import to_signal
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from skimage import data
 def tiny_model(tmp_path_factory):
     """Weights of an untrained network: three iterations, a hundredth of the paper's width."""
     from lit_rnncomp.codec import weights
-    from lit_rnncomp.models import CodecConfig, RecurrentCodec
+    from lit_rnncomp.models.config import CodecConfig
+    from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     with torch.random.fork_rng():

@@ -67,13 +67,6 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         yield f"{name}.backward", lambda m=module, a=backward: m._launch_backward(*a)
 
 
-def packing(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
-    module = importlib.import_module("rnncomp_kernels.pack_bits")
-    codes, packed = torch.empty(4, 32, 32, 48, dtype=dtype), torch.empty(4, 32 * 32 * 48 // 8, dtype=torch.uint8)
-    yield "pack_bits.pack", lambda: module._launch(module._pack_kernel, codes, packed, codes, packed)
-    yield "pack_bits.unpack", lambda: module._launch(module._unpack_kernel, packed, codes, codes, packed)
-
-
 def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     """The widest layers of the DCT network: 3x3 on the input, 1x1 on the state."""
 
@@ -93,8 +86,6 @@ def variants() -> Iterator[tuple[str, Callable]]:
     for dtype, form in ((torch.float32, "contiguous"), (torch.bfloat16, "contiguous"), (torch.bfloat16, "channels_last")):
         for name, call in element_wise(dtype, forms[form]):
             yield f"{name} {SHORT[dtype]} {form}", call
-    for name, call in packing(torch.float32):
-        yield f"{name} fp32 contiguous", call
     for dtype in (torch.float32, torch.bfloat16):
         for name, call in convolutions(dtype):
             yield f"{name} {SHORT[dtype]} channels_last", call
@@ -167,9 +158,7 @@ def resources(compiled: Any) -> dict[str, int]:
 
 
 def measure(target: str) -> dict[str, dict[str, int]]:
-    warps = _launch.THREADS // TARGETS[target].warp_size
-    for module in (_launch, importlib.import_module("rnncomp_kernels.pack_bits")):
-        vars(module)["WARPS"] = warps
+    vars(_launch)["WARPS"] = _launch.THREADS // TARGETS[target].warp_size
     return {name: resources(compile_for(TARGETS[target], kernel, values, options)) for name, kernel, values, options in launches()}
 
 

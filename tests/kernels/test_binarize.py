@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from op_cases import DEVICE
 
 import rnncomp_kernels as ops
@@ -73,23 +71,3 @@ def test_gradient_is_that_of_tanh(stochastic):
     weight = normal(2, 4, 3, 3, seed=2).double()
     (grad,) = torch.autograd.grad(ops.binarize(x, stochastic, seed=1), x, weight)
     torch.testing.assert_close(grad, weight * (1 - torch.tanh(x) ** 2))
-
-
-def test_packed_bytes_are_a_promise():
-    """Two positions, three channels: 101 then 011, most significant first, padded with zeros."""
-    codes = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]], device=DEVICE).view(1, 3, 1, 2)
-    assert ops.pack_bits(codes).tolist() == [[0b10101100]]
-    assert ops.pack_bits(torch.ones(1, 9, 1, 1, device=DEVICE)).tolist() == [[0xFF, 0x80]]
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=st.tuples(st.integers(0, 3), st.integers(1, 33), st.integers(0, 9), st.integers(1, 9)), last=st.booleans())
-def test_packing_is_lossless(shape, last):
-    x = normal(*shape)
-    if last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    packed = ops.pack_bits(x)
-    assert torch.equal(packed, reference.pack_bits(x))
-    codes = ops.unpack_bits(packed, *shape[1:], dtype=torch.bfloat16)
-    assert codes.dtype == torch.bfloat16
-    assert torch.equal(codes.float(), ops.binarize(x))

@@ -127,8 +127,6 @@ T = torch.zeros
         (lambda: ops.residual_step(T(1, 3, 2, 2), T(1, 3, 2, 1)), "output has shape"),
         (lambda: ops.residual_step(T(1, 3, 2, 2), T(1, 3, 2, 2), gain=T(7)), "gain is torch.float32 .* does not broadcast"),
         (lambda: ops.binarize(T(3, 2)), "binarize: x has shape"),
-        (lambda: ops.pack_bits(T(3, 2)), "pack_bits: codes has shape"),
-        (lambda: ops.unpack_bits(T(1, 3, dtype=torch.uint8), 2, 2, 2), r"expected uint8 \(B, 1\)"),
     ],
 )
 def test_errors_name_the_tensor_and_what_was_expected(call, message):

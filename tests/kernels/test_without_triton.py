@@ -14,7 +14,7 @@ gates = torch.randn(1, 8, 2, 2, requires_grad=True)
 new = ops.lstm_update(gates)
 ops.residual_step(torch.zeros(1, 2, 2, 2), new.h).l1.backward()
 assert gates.grad.abs().sum() > 0
-assert ops.unpack_bits(ops.pack_bits(ops.binarize(new.h, True, 1)), 2, 2, 2).shape == (1, 2, 2, 2)
+assert ops.binarize(new.h, True, 1).abs().eq(1).all()
 assert not _launch.use_kernels(gates)
 print("works")
 """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_rnncomp.models import CodecConfig, RecurrentCodec, cells
+from lit_rnncomp.models import cells
 from lit_rnncomp.models.cells import ConvGRU, PaddedConv2d, ResidualConvGRU
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 
 @pytest.mark.parametrize(

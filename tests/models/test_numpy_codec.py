@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import Field, fields, make_dataclass
 
 import numpy as np
 import pytest
 import torch
 
-from lit_rnncomp.codec import weights, weights_file
+from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.api import Codec, load
 from lit_rnncomp.codec.torch_engine import TorchEngine
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
-from lit_rnncomp.models.numpy_codec import NumpyCodec, supports
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.numpy_codec import NumpyCodec, unsupported
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 BASE = {"unit": "residual_gru", "frontend": "dct", "code_stride": 8, "bits": 8, "width": 0.05}
 VARIANTS = [
@@ -63,8 +65,8 @@ def test_codes_put_in_by_the_caller_are_what_the_loop_goes_on_with(tiny_codec) -
 )
 def test_other_networks_are_left_to_torch(tmp_path, tiny_codec, options: dict) -> None:
     network = tiny_codec(**{**BASE, **options})
-    assert not supports(network.config)
-    with pytest.raises(ValueError, match="no NumPy version"):
+    (name,) = {"unit", "frontend", "reconstruction"} & options.keys()
+    with pytest.raises(ValueError, match=f"no NumPy version of a network with .*{name}='{options[name]}'"):
         NumpyCodec(network.config, {})
     weights.save(tmp_path / "other.safetensors", network)
     assert isinstance(load(tmp_path / "other.safetensors").network, RecurrentCodec)
@@ -72,7 +74,7 @@ def test_other_networks_are_left_to_torch(tmp_path, tiny_codec, options: dict) -
 
 def test_load_takes_numpy_on_a_cpu_and_files_are_the_same(tmp_path, tiny_codec) -> None:
     network = tiny_codec(**BASE, **VARIANTS[0])
-    weights.save(tmp_path / "small.safetensors", network, dtype=torch.float16)
+    weights.save(tmp_path / "small.safetensors", network, half=True)
     ours, theirs = load(tmp_path / "small.safetensors"), Codec(weights.load(tmp_path / "small.safetensors"))
     assert isinstance(ours.network, NumpyCodec)
     assert ours.digest == theirs.digest
@@ -86,7 +88,7 @@ def test_a_file_that_is_not_what_was_saved_is_left_to_torch_which_names_the_faul
 
     path = tmp_path / "small.safetensors"
     weights.save(path, tiny_codec(**BASE, **VARIANTS[0]))
-    config, _, digest = weights_file.read(path)
+    config, _, digest = weights.read(path)
     tensors = load_file(path)
     tensors["decoder.gate.bias"] = tensors["decoder.gate.bias"][:-1]
     save_file(tensors, path, {"codec_config": json.dumps(config), "digest": digest})
@@ -118,5 +120,56 @@ def test_encode_and_decode_never_load_torch(tmp_path) -> None:
     assert (tmp_path / "again.png").stat().st_size
 
 
+# Of each option another value than `BASE` and the defaults have; what of it is not refused must be computed.
+OTHER_VALUES = {
+    "unit": ["lstm", "associative_lstm", "gru"],
+    "reconstruction": ["one_shot", "residual_scaling", "scheduled_gain"],
+    "width": [0.1],
+    "iterations": [3],
+    "bits": [5],
+    "code_stride": [16],
+    "frontend": ["conv"],
+    "binarize": ["sign"],
+    "gains": ["coefficient", "measured"],
+    "gain_input": ["reconstruction"],
+    "output": ["tanh"],
+    "padding": ["tf_same"],
+    "hidden_kernel": [3],
+    "priming": [2],
+    "projections": ["per_iteration"],
+    "shortcut": [True],
+    "alpha_h": [0.3],
+    "alpha_x": [0.2],
+}
+REFUSED = {"unit": OTHER_VALUES["unit"], "reconstruction": ["residual_scaling"], "code_stride": [16], "frontend": ["conv"]}
+
+
+@pytest.mark.parametrize("field", fields(CodecConfig), ids=lambda field: field.name)
+def test_every_option_is_computed_or_refused_by_name(tiny_codec, field: Field) -> None:
+    for value in OTHER_VALUES[field.name]:
+        needs = {"reconstruction": "scheduled_gain"} if field.name == "gains" else {}
+        network = tiny_codec(**{**BASE, **needs, field.name: value})
+        if value in REFUSED.get(field.name, []):
+            assert unsupported(network.config) == [f"{field.name}={value!r}"]
+            continue
+        theirs, ours = TorchEngine(network).exact(), numpy_of(network).exact()
+        for (codes, picture), (expected, truth) in zip(ours.encode(IMAGE, 3), theirs.encode(IMAGE, 3), strict=True):
+            assert np.array_equal(codes, expected)
+            np.testing.assert_allclose(picture(), truth().astype(int), atol=1)  # torch has the transform's constants as float32
+
+
+@pytest.mark.parametrize("field", [f for f in fields(CodecConfig) if isinstance(f.default, str)], ids=lambda field: field.name)
+def test_a_value_that_it_has_never_heard_of_is_refused_by_name(field: Field) -> None:
+    config = CodecConfig(**BASE)
+    object.__setattr__(config, field.name, "novel")
+    assert unsupported(config) == [f"{field.name}='novel'"]
+
+
+def test_an_option_that_it_has_never_heard_of_is_refused_by_name() -> None:
+    newer = make_dataclass("Newer", [("ternary", bool, False)], bases=(CodecConfig,), frozen=True)
+    with pytest.raises(ValueError, match="ternary=False"):
+        NumpyCodec(newer(**BASE), {})
+
+
 def test_default_configuration_is_the_papers_and_so_needs_torch() -> None:
-    assert not supports(CodecConfig())
+    assert unsupported(CodecConfig()) == ["unit='lstm'", "code_stride=16", "frontend='conv'"]

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
-from lit_rnncomp.models import CodecConfig
 from lit_rnncomp.models.binarizer import Binarizer
-from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS
+from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS, CodecConfig
 from lit_rnncomp.models.frontend import BlockDCT
+from lit_rnncomp.models.loop import Estimate
 from lit_rnncomp.models.reconstruction import GainEstimator
 
 EVERY = list(itertools.product(UNITS, RECONSTRUCTIONS, ("conv", "dct"), (8, 16)))
@@ -75,7 +75,7 @@ def test_measured_gains_follow_the_residuals_of_training_and_then_stay(tiny_code
         codec(image)
     residuals = [codec.frontend.analysis(x) for x in (image, *codec.eval()(image).residuals[:2])]
     for t, residual in enumerate(residuals):
-        root_mean_square = (residual * framework.gain(t)).square().mean((0, 2, 3)).sqrt()
+        root_mean_square = (residual * codec.gain(Estimate(t))).square().mean((0, 2, 3)).sqrt()
         torch.testing.assert_close(root_mean_square, torch.ones(192), rtol=0.1, atol=0.1)
 
 
@@ -92,9 +92,9 @@ def test_gain_estimator_sees_what_the_option_says(tiny_codec, gain_input: str) -
 
 def test_gains_of_coefficients_bring_residuals_to_one_size(tiny_codec) -> None:
     codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient", iterations=16)
-    gain = codec.reconstruction.gain(15)
+    gain = codec.gain(Estimate(15))
     assert gain.shape == (192, 1, 1)
-    assert codec.reconstruction.gain(0).eq(1).all()
+    assert codec.gain(Estimate(0)).eq(1).all()
     assert gain.min() >= 1
     assert gain.argmax() == 0  # the mean of luma is coded best
     image = torch.rand(1, 3, 16, 16) * 2 - 1

@@ -12,9 +12,8 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 import lit_rnncomp
-from lit_rnncomp.codec.torch_engine import to_uint8
 from lit_rnncomp.data.module import PhotographData
-from lit_rnncomp.data.photographs import to_signal
+from lit_rnncomp.images import tensor_to_uint8, to_signal
 from lit_rnncomp.training import (
     AssociativeLSTMCompressor,
     Compressor,
@@ -90,7 +89,7 @@ def test_predict_writes_the_picture_after_every_iteration(pictures: Path, tmp_pa
     assert [f"{path.parent.name}/{path.name}" for path in written] == [f"{k}/iteration_{t:02d}.png" for k in range(3) for t in (1, 2)]
     truth = torch.from_numpy(np.asarray(Image.open(pictures / "2.png"))[64:128, 64:128].copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        expected = to_uint8(module.eval().codec(to_signal(truth)).reconstructions[1])
+        expected = tensor_to_uint8(module.eval().codec(to_signal(truth)).reconstructions[1])
     assert np.array_equal(np.asarray(Image.open(written[-1])), expected)
 
 

@@ -10,9 +10,9 @@ from lightning.pytorch.cli import LightningCLI
 from PIL import Image
 
 from lit_rnncomp.codec import weights
-from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import EntropyModelError
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.entropy import EntropyModel, information
 from lit_rnncomp.training.entropy_data import EntropyData, unpack
@@ -86,9 +86,9 @@ def test_bits_per_bit_are_logged_for_each_iteration_and_fall(fitted):
 
 def test_the_exported_integers_need_the_bits_that_were_logged(fitted, tmp_path):
     run, _, data = fitted
-    coder = EntropyCoder.load(run.checkpoint_callback.best_model_path)
-    coder.save(tmp_path / "model.safetensors")
-    coder = EntropyCoder.load(tmp_path / "model.safetensors")
+    coder = weights.load_entropy_model(run.checkpoint_callback.best_model_path)
+    weights.save_entropy_model(tmp_path / "model.safetensors", coder)
+    coder = weights.load_entropy_model(tmp_path / "model.safetensors")
     total, count = 0.0, 0
     for packed in data.val_dataloader():
         codes = unpack(packed, 4)[0].numpy().astype(np.int8)
@@ -185,7 +185,7 @@ def test_information_is_minus_log2_of_the_probability():
 def test_a_checkpoint_of_something_else_is_named(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "codec.ckpt")
     with pytest.raises(EntropyModelError, match=r"codec\.ckpt: not a checkpoint of an entropy model"):
-        EntropyCoder.load(tmp_path / "codec.ckpt")
+        weights.load_entropy_model(tmp_path / "codec.ckpt")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

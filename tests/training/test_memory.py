@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import rnncomp_kernels as ops
 from lit_rnncomp.training import GRUCompressor, LSTMCompressor, ResidualGRUCompressor
 from lit_rnncomp.training.truncation import sum_of_segments
 
@@ -68,13 +67,13 @@ def test_truncating_stops_gradients_and_nothing_else() -> None:
     image = IMAGE.clone().requires_grad_()
     seen: dict[int, Tensor] = {}
 
-    def watch(t: int, activation: Tensor) -> Tensor:
-        seen[t] = ops.binarize(activation)
-        return seen[t]
+    def watch(t: int, codes: Tensor) -> Tensor:
+        seen[t] = codes
+        return codes
 
     steps = list(codec.encode(image, choose=watch, truncate=2))
     for t, step in enumerate(steps):
-        reach = torch.autograd.grad(step.coefficients.sum(), list(seen.values()), retain_graph=True, allow_unused=True)
+        reach = torch.autograd.grad(step.estimate.value.sum(), list(seen.values()), retain_graph=True, allow_unused=True)
         assert [gradient is not None for gradient in reach] == [s <= t and s // 2 == t // 2 for s in range(4)]
 
 

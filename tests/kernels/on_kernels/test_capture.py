@@ -7,7 +7,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnncomp_kernels as ops
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 
 class Calls(TorchDispatchMode):
@@ -61,5 +62,4 @@ def test_noise_from_a_seed_on_the_device(shapes_only):
     codes = ops.binarize(x, stochastic=True, seed=seed)
     step = ops.residual_step(torch.empty(1, 8, 4, 4, device=shapes_only), codes)
     step.l1.backward()
-    assert ops.pack_bits(codes).shape == (1, 16)
     assert x.grad is not None

@@ -34,18 +34,10 @@ def test_opcheck_compiled(case):
 
 
 def test_opcheck_binarizer_compiled():
-    from rnncomp_kernels import binarize, pack_bits  # the functions; the modules of their names hold the ops
-
-    assert callable(binarize) and callable(pack_bits)
-    binarizer, packer = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("binarize", "pack_bits"))
+    binarizer = importlib.import_module("rnncomp_kernels.binarize")  # the module: the package has the function under its name
     x = torch.randn(2, 3, 4, 5, device=DEVICE, requires_grad=True)
-    for op, args in (
-        (binarizer._forward, (x, None)),
-        (binarizer._forward, (x, torch.tensor(3, device=DEVICE))),
-        (packer._pack, (x.detach(),)),
-        (packer._unpack, (ops.pack_bits(x.detach()), 3, 4, 5, torch.float32)),
-    ):
-        assert set(torch.library.opcheck(op, args).values()) == {"SUCCESS"}
+    for seed in (None, torch.tensor(3, device=DEVICE)):
+        assert set(torch.library.opcheck(binarizer._forward, (x, seed)).values()) == {"SUCCESS"}
 
 
 @pytest.mark.parametrize("tile", [64, 4096])

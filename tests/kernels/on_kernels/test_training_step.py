@@ -5,7 +5,8 @@ import torch
 from op_cases import DEVICE
 
 import rnncomp_kernels as ops
-from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from rnncomp_kernels import reference
 
 

@@ -1,11 +1,20 @@
-"""Pictures from files, by one written rule: the codec, the training and the evaluation all see the same pixels."""
+"""Pictures from files, by one written rule, and the scales of their samples: the codec, the training and the evaluation
+all see the same pixels."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    import torch
+
+Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -22,16 +31,16 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Reads a picture as 8-bit RGB.
 
     The rule: the first frame; EXIF orientation applied; grey becomes three equal channels; palettes are looked up;
-    transparency is laid over white; of 16-bit samples the high byte is kept (what Pillow does for 16-bit colour, so that
-    grey and colour agree); CMYK, YCbCr and HSV by Pillow's formulas. Embedded colour profiles are not applied: samples are
-    taken as sRGB. Other modes (floating point, LAB, 32-bit integers outside 0..65535) are errors.
+    transparency is laid over white; of 16-bit samples the high byte is kept (what Pillow does for 16-bit colour, so
+    that grey and colour agree); CMYK, YCbCr and HSV by Pillow's formulas. Embedded colour profiles are not applied:
+    samples are taken as sRGB. Other modes (floating point, LAB, 32-bit integers outside 0..65535) are errors.
 
     Args:
         source: a path, or a binary file object at the start of the picture.
 
     Raises:
-        ImageError: the file is missing, damaged, of an unknown kind, in a mode outside the rule, or above Pillow's limit
-            (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
+        ImageError: the file is missing, damaged, of an unknown kind, in a mode outside the rule, or above Pillow's
+            limit (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "picture")
     try:
@@ -44,12 +53,15 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         raise ImageError(f"cannot read {name}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.") from None
     except UnidentifiedImageError:
         raise ImageError(f"cannot read {name}: not a picture of a kind that Pillow knows") from None
-    except Exception as error:  # Pillow's parsers raise whatever damaged bytes make them raise: struct.error, SyntaxError, ...
+    except (
+        Exception
+    ) as error:  # Pillow's parsers raise whatever damaged bytes make them raise: struct.error, SyntaxError, ...
         raise ImageError(f"cannot read {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other modes."""
+    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other
+    modes."""
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
     if image.mode in _TRANSPARENT or "transparency" in image.info:
@@ -74,6 +86,33 @@ def _high_byte(image: Image.Image) -> Image.Image:
     return grey
 
 
+def to_signal(samples: Samples) -> Samples:
+    """Samples on the 0..255 scale, of NumPy or torch, in [-1, 1]: what the networks see. uint8 becomes float32 in
+    torch; in NumPy the caller decides."""
+    return samples / 127.5 - 1
+
+
+def to_255(signal: Samples) -> Samples:
+    """The inverse of `to_signal`, in floating point: neither rounded nor clipped."""
+    return (signal + 1) * 127.5
+
+
+def array_to_uint8(signal: NDArray[Any]) -> NDArray[np.uint8]:
+    """A NumPy array, nominally in [-1, 1], as 8-bit samples, rounded and clipped."""
+    samples = to_255(signal)
+    return np.clip(np.rint(samples, out=samples), 0, 255, out=samples).astype(np.uint8)
+
+
+def round_to_255(signal: torch.Tensor) -> torch.Tensor:
+    """As `array_to_uint8`, for torch and in the type of `signal`."""
+    return to_255(signal).round_().clamp_(0, 255)
+
+
+def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
+    """`(1, 3, h, w)`, nominally in [-1, 1], to `(h, w, 3)` uint8, rounded and clipped."""
+    return np.ascontiguousarray(round_to_255(picture[0]).byte().permute(1, 2, 0).cpu().numpy())
+
+
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Lists the PNG, JPEG, WebP and TIFF files under a folder and its subfolders, sorted by relative path.
 
@@ -85,5 +124,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise ImageError(f"{folder} is not a folder of pictures")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
+    found = (
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
