@@ -10,7 +10,7 @@ from typing import Any
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
     "decode": ("lit_rnncomp.codec.cli:decode", "turn an .rnnc file back into a picture"),
-    "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
+    "info": ("lit_rnncomp.codec.info:info", "say what an .rnnc file holds"),
     "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
     "models": ("lit_rnncomp.codec.catalog:models", "list the models that ship"),

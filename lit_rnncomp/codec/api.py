@@ -1,279 +1,19 @@
-"""Pictures to bytes and back: what `lit_rnncomp.load` gives."""
+"""Opening models: what `lit_rnncomp.load` gives."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from ..images import to_rgb
-from ..models.config import RECONSTRUCTIONS, UNITS
-from ..models.numpy_codec import NumpyCodec
-from . import container, geometry, weights, zoo
-from .coders import Coder, Codes, RawCoder
-from .container import BitstreamError, Header
-from .entropy import EntropyCoder
+from . import container, weights, zoo
+from .binary_codec import BinaryCodec
+from .container import BitstreamError
+from .ternary_codec import TernaryCodec
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models.recurrent_codec import RecurrentCodec
-    from .torch_engine import TorchEngine
-
-CoderName = Literal["auto", "raw", "rnn"]
-Pixels = NDArray[np.uint8]
-
-
-class RateError(ValueError):
-    """A rate target that no file of this picture and model can meet."""
-
-
-class Codec:
-    """A trained network as an encoder and decoder of pictures.
-
-    Args:
-        network: the trained network, which is put into evaluation mode; or its NumPy version, which needs no torch.
-        name: what messages and results call it.
-        device: where a network of torch runs.
-        entropy: the entropy model trained on this network's codes; None if there is none.
-
-    Raises `ValueError` when `entropy` is for another number of bits.
-    """
-
-    def __init__(
-        self,
-        network: RecurrentCodec | NumpyCodec,
-        name: str = "codec",
-        device: str | torch.device = "cpu",
-        entropy: EntropyCoder | None = None,
-    ) -> None:
-        if entropy is not None and entropy.bits != network.config.bits:
-            raise ValueError(
-                f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}"
-            )
-        self.entropy = entropy
-        self.network = network
-        self.name = name
-        self.digest = weights.digest(network)
-        self._engine: NumpyCodec | TorchEngine
-        if isinstance(network, NumpyCodec):
-            self._engine = network
-        else:
-            from .torch_engine import TorchEngine
-
-            self._engine = TorchEngine(network, device)
-
-    @property
-    def iterations(self) -> int:
-        """The most iterations of a file."""
-        return self.network.config.iterations
-
-    def encode(
-        self,
-        image: Image.Image | Pixels,
-        bpp: float | None = None,
-        max_bytes: int | None = None,
-        psnr: float | None = None,
-        iterations: int | None = None,
-        coder: CoderName = "auto",
-    ) -> bytes:
-        """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
-
-        Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
-            bpp: the file has at most this many bits per pixel, headers included.
-            max_bytes: the file has at most this many bytes.
-            psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
-            iterations: the number of iterations. At most one of these four may be given; without one, all iterations
-                are coded.
-            coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
-
-        Raises:
-            ValueError: an argument is outside its range.
-            RateError: not even one iteration fits.
-        """
-        array = as_pixels(image)
-        if sum(target is not None for target in (bpp, max_bytes, psnr, iterations)) > 1:
-            raise ValueError("give one of bpp, max_bytes, psnr and iterations, not several")
-        budget = container.byte_budget(array.shape[0] * array.shape[1], bpp, max_bytes)
-        limit = self._iterations(iterations)
-        header, tiling = self._header(array, coder)
-        head = header.to_bytes()
-        encoder = self._coder(header, tiling)
-        # Of plain bits it is known beforehand how many iterations fit.
-        if isinstance(encoder, RawCoder):
-            affordable = (budget - len(head)) / container.chunk_size(encoder.payload_bytes)
-            limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
-        data, reached = head, False
-        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, with_error=psnr is not None)):
-            chunk = container.pack_chunk(head, index, encoder.encode(codes))
-            if len(data) + len(chunk) > budget:
-                if index == 0:
-                    raise RateError(_too_small(budget, len(data) + len(chunk), array))
-                break
-            data += chunk
-            if psnr is not None and 10 * math.log10(255**2 / max(error, 1e-12)) >= psnr:
-                reached = True
-                break
-        if psnr is not None and not reached:
-            warnings.warn(f"all {limit} iterations together stay below {psnr:g} dB", stacklevel=2)
-        return data
-
-    def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
-    ) -> Image.Image:
-        """The picture in `data` after `iterations` (None: all that the file holds).
-
-        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
-        float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. (In
-        float32 a few pixels in a million differ by one grey level between processors and thread counts; the codes never
-        do.) Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
-        """
-        header, tiling, codes = self._read(data, iterations, partial)
-        canvas = np.empty((header.height, header.width, 3), np.uint8)
-        engine = self._engine.exact() if exact else self._engine
-        for window in tiling.windows():
-            *_, picture = engine.decode(_cut(codes, window))
-            geometry.blend(canvas, picture(), window, tiling, header.stride)
-        return Image.fromarray(canvas)
-
-    def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
-        """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at
-        the end)."""
-        header, tiling, codes = self._read(data, None, partial)
-        windows = list(tiling.windows())
-        canvases = [np.empty((header.height, header.width, 3), np.uint8) for _ in codes] if len(windows) > 1 else []
-        for window in windows:
-            for t, picture in enumerate(self._engine.decode(_cut(codes, window))):
-                if canvases:
-                    geometry.blend(canvases[t], picture(), window, tiling, header.stride)
-                else:
-                    yield Image.fromarray(np.ascontiguousarray(picture()[: header.height, : header.width]))
-        yield from (Image.fromarray(canvas) for canvas in canvases)
-
-    def _iterations(self, iterations: int | None) -> int:
-        if iterations is None:
-            return self.iterations
-        if not 1 <= iterations <= self.iterations:
-            raise ValueError(f"iterations={iterations} is outside 1..{self.iterations}, what this model is made for")
-        return iterations
-
-    def _header(self, array: Pixels, coder: CoderName) -> tuple[Header, geometry.Tiling]:
-        if coder == "rnn" and self.entropy is None:
-            raise ValueError(f"the model {self.name} has no learned entropy coder; use coder raw or auto")
-        if coder not in ("auto", "raw", "rnn"):
-            raise ValueError(f"coder {coder!r} is not one of auto, raw, rnn")
-        config = self.network.config
-        entropy = None if coder == "raw" else self.entropy
-        height, width = array.shape[:2]
-        tiling = geometry.plan(height, width, config.code_stride, config.multiple)
-        header = Header(
-            coder=container.RAW if entropy is None else container.LEARNED,
-            unit=UNITS.index(config.unit),
-            reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
-            width_thousandths=round(config.width * 1000),
-            bits=config.bits,
-            stride=config.code_stride,
-            width=width,
-            height=height,
-            window=tiling.window,
-            overlap=tiling.overlap,
-            model_digest=self.digest,
-            entropy_digest=b"" if entropy is None else entropy.digest,
-        )
-        return header, tiling
-
-    def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
-        if header.coder == container.RAW:
-            return RawCoder(header.bits, tiling.rows, tiling.columns)
-        if self.entropy is None or self.entropy.digest != header.entropy_digest:
-            mine = "none" if self.entropy is None else self.entropy.digest.hex()
-            raise BitstreamError(
-                f"the file needs the entropy model {header.entropy_digest.hex()}; the model {self.name} has {mine}"
-            )
-        return self.entropy.picture(tiling.rows, tiling.columns)
-
-    def _iterate(
-        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
-    ) -> Iterator[tuple[Codes, float]]:
-        """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
-        iteration."""
-        stride, bits = self.network.config.code_stride, self.network.config.bits
-        if not tiling.window:
-            window = next(tiling.windows())
-            for codes, picture in self._engine.encode(geometry.pixels(array, window, stride), limit):
-                yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
-            return
-        grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
-        errors = np.zeros(limit)
-        for window in tiling.windows():
-            part = grid[:, :, window.top : window.bottom, window.left : window.right]
-            known = np.zeros(part.shape[2:], np.bool_)
-            known[: tiling.overlap if window.top else 0] = True
-            known[:, : tiling.overlap if window.left else 0] = True
-
-            def choose(t: int, codes: Codes, part: Codes = part, known: NDArray[np.bool_] = known) -> Codes:
-                part[t] = np.where(known, part[t], codes)
-                return part[t]
-
-            steps = self._engine.encode(geometry.pixels(array, window, stride), limit, choose)
-            for t, (_, picture) in enumerate(steps):
-                if with_error:
-                    errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
-        yield from zip(grid, errors / array.size, strict=True)
-
-    def _squared_error(self, tile: Pixels, array: Pixels, window: geometry.Window, overlap: int = 0) -> float:
-        """Of the window's own pixels: those that no earlier window has."""
-        stride = self.network.config.code_stride
-        truth = array[window.top * stride : window.bottom * stride, window.left * stride : window.right * stride]
-        difference = tile[: truth.shape[0], : truth.shape[1]].astype(np.float64) - truth
-        own = difference[overlap * stride if window.top else 0 :, overlap * stride if window.left else 0 :]
-        return float(np.square(own).sum())
-
-    def _read(self, data: bytes, iterations: int | None, partial: bool) -> tuple[Header, geometry.Tiling, list[Codes]]:
-        header, _, chunks = container.parse(data, partial)
-        config = self.network.config
-        if header.model_digest != self.digest:
-            raise BitstreamError(
-                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
-                f"{self.digest.hex()}: "
-                "give the right one with --model"
-            )
-        check_pixels(header)
-        if (header.bits, header.stride) != (config.bits, config.code_stride):
-            raise BitstreamError(
-                f"the header claims {header.bits} bits on {header.stride} pixels, which is not this model's layout"
-            )
-        rows, columns = (
-            geometry.plan(side, side, header.stride, config.multiple).rows for side in (header.height, header.width)
-        )
-        tiling = geometry.Tiling(rows, columns, header.window, header.overlap)
-        step = config.multiple // header.stride
-        if (header.window or header.overlap) and (
-            not 0 < 2 * header.overlap < header.window or header.window % step or header.overlap % step
-        ):
-            raise BitstreamError(
-                f"the header claims windows of {header.window} positions that overlap by {header.overlap}"
-            )
-        if len(chunks) > self.iterations:
-            raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
-        if iterations is not None and not 1 <= iterations <= len(chunks):
-            raise ValueError(f"iterations={iterations}: the file holds 1..{len(chunks)}")
-        coder = self._coder(header, tiling)
-        codes: list[Codes] = []
-        try:
-            for chunk in chunks[:iterations]:
-                codes.append(coder.decode(chunk))
-        except BitstreamError:
-            if not partial or not codes:
-                raise
-        return header, tiling, codes
+Codec = BinaryCodec | TernaryCodec
 
 
 def load(model: str | Path | None = None, device: str | torch.device = "cpu") -> Codec:
@@ -297,42 +37,29 @@ def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
     return _open(path, device)
 
 
-def as_pixels(image: Image.Image | Pixels) -> Pixels:
-    """`(H, W, 3)` uint8 of a PIL image or such an array. Raises `ValueError` for anything else."""
-    if isinstance(image, Image.Image):
-        image = np.asarray(to_rgb(image))
-    if (
-        not isinstance(image, np.ndarray)
-        or image.dtype != np.uint8
-        or image.ndim != 3
-        or image.shape[2] != 3
-        or not image.size
-    ):
-        what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"expected a PIL image or an (H, W, 3) uint8 array with at least one pixel, got {what}")
-    return image
+def truncate(
+    data: bytes,
+    model: str | Path | None = None,
+    bpp: float | None = None,
+    max_bytes: int | None = None,
+    iterations: int | None = None,
+) -> bytes:
+    """The longest beginning of the file `data` within the one limit given, itself a file.
 
-
-def check_pixels(header: Header) -> None:
-    """Refuse what Pillow would refuse, before anything is allocated. Raises `BitstreamError`."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and header.width * header.height > 2 * limit:
-        raise BitstreamError(
-            f"the header claims {header.width}x{header.height} pixels, more than {2 * limit}; "
-            "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
-        )
+    A file of ternary codes ends within an iteration, for which its model is needed: `model`, or a shipped one; without
+    it, and with binary codes, after an iteration. Raises `ValueError`, `BitstreamError`.
+    """
+    header, _ = container.parse_header(data)
+    known = model is not None or zoo.find_digest(header.model_digest) is not None
+    if header.coder == container.TERNARY and known:
+        codec = load_for(data) if model is None else load(model)
+        if isinstance(codec, TernaryCodec):
+            return codec.truncate(data, bpp, max_bytes, iterations)
+    return container.cut(data, bpp, max_bytes, iterations)
 
 
 def _open(path: Path, device: str | torch.device) -> Codec:
+    if (ternary := weights.load_ternary(path)) is not None:
+        return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
     network = weights.load_numpy(path) if str(device) == "cpu" else None
-    return Codec(network or weights.load(path), path.stem, device, weights.load_entropy(path))
-
-
-def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:
-    for grid in codes:
-        yield grid[:, window.top : window.bottom, window.left : window.right]
-
-
-def _too_small(budget: float, needed: int, array: Pixels) -> str:
-    bpp = 8 * needed / (array.shape[0] * array.shape[1])
-    return f"{budget:.0f} bytes are too few: the first iteration of this picture needs {needed} bytes ({bpp:.3f} bpp)"
+    return BinaryCodec(network or weights.load(path), path.stem, device, weights.load_entropy(path))

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import geometry
     from .api import Codec
-    from .coders import Coder
-    from .container import Header
 
 STAGES = ("start-up", "network", "entropy coding", "files")
 
@@ -90,7 +87,10 @@ def _measure(photo: str, model: str | None, bpp: float, repeats: int, paper: boo
                 _command("encode", photo, str(coded), "--bpp", str(bpp), "-f", *chosen),
                 lambda: _encode(codec, photo, bpp, coded),
             ),
-            "decode": (_command("decode", str(coded), str(decoded), "-f", *chosen), lambda: _decode(codec, coded, decoded)),
+            "decode": (
+                _command("decode", str(coded), str(decoded), "-f", *chosen),
+                lambda: _decode(codec, coded, decoded),
+            ),
         }
         rows = []
         for verb, (command, stages) in runs.items():
@@ -100,7 +100,7 @@ def _measure(photo: str, model: str | None, bpp: float, repeats: int, paper: boo
                 {"verb": verb, "command": whole, "start-up": whole - sum(parts.values()), **parts, "peak_mib": memory}
             )
         size = coded.stat().st_size
-        iterations = len(container.parse(coded.read_bytes())[2])
+        iterations = len(container.parse(coded.read_bytes()).iterations)
     for row in rows:
         row |= {"bytes": size, "iterations": iterations}
     if paper:
@@ -133,7 +133,7 @@ def _encode(codec: "Codec", photo: str, bpp: float, out: Path) -> dict[str, floa
     """Seconds of the stages of `Codec.encode`."""
     from ..files import write_bytes
     from ..images import read_image
-    from .api import as_pixels
+    from .pixels import as_pixels
 
     watch = _Watch()
     array = as_pixels(watch("files", lambda: read_image(photo)))
@@ -156,14 +156,18 @@ def _with_coder_timed(codec: "Codec", watch: "_Watch", run: Callable[[], Any]) -
     make = codec._coder
     watch.seconds["entropy coding"] = 0.0
 
-    def timed(header: "Header", tiling: "geometry.Tiling") -> "Coder":
-        coder = make(header, tiling)
+    def timed(*layout: Any) -> Any:
+        coder = make(*layout)
         for name in ("encode", "decode"):
             method = getattr(coder, name)
-            setattr(coder, name, lambda *args, method=method: watch("entropy coding", lambda: method(*args)))
+            setattr(
+                coder,
+                name,
+                lambda *args, method=method, **named: watch("entropy coding", lambda: method(*args, **named)),
+            )
         return coder
 
-    codec._coder = timed  # type: ignore[method-assign]
+    codec._coder = timed  # type: ignore[method-assign, assignment]
     try:
         result = watch("network", run)
     finally:
@@ -180,7 +184,7 @@ def _paper(photo: str, iterations: int) -> tuple[float, float]:
     from ..models.config import CodecConfig
     from ..models.recurrent_codec import RecurrentCodec
     from . import geometry
-    from .api import as_pixels
+    from .pixels import as_pixels
     from .torch_engine import TorchEngine
 
     torch.manual_seed(0)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .container import PLAIN
 from .entropy import EntropyCoder
 from .entropy_network import Context
 from .entropy_schedule import fronts, raster
@@ -94,7 +95,7 @@ def measure(coder: EntropyCoder, iterations: int, rows: int, columns: int, repea
     return {
         "model_bytes": sum(tensor.nbytes for tensor in coder.tensors.values()),
         "bits_per_bit": sum(8 * len(chunk.payload) for chunk in chunks) / codes.size,
-        "raw_chunks": sum(chunk.raw for chunk in chunks),
+        "raw_chunks": sum(chunk.kind == PLAIN for chunk in chunks),
         "encode_s": fastest(lambda: coder.encode(codes), repeats),
         "decode_s": fastest(lambda: coder.decode(chunks, rows, columns), repeats),
         "fronts_s": fastest(lambda: probabilities(coder, codes, fronts), repeats),

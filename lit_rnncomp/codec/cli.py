@@ -1,41 +1,48 @@
 """The verbs of a person who only compresses pictures. Heavy imports wait until a verb runs."""
 
+import inspect
 import json as _json
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .api import Codec
-    from .container import Header
 
 
 def encode(
     photo: str,
     file: str,
     model: str | None = None,
+    quality: int | None = None,
     bpp: float | None = None,
     bytes: int | None = None,
     psnr: float | None = None,
+    ms_ssim: float | None = None,
     iterations: int | None = None,
-    coder: Literal["auto", "raw", "rnn"] = "auto",
+    tune: Literal["visual", "psnr"] | None = None,
+    focus: str | None = None,
+    coder: Literal["auto", "raw", "rnn"] | None = None,
     device: str = "cpu",
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file. At most one of --bpp, --bytes, --psnr and --iterations; without one, all
-    iterations.
+    """Compress a picture to an .rnnc file. At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations;
+    quality 75 without one.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
         file: the .rnnc file to write, or - for standard output.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
-        bpp: at most this many bits per pixel, headers included.
+        quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, for about half the bytes.
+        bpp: at most this many bits per pixel, headers included, and at least 98 % of them.
         bytes: at most this many bytes.
-        psnr: stop when the decoded picture reaches this many dB.
-        iterations: stop after this many iterations.
-        coder: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one that the model has.
-        device: where the network runs: cpu, cuda, cuda:1, ...
+        psnr: the decoded picture reaches this many dB.
+        ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
+        iterations: stop after this many iterations (binary codes only).
+        tune: visual weighs coefficients by how well an eye sees them, psnr for the least squared error; visual by default.
+        focus: a mask of the picture's size: white regions are coded finer than black ones.
+        coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
+        device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace FILE if it exists.
         json: print the result as JSON.
     """
@@ -43,10 +50,15 @@ def encode(
     from ..images import read_image
     from .container import parse
 
-    output = Output(file, photo, model, force=force, ending=".rnnc")
+    output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
     image = read_image(photo)
-    data = codec.encode(image, bpp, bytes, psnr, iterations, coder)
+    mask = None if focus is None else read_image(focus)
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
+    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_options(codec, given)
+    data = codec.encode(image, **given)
     write_bytes(output, data)
     source, pixels = Path(photo).stat().st_size, image.width * image.height
     _report(
@@ -62,7 +74,7 @@ def encode(
         source_bytes=source,
         bytes=len(data),
         bpp=8 * len(data) / pixels,
-        iterations=len(parse(data)[2]),
+        iterations=len(parse(data).iterations),
         model=codec.name,
     )
 
@@ -115,69 +127,22 @@ def decode(
     )
 
 
-def info(file: str, json: bool = False) -> None:
-    """Say what an .rnnc file holds: picture, model, and each iteration's bytes.
-
-    Args:
-        file: the .rnnc file.
-        json: print the result as JSON.
-    """
-    from .container import CODERS, BitstreamError, chunk_size, parse
-
-    data = _read(file)
-    try:
-        header, head, chunks = parse(data, partial=True)
-    except BitstreamError as error:
-        raise ValueError(f"cannot read {file}: {error}") from error
-    pixels = header.width * header.height
-    sizes = [chunk_size(len(chunk.payload)) for chunk in chunks]
-    damaged = len(data) - len(head) - sum(sizes)
-    raw_chunk = -(-header.grid[0] * header.grid[1] * header.bits // 8)
-    values: dict[str, Any] = {
-        "file": file,
-        "width": header.width,
-        "height": header.height,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / pixels,
-        "coder": CODERS[header.coder],
-        "unit": _name(header),
-        "network_width": header.width_thousandths / 1000,
-        "model": header.model_digest.hex(),
-        "entropy_model": header.entropy_digest.hex() or None,
-        "header_bytes": len(head),
-        "damaged_bytes": damaged,
-        "chunks": [
-            {
-                "iteration": t,
-                "bytes": size,
-                "raw": chunk.raw or not header.coder,
-                "of_raw_bits": len(chunk.payload) / raw_chunk,
-            }
-            for t, (chunk, size) in enumerate(zip(chunks, sizes, strict=True), 1)
-        ],
-    }
-    if json:
-        print(_json.dumps(values))
-        return
-    _print_info(values)
-    if damaged:
-        print(f"warning: the last {damaged} bytes are damaged or cut; the iterations above are intact", file=sys.stderr)
-
-
 def truncate(
     file: str,
     out: str,
+    model: str | None = None,
     bpp: float | None = None,
     bytes: int | None = None,
     iterations: int | None = None,
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Cut an .rnnc file to a lower rate. Nothing is decoded or encoded; give one of --bpp, --bytes and --iterations.
+    """Cut an .rnnc file to a lower rate, without the picture; give one of --bpp, --bytes and --iterations.
 
     Args:
         file: the .rnnc file.
         out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
+        model: the model that the file was made with; without it, a file of another model is cut after an iteration.
         bpp: at most this many bits per pixel, headers included.
         bytes: at most this many bytes.
         iterations: keep this many iterations.
@@ -185,25 +150,27 @@ def truncate(
         json: print the result as JSON.
     """
     from ..files import Output, write_bytes
-    from .container import BitstreamError, cut
+    from .api import truncate as shorten
+    from .container import BitstreamError, parse
 
     data = _read(file)
     output = Output(out, force=force)
     try:
-        header, shorter, kept = cut(data, bpp=bpp, max_bytes=bytes, iterations=iterations)
+        shorter = shorten(data, model, bpp=bpp, max_bytes=bytes, iterations=iterations)
+        kept = parse(shorter)
     except BitstreamError as error:
         raise ValueError(f"cannot truncate {file}: {error}") from error
     write_bytes(output, shorter)
-    rate = 8 * len(shorter) / (header.width * header.height)
+    rate = 8 * len(shorter) / kept.header.pixels
     _report(
         json,
         output.messages,
-        f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {kept} iterations",
+        f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {len(kept.iterations)} iterations",
         file=file,
         out=out,
         bytes=len(shorter),
         bpp=rate,
-        iterations=kept,
+        iterations=len(kept.iterations),
     )
 
 
@@ -226,10 +193,9 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     output = Output(file, checkpoint, entropy, force=force)
     coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
     weights.save(output, weights.load(checkpoint), coder, half)
-    codec = load(file)
     print(
-        f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {codec.digest.hex()}, "
-        f"entropy model {codec.entropy.digest.hex() if codec.entropy else 'none'}"
+        f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}, "
+        f"entropy model {coder.digest.hex() if coder else 'none'}"
     )
 
 
@@ -248,36 +214,13 @@ def _read(file: str) -> bytes:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _name(header: "Header") -> str:
-    from ..models.config import RECONSTRUCTIONS, UNITS
-
-    unit = UNITS[header.unit] if header.unit < len(UNITS) else f"unit {header.unit}"
-    known = header.reconstruction < len(RECONSTRUCTIONS)
-    return f"{unit} {RECONSTRUCTIONS[header.reconstruction] if known else f'framework {header.reconstruction}'}"
-
-
-def _print_info(values: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(
-        f"{values['file']}: {values['width']}x{values['height']} pixels, {values['bytes']:,} bytes, "
-        f"{values['bpp']:.3f} bpp\n"
-        f"model {values['model']} ({values['unit']}, width {values['network_width']:g}), coder {values['coder']}"
-        + (f", entropy model {values['entropy_model']}" if values["entropy_model"] else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = Table("iteration", "bytes", "of raw bits", "bytes so far", "bpp so far")
-    total = values["header_bytes"]
-    for chunk in values["chunks"]:
-        total += chunk["bytes"]
-        rate = 8 * total / (values["width"] * values["height"])
-        table.add_row(
-            str(chunk["iteration"]), f"{chunk['bytes']:,}", f"{chunk['of_raw_bits']:.1%}", f"{total:,}", f"{rate:.3f}"
-        )
-    console.print(table)
+def _check_options(codec: "Codec", given: dict[str, Any]) -> None:
+    """Raises `ValueError` for an option that the model's kind of codes does not have."""
+    known = inspect.signature(codec.encode).parameters
+    for name in given:
+        if name not in known:
+            flag = "bytes" if name == "max_bytes" else name.replace("_", "-")
+            raise ValueError(f"the model {codec.name} has no --{flag}: its options are {', '.join(list(known)[1:])}")
 
 
 def _report(as_json: bool, stream: IO[str], text: str, **values: Any) -> None:

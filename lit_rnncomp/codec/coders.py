@@ -33,8 +33,13 @@ class RawCoder:
         rows, columns, bits = self.shape
         return -(-rows * columns * bits // 8)
 
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of every chunk in the file."""
+        return Chunk(bytes(self.payload_bytes)).size
+
     def encode(self, codes: Codes) -> Chunk:
-        return Chunk(np.packbits(codes.transpose(1, 2, 0) > 0).tobytes(), raw=False)
+        return Chunk(np.packbits(codes.transpose(1, 2, 0) > 0).tobytes())
 
     def decode(self, chunk: Chunk) -> Codes:
         if len(chunk.payload) != self.payload_bytes:

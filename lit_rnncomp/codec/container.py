@@ -1,25 +1,29 @@
-"""The `.rnnc` file, version 1: a header, then one checksummed chunk for each iteration. Any prefix of whole chunks is a
-file.
+"""The `.rnnc` file: a header, then checksummed chunks. Any prefix of whole chunks is a file.
 
-All numbers are little endian.
+Numbers are little endian; `v` is a varint (seven bits a byte, low ones first, the highest bit says that another byte follows).
 
     header   4  magic "RNNC"
-             1  format version, 1
-             1  coder: 0 raw bits, 1 learned entropy model
+             1  format version, 2
+             1  coder (low 4 bits): 0 raw bits, 1 learned model of bits, 2 learned model of ternary codes; flags: 16 grey
+             v  width in pixels          v  height
+             8  digest of the weights
+      coder 2:
+             1  tune (the coefficients' weights)      1  scale of the thresholds      1  the first iteration in the file
+      coders 0 and 1:
              1  unit (low 4 bits) and reconstruction framework (high 4 bits), as numbered in `models.config`
              2  width of the network, in thousandths
-             1  bits a position           1  pixels a side of a position
-             4  true width in pixels      4  true height
-             2  side of a window, in positions; 0: the picture is one window
+             1  bits a position          1  pixels a side of a position
+             v  side of a window, in positions; 0: the picture is one window
              1  overlap of neighbouring windows, in positions
-             8  digest of the network's weights
              8  digest of the entropy model (coder 1 only)
              4  CRC-32 of all of the above
-    chunk    4  payload length (low 31 bits); highest bit set: the payload is raw bits although the coder is 1
-             4  CRC-32 of header, chunk number, length field and payload
+    chunk    v  8 * payload bytes + kind: 0 an iteration, 1 one whose bits are plain although the coder is 1, 2 one that ends early
+                (its first byte says after how many segments), 3 metadata, 4 a map of threshold scales
              n  payload
+             4  CRC-32 that goes on from the checksum before: of the chunk before, or of the header
 
-A chunk's checksum covers its place, so chunks that were swapped, or belong to another file, are found too.
+A chunk's checksum depends on everything before it, so a chunk that was moved, repeated, left out or taken from another file does not
+fit. Metadata and maps come before the first iteration, an iteration that ends early is the last chunk.
 """
 
 from __future__ import annotations
@@ -32,15 +36,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MAGIC = b"RNNC"
-VERSION = 1
-RAW, LEARNED = 0, 1
-CODERS = ("raw", "rnn")
-MAX_CHUNKS = 255
+VERSION = 2
+RAW, LEARNED, TERNARY = 0, 1, 2
+CODERS = ("raw", "rnn", "ternary")
+ITERATION, PLAIN, CUT, METADATA, SCALES = range(5)
+MAX_CHUNKS = 257
+"""255 iterations, metadata and a map."""
 
-_HEAD = struct.Struct("<4sBBBHBBIIHB8s")
-_CHUNK = struct.Struct("<II")
+_GREY = 16
+_START = struct.Struct("<4sBB")
+_BINARY = struct.Struct("<BHBB")
 _CRC = struct.Struct("<I")
-_RAW_FLAG = 1 << 31
+_MOST_BYTES = 5
 
 
 class BitstreamError(ValueError):
@@ -48,168 +55,220 @@ class BitstreamError(ValueError):
 
 
 class Chunk(NamedTuple):
-    """One iteration's payload; `raw`: plain bits although the file's coder is the learned one."""
+    """A payload and its kind."""
 
     payload: bytes
-    raw: bool
+    kind: int = ITERATION
+
+    @property
+    def codes(self) -> bool:
+        """Whether it is an iteration's."""
+        return self.kind in (ITERATION, PLAIN, CUT)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return len(_varint(8 * len(self.payload) + self.kind)) + len(self.payload) + _CRC.size
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the decoder must know before the first bit. Sizes in pixels; `window` and `overlap` in positions of the
-    code."""
+class Binary(NamedTuple):
+    """What a decoder of binary codes must know; `window` and `overlap` in positions of the code."""
 
-    coder: int
     unit: int
     reconstruction: int
     width_thousandths: int
     bits: int
     stride: int
-    width: int
-    height: int
     window: int
     overlap: int
-    model_digest: bytes
     entropy_digest: bytes = b""
 
+
+class Ternary(NamedTuple):
+    """What a decoder of ternary codes must know, see `models.ternary`."""
+
+    tune: int
+    scale: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the decoder must know before the first code. Sizes in pixels; `layout` is `Ternary` where `coder` is `TERNARY`."""
+
+    coder: int
+    width: int
+    height: int
+    model_digest: bytes
+    layout: Binary | Ternary
+    grey: bool = False
+
     def to_bytes(self) -> bytes:
-        """The header, 34 or 42 bytes."""
-        head = _HEAD.pack(
-            MAGIC,
-            VERSION,
-            self.coder,
-            self.unit | self.reconstruction << 4,
-            self.width_thousandths,
-            self.bits,
-            self.stride,
-            self.width,
-            self.height,
-            self.window,
-            self.overlap,
-            self.model_digest,
-        )
-        head += self.entropy_digest
+        """The header with its checksum."""
+        head = _START.pack(MAGIC, VERSION, self.coder | (_GREY if self.grey else 0))
+        head += _varint(self.width) + _varint(self.height) + self.model_digest
+        if isinstance(self.layout, Ternary):
+            head += bytes(self.layout)
+        else:
+            unit, framework, thousandths, bits, stride, window, overlap, entropy_digest = self.layout
+            head += _BINARY.pack(unit | framework << 4, thousandths, bits, stride)
+            head += _varint(window) + bytes([overlap]) + entropy_digest
         return head + _CRC.pack(zlib.crc32(head))
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of code positions that cover the picture (before padding to the network's multiple)."""
-        return -(-self.height // self.stride), -(-self.width // self.stride)
+    def pixels(self) -> int:
+        """Pixels of the picture."""
+        return self.width * self.height
 
 
-def pack_chunk(header: bytes, index: int, chunk: Chunk) -> bytes:
-    """Frame the payload of iteration `index` (from 0)."""
-    length = len(chunk.payload) | (_RAW_FLAG if chunk.raw else 0)
-    return _CHUNK.pack(length, _chunk_crc(header, index, length, chunk.payload)) + chunk.payload
+class File(NamedTuple):
+    """A parsed file: its header, the header's bytes, and the chunks that are intact."""
+
+    header: Header
+    head: bytes
+    chunks: list[Chunk]
+
+    @property
+    def iterations(self) -> list[Chunk]:
+        """The chunks that hold codes."""
+        return [chunk for chunk in self.chunks if chunk.codes]
+
+    def payload(self, kind: int) -> bytes | None:
+        """The payload of the one chunk of a kind; None where there is none."""
+        return next((chunk.payload for chunk in self.chunks if chunk.kind == kind), None)
 
 
-def chunk_size(payload_bytes: int) -> int:
-    """Bytes in the file of a chunk with `payload_bytes` of payload."""
-    return _CHUNK.size + payload_bytes
+class Writer:
+    """Puts a file together, chunk by chunk."""
+
+    def __init__(self, header: Header) -> None:
+        self.data = header.to_bytes()
+        self._crc = _CRC.unpack(self.data[-_CRC.size :])[0]
+
+    def append(self, chunk: Chunk) -> None:
+        """Add a chunk, with a checksum that goes on from the one before."""
+        framed = _varint(8 * len(chunk.payload) + chunk.kind) + chunk.payload
+        self._crc = zlib.crc32(framed, self._crc)
+        self.data += framed + _CRC.pack(self._crc)
 
 
 def parse_header(data: bytes) -> tuple[Header, bytes]:
     """The header and its bytes. Raises `BitstreamError`."""
     if data[:4] != MAGIC:
         raise BitstreamError("not an .rnnc file: it does not begin with RNNC")
-    if len(data) < 5:
+    if len(data) < _START.size:
         raise BitstreamError("the file ends inside its header")
-    if data[4] != VERSION:
+    _, version, kind = _START.unpack_from(data)
+    if version != VERSION:
         raise BitstreamError(
-            f"format version {data[4]}; this program reads version {VERSION}, a newer one may read the file"
+            f"format version {version}; this program reads version {VERSION}, a newer one may read the file"
         )
-    if len(data) < _HEAD.size + _CRC.size:
-        raise BitstreamError("the file ends inside its header")
-    _, _, coder, kind, width_thousandths, bits, stride, width, height, window, overlap, digest = _HEAD.unpack_from(data)
-    size = _HEAD.size + (8 if coder == LEARNED else 0)
-    if len(data) < size + _CRC.size:
-        raise BitstreamError("the file ends inside its header")
-    if _CRC.unpack_from(data, size)[0] != zlib.crc32(data[:size]):
+    coder = kind & 15
+    if coder >= len(CODERS) or kind & ~(15 | _GREY):
+        raise BitstreamError(f"coder {coder}, flags {kind >> 4}: unknown; a newer version may read the file")
+    try:
+        at = _START.size
+        width, at = _read_varint(data, at)
+        height, at = _read_varint(data, at)
+        digest, at = data[at : at + 8], at + 8
+        layout: Binary | Ternary
+        if coder == TERNARY:
+            layout, at = Ternary(*data[at : at + 3]), at + 3
+        else:
+            named, thousandths, bits, stride = _BINARY.unpack_from(data, at)
+            window, at = _read_varint(data, at + _BINARY.size)
+            overlap, at = data[at], at + 1
+            size = 8 if coder == LEARNED else 0
+            layout = Binary(named & 15, named >> 4, thousandths, bits, stride, window, overlap, data[at : at + size])
+            at += size
+        crc = _CRC.unpack_from(data, at)[0]
+    except (IndexError, struct.error, TypeError) as error:
+        raise BitstreamError("the file ends inside its header") from error
+    if crc != zlib.crc32(data[:at]):
         raise BitstreamError("the header fails its checksum")
-    if coder not in (RAW, LEARNED):
-        raise BitstreamError(f"coder {coder} is unknown; a newer version may read the file")
-    if not width or not height or not bits or not stride:
-        raise BitstreamError(
-            f"the header claims a picture of {width}x{height} pixels with {bits} bits on {stride} pixels a side"
-        )
-    entropy = data[_HEAD.size : size]
-    header = Header(
-        coder, kind & 15, kind >> 4, width_thousandths, bits, stride, width, height, window, overlap, digest, entropy
-    )
-    return header, data[: size + _CRC.size]
+    if not width or not height or (isinstance(layout, Binary) and not (layout.bits and layout.stride)):
+        raise BitstreamError(f"the header claims a picture of {width}x{height} pixels, {layout}")
+    return Header(coder, width, height, digest, layout, bool(kind & _GREY)), data[: at + _CRC.size]
 
 
-def parse_chunks(data: bytes, header: bytes) -> Iterator[Chunk]:
-    """The chunks in order, lazily. Raises `BitstreamError` at the first that is damaged or cut."""
-    at, index = len(header), 0
+def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
+    """The chunks in order, lazily. Raises `BitstreamError` at the first that is damaged, cut or out of place."""
+    at, crc, count, iterations, ended = len(head), _CRC.unpack(head[-_CRC.size :])[0], 0, 0, False
     while at < len(data):
         intact = (
-            f"the first {index} iterations are intact (use --partial)" if index else "no iteration before it is intact"
+            f"the first {iterations} iterations are intact (use --partial)"
+            if iterations
+            else "no iteration before it is intact"
         )
-        if index == MAX_CHUNKS:
+        count += 1
+        if count > MAX_CHUNKS:
             raise BitstreamError(f"more than {MAX_CHUNKS} chunks; {intact}")
-        if len(data) - at < _CHUNK.size:
-            raise BitstreamError(f"the file ends inside chunk {index + 1}; {intact}")
-        length, crc = _CHUNK.unpack_from(data, at)
-        size = length & ~_RAW_FLAG
-        at += _CHUNK.size
-        if len(data) - at < size:
-            raise BitstreamError(f"the file ends inside chunk {index + 1}, or its length is damaged; {intact}")
-        payload = data[at : at + size]
-        if _chunk_crc(header, index, length, payload) != crc:
-            raise BitstreamError(f"chunk {index + 1} fails its checksum; {intact}")
-        yield Chunk(payload, bool(length & _RAW_FLAG))
-        at += size
-        index += 1
+        start = at
+        try:
+            length, at = _read_varint(data, at)
+        except IndexError as error:
+            raise BitstreamError(f"the file ends inside chunk {count}; {intact}") from error
+        payload = data[at : at + length // 8]
+        at += length // 8
+        if len(data) - at < _CRC.size:
+            raise BitstreamError(f"the file ends inside chunk {count}, or its length is damaged; {intact}")
+        crc = zlib.crc32(data[start:at], crc)
+        if _CRC.unpack_from(data, at)[0] != crc:
+            raise BitstreamError(f"chunk {count} fails its checksum; {intact}")
+        chunk = Chunk(payload, length % 8)
+        if chunk.kind > SCALES:
+            raise BitstreamError(
+                f"chunk {count} is of the unknown kind {chunk.kind}; a newer version may read the file"
+            )
+        if ended or (chunk.kind in (METADATA, SCALES) and iterations):
+            raise BitstreamError(f"chunk {count} is out of place; {intact}")
+        ended = chunk.kind == CUT
+        iterations += chunk.codes
+        yield chunk
+        at += _CRC.size
 
 
-def parse(data: bytes, partial: bool = False) -> tuple[Header, bytes, list[Chunk]]:
-    """Header, its bytes, and all chunks; with `partial` the intact prefix of a damaged or cut file.
+def parse(data: bytes, partial: bool = False) -> File:
+    """The whole file; with `partial` the intact prefix of a damaged or cut one.
 
-    Raises `BitstreamError`, also when not one chunk is intact.
+    Raises `BitstreamError`, also when not one iteration is intact.
     """
     header, head = parse_header(data)
-    chunks: list[Chunk] = []
+    file = File(header, head, [])
     try:
         for chunk in parse_chunks(data, head):
-            chunks.append(chunk)
+            file.chunks.append(chunk)
     except BitstreamError:
-        if not partial or not chunks:
+        if not partial or not file.iterations:
             raise
-    if not chunks:
+    if not file.iterations:
         raise BitstreamError("the file ends after its header: it holds no iteration")
-    return header, head, chunks
+    return file
 
 
-def cut(
-    data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
-) -> tuple[Header, bytes, int]:
-    """The longest prefix of whole chunks within the one limit given: the header, the file's bytes, and how many chunks
-    it keeps.
+def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None) -> bytes:
+    """The longest prefix of whole chunks within the one limit given.
 
-    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
-    damaged.
+    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
     """
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
         raise ValueError("give exactly one of bpp, bytes and iterations")
     header, head = parse_header(data)
-    budget = byte_budget(header.width * header.height, bpp, max_bytes)
+    budget = byte_budget(header.pixels, bpp, max_bytes)
     kept, count = len(head), 0
     for chunk in parse_chunks(data, head):
-        after = kept + chunk_size(len(chunk.payload))
-        if count == iterations or after > budget:
+        if count == iterations or kept + chunk.size > budget:
             break
-        kept, count = after, count + 1
+        kept, count = kept + chunk.size, count + chunk.codes
     if iterations is not None and count != iterations:
         raise ValueError(f"iterations={iterations}: the file holds 1..{count}")
     if not count:
         raise ValueError(f"{budget:.0f} bytes are too few for the first iteration of this file, or it holds none")
-    return header, data[:kept], count
+    return data[:kept]
 
 
 def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
-    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
-    not positive."""
+    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is not positive."""
     for name, value in (("bpp", bpp), ("bytes", max_bytes)):
         if value is not None and not value > 0:
             raise ValueError(f"{name}={value} is not positive")
@@ -218,5 +277,20 @@ def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None =
     return math.inf if max_bytes is None else max_bytes
 
 
-def _chunk_crc(header: bytes, index: int, length: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<BI", index, length), zlib.crc32(header)))
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one too long."""
+    value = 0
+    for index in range(_MOST_BYTES):
+        byte = data[at + index]
+        value |= (byte & 127) << 7 * index
+        if byte < 128:
+            return value, at + index + 1
+    raise BitstreamError("a number in the file is too long")

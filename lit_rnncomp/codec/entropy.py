@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coders import Codes, RawCoder
-from .container import BitstreamError, Chunk
+from .container import PLAIN, BitstreamError, Chunk
 from .digest import fingerprint
 from .entropy_network import Context, IntegerBinaryRNN
 from .entropy_schedule import fronts, order, rows
@@ -99,7 +99,7 @@ class LearnedCoder:
     def encode(self, codes: Codes) -> Chunk:
         """The shorter of the coded and the plain chunk."""
         if self._next >= self.network.iterations:
-            return self._raw.encode(codes)._replace(raw=True)
+            return self._raw.encode(codes)._replace(kind=PLAIN)
         positive, probabilities = self.observe(codes)
         encoder = constriction.stream.queue.RangeEncoder()
         encoder.encode(
@@ -107,14 +107,14 @@ class LearnedCoder:
         )
         payload = encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
         if len(payload) >= self._raw.payload_bytes:
-            return self._raw.encode(codes)._replace(raw=True)
-        return Chunk(payload, raw=False)
+            return self._raw.encode(codes)._replace(kind=PLAIN)
+        return Chunk(payload)
 
     def decode(self, chunk: Chunk) -> Codes:
         """Raises `BitstreamError` for a payload that `encode` cannot have written; others give some codes, in bounded
         time."""
-        if chunk.raw:
-            codes = self._raw.decode(chunk._replace(raw=False))
+        if chunk.kind == PLAIN:
+            codes = self._raw.decode(chunk)
             if self._next < self.network.iterations:
                 self._begin()
                 self._context.put_all(codes.transpose(1, 2, 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,18 @@ ENTROPY_CONFIG_KEY = "entropy_config"
 ENTROPY_PREFIX = "entropy."
 """In a codec's file, what the names of its entropy model's tensors begin with."""
 
+CODES_KEY = "codes"
+QUALITIES_KEY = "qualities"
+"""Of a model of ternary codes: the step of each quality from 1 to 100, a JSON list."""
+
 Arrays = dict[str, NDArray[Any]]
+
+
+class TernaryWeights(NamedTuple):
+    """A model of ternary codes: `context.*` and `refiner.*` tensors, and the step of each quality (none: uncalibrated)."""
+
+    tensors: Arrays
+    qualities: list[int]
 
 
 class CheckpointError(ValueError):
@@ -110,6 +121,42 @@ def load_numpy(path: Path) -> NumpyCodec | None:
     # What `save` wrote has every weight in its shape, and its digest tells that this is what it wrote.
     intact = _digest(config, tensors).hex() == claimed
     return NumpyCodec(config, tensors) if intact and not unsupported(config) else None
+
+
+def ternary_digest(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """8 bytes that identify a model of ternary codes in the files made with it."""
+    return fingerprint({"codes": "ternary"}, tensors, "<f8")
+
+
+def save_ternary(path: str | Path | Output, model: TernaryWeights, **metadata: str) -> None:
+    """Write a model of ternary codes as safetensors; `metadata` goes into the file's header."""
+    named = {CODES_KEY: "ternary", DIGEST_KEY: ternary_digest(model.tensors).hex(), **metadata}
+    if model.qualities:
+        named[QUALITIES_KEY] = json.dumps(model.qualities)
+    _write(path, model.tensors, named)
+
+
+def load_ternary(path: Path) -> TernaryWeights | None:
+    """The model of ternary codes in a weights file; None where the file is of another kind, or none.
+
+    Raises `CheckpointError` for weights that are not the ones their digest names, or are not finite.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        metadata, tensors = _read(path)
+        qualities = json.loads(metadata.get(QUALITIES_KEY, "[]"))
+    except (SafetensorError, ValueError, TypeError):
+        return None
+    if metadata.get(CODES_KEY) != "ternary":
+        return None
+    if ternary_digest(tensors).hex() != metadata.get(DIGEST_KEY):
+        raise CheckpointError(f"{path}: the weights are not the ones that their digest names: the file is damaged")
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise CheckpointError(f"{path}: weights that are not finite")
+    if not isinstance(qualities, list) or any(type(step) is not int for step in qualities):
+        raise CheckpointError(f"{path}: its qualities are not a list of steps")
+    return TernaryWeights(tensors, qualities)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:

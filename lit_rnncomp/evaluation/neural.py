@@ -86,12 +86,12 @@ def prefix_sizes(data: bytes) -> tuple[list[int], int]:
     """File sizes after 1, 2, ... iterations of an `.rnnc` file, and the bytes of its header."""
     from lit_rnncomp.codec import container
 
-    _, head, chunks = container.parse(data)
-    sizes, total = [], len(head)
-    for chunk in chunks:
-        total += container.chunk_size(len(chunk.payload))
+    file = container.parse(data)
+    sizes, total = [], len(file.head)
+    for chunk in file.chunks:
+        total += chunk.size
         sizes.append(total)
-    return sizes, len(head)
+    return sizes, len(file.head)
 
 
 def named_models(models: list[str], device: str) -> list[Neural]:

@@ -58,11 +58,13 @@ class ContextModel(nn.Module):
         self.head = nn.ModuleList(RoundedConv2d(channels, 2 * size) for size in sizes)
         self.own = RoundedConv2d(3 * COEFFICIENTS, 2 * COEFFICIENTS, bias=False, groups=COEFFICIENTS)
         with torch.no_grad():
-            for layer in [*self.head, self.own, *self.back, *self.merge]:
-                layer.weight.mul_(0.3)
-            for layer, size in zip(self.head, sizes, strict=True):
-                layer.bias.zero_()
-                layer.bias[:size] = -2
+            for name, parameter in self.named_parameters():
+                if name.startswith(("head", "own", "back", "merge")) and name.endswith("weight"):
+                    parameter.mul_(0.3)
+            for index, size in enumerate(sizes):
+                bias = self.get_parameter(f"head.{index}.bias")
+                bias.zero_()
+                bias[:size] = -2
 
     def forward(self, level: Tensor, code: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """Bits that the codes cost, in each of the six passes. `(B, 6)`.

@@ -62,11 +62,16 @@ class ContextNetwork:
         self.embedding = (table / 2.0 ** self._exponent("stem", channels)).astype(np.float32)
         self.wide = [self._layer(f"wide.{k}", channels, channels, 3) for k in range(blocks)]
         self.back = [self._layer(f"back.{k}", channels, channels, extra=127) for k in range(blocks)]
-        self.seen = [self._layer(f"seen.{i}", 2 * size, channels, limit=UNIT, extra=127) for i, size in enumerate(sizes[:-1])]
+        self.seen = [
+            self._layer(f"seen.{i}", 2 * size, channels, limit=UNIT, extra=127) for i, size in enumerate(sizes[:-1])
+        ]
         self.mix = [self._layer(f"mix.{i}", channels, channels, 3) for i in range(len(PASSES) - 1)]
         self.merge = [self._layer(f"merge.{i}", channels, channels, extra=127) for i in range(len(PASSES) - 1)]
         self.head = [self._layer(f"head.{i}", channels, 2 * size) for i, size in enumerate(sizes)]
-        own = self._tensor("own.weight", (COEFFICIENTS, 2, 3)) / 2.0 ** self._tensor("own.exponent", (COEFFICIENTS, 2))[..., None]
+        own = (
+            self._tensor("own.weight", (COEFFICIENTS, 2, 3))
+            / 2.0 ** self._tensor("own.exponent", (COEFFICIENTS, 2))[..., None]
+        )
         # A level's own features: the last is 0 or 1.
         self.own = (own * (1, 1, UNIT)).astype(np.float32)
         probability = self._tensor("probability", (LOGITS,))
@@ -79,7 +84,9 @@ class ContextNetwork:
             raise EntropyModelError(f"the entropy model has no tensor {name}")
         tensor = np.asarray(self._tensors[name])
         if tensor.shape != shape or tensor.dtype.kind != "i":
-            raise EntropyModelError(f"tensor {name} of the entropy model is {tensor.dtype}{tensor.shape}, not integers {shape}")
+            raise EntropyModelError(
+                f"tensor {name} of the entropy model is {tensor.dtype}{tensor.shape}, not integers {shape}"
+            )
         return tensor.astype(np.float64)
 
     def _exponent(self, name: str, outputs: int) -> NDArray[np.float64]:
@@ -95,8 +102,12 @@ class ContextNetwork:
         # In units of the accumulator, with what is added to it (`extra`, in units of activations but for the stem's embedding).
         added = np.abs(bias) + (extra if name == "stem" else extra * scale)
         if np.abs(weight).max() > 127 or (np.abs(weight).sum((0, 1)) * limit + added).max() >= _EXACT:
-            raise EntropyModelError(f"layer {name} of the entropy model could leave the range in which its sums are exact")
-        return _Layer(((weight / scale) * (limit if limit == UNIT else 1)).astype(np.float32), (bias / scale).astype(np.float32))
+            raise EntropyModelError(
+                f"layer {name} of the entropy model could leave the range in which its sums are exact"
+            )
+        return _Layer(
+            ((weight / scale) * (limit if limit == UNIT else 1)).astype(np.float32), (bias / scale).astype(np.float32)
+        )
 
 
 class Context:
@@ -222,7 +233,9 @@ class Context:
 def _three_by_three(padded: NDArray[np.int8], layer: _Layer) -> NDArray[np.float32]:
     """A convolution of `(rows + 2, columns + 2, C)`: one matrix product for each row of the kernel. `(rows * columns, out)`."""
     rows, columns, channels = padded.shape[0] - 2, padded.shape[1] - 2, padded.shape[2]
-    side = np.concatenate([padded[:, x : x + columns] for x in range(3)], axis=2, dtype=np.float32).reshape(-1, 3 * channels)
+    side = np.concatenate([padded[:, x : x + columns] for x in range(3)], axis=2, dtype=np.float32).reshape(
+        -1, 3 * channels
+    )
     count = rows * columns
     out = side[:count] @ layer.weight[0]
     out += side[columns : columns + count] @ layer.weight[1]

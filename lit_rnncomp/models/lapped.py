@@ -89,7 +89,7 @@ def coefficient_weights() -> NDArray[np.float64]:
 
 def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> Floats:
     """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`."""
-    samples = _filtered(image.astype(dtype) - np.dtype(dtype).type(127.5), butterfly())
+    samples = _filtered(image.astype(dtype) - np.asarray(127.5, dtype), butterfly())
     height, width = image.shape[:2]
     blocks = samples.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
     coefficients = blocks.reshape(-1, COEFFICIENTS) @ block_basis().T.astype(dtype)
@@ -102,7 +102,7 @@ def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
     samples = coefficients.reshape(-1, COEFFICIENTS) @ inverse_basis().T.astype(coefficients.dtype)
     planes = samples.reshape(rows, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
     picture = _filtered(planes.reshape(rows * BLOCK, columns * BLOCK, 3), butterfly().T)
-    picture += picture.dtype.type(127.5)
+    picture += np.asarray(127.5, picture.dtype)
     return np.clip(np.rint(picture, out=picture), 0, 255, out=picture).astype(np.uint8)
 
 

@@ -32,9 +32,9 @@ class NumpyRefiner:
     def _layer(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows of the kernel, each `(columns * in, out)`, and the bias."""
         weight = self.tensors[f"{name}.weight"].astype(self.dtype)
-        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(weight.shape[2], -1, weight.shape[0])), self.tensors[
-            f"{name}.bias"
-        ].astype(self.dtype)
+        return np.ascontiguousarray(
+            weight.transpose(2, 3, 1, 0).reshape(weight.shape[2], -1, weight.shape[0])
+        ), self.tensors[f"{name}.bias"].astype(self.dtype)
 
     def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
         """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""
@@ -65,7 +65,7 @@ class NumpyRefiner:
             hidden += back_bias
         out = hidden @ self._head[0][0]
         out += self._head[1]
-        out += signs * (self._own[0] + self.dtype.type(0.5))
+        out += signs * (self._own[0] + np.asarray(0.5, self.dtype))
         out += signed * self._own[1]
         out += flat
         return out.reshape(levels.shape)

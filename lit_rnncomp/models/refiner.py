@@ -32,8 +32,8 @@ class Refiner(nn.Module):
         for parameter in (self.head.weight, self.head.bias, self.own.weight):
             nn.init.zeros_(parameter)  # type: ignore[arg-type]
         with torch.no_grad():
-            for layer in self.back:
-                layer.weight.mul_(0.3)
+            for block in range(blocks):
+                self.get_parameter(f"back.{block}.weight").mul_(0.3)
 
     def forward(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.

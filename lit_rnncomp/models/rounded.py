@@ -45,7 +45,9 @@ def relu(x: Tensor) -> Tensor:
 class RoundedConv2d(nn.Conv2d):
     """A convolution of odd kernel whose weights are rounded in the forward pass; gradients pass straight through."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, bias: bool = True, groups: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, bias: bool = True, groups: int = 1
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias, groups=groups)
 
     def exponent(self) -> Tensor:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ..codec.api import Codec
+from ..codec.binary_codec import BinaryCodec
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from ..files import SOFTWARE, Output, replacing
 from ..images import tensor_to_uint8, to_signal
@@ -67,11 +67,11 @@ class RunReport(Callback):
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-            _strip(strip, Codec(copy.deepcopy(module.codec), "this run"), to_signal(image) if image.dtype == torch.uint8 else image)
+            _strip(strip, BinaryCodec(copy.deepcopy(module.codec), "this run"), to_signal(image) if image.dtype == torch.uint8 else image)
             console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
 
 
-def _strip(path: Path, codec: Codec, image: Tensor) -> None:
+def _strip(path: Path, codec: BinaryCodec, image: Tensor) -> None:
     original = Image.fromarray(tensor_to_uint8(image[:1].cpu()))
     config = codec.network.config
     data = codec.encode(original, iterations=max(1, min(config.iterations, int(0.5 / config.bpp_per_iteration))))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lit_rnncomp.codec import container
-from lit_rnncomp.codec.api import Codec
+from lit_rnncomp.codec.binary_codec import BinaryCodec as Codec
 from lit_rnncomp.codec.container import BitstreamError
 
 GOLDEN = Path(__file__).parent / "golden"

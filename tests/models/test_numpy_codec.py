@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from lit_rnncomp.codec import weights
-from lit_rnncomp.codec.api import Codec, load
+from lit_rnncomp.codec.api import load
+from lit_rnncomp.codec.binary_codec import BinaryCodec as Codec
 from lit_rnncomp.codec.torch_engine import TorchEngine
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.numpy_codec import NumpyCodec, unsupported

@@ -1,0 +1,397 @@
+"""Pictures to bytes and back with ternary codes: what `lit_rnncomp.load` gives for the models that ship."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..models import lapped, ternary
+from ..models.context_network import ContextNetwork
+from ..models.lapped import BLOCK, PLANE, TUNES, Floats
+from ..models.numpy_refiner import NumpyRefiner
+from ..models.ternary import ITERATIONS, SCALES, Codes, Levels
+from . import container, focus, weights
+from .container import BitstreamError, Chunk, File, Header, Ternary, Writer
+from .ms_ssim import Similarity
+from .pixels import Pixels, as_pixels, check_pixels
+from .rate import meet_quality, meet_size
+from .ternary_coder import TernaryCoder
+
+Tune = Literal["psnr", "visual"]
+
+FINEST = ITERATIONS * SCALES - 1
+"""Steps are last thresholds: that of step k is 2048 / 2**(k / 256)."""
+
+# What a bit is worth, in squared thresholds: see "encoder decisions" in the zoo's README.
+_MULTIPLIER = 0.15
+
+
+class TernaryCodec:
+    """A trained entropy model and decoder of ternary codes.
+
+    Args:
+        tensors: `context.*` are what `ContextModel.integers` returns, `refiner.*` the weights of a `Refiner`.
+        name: what messages and results call it.
+        qualities: the step of each quality from 1 to 100.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, NDArray[Any]], name: str = "codec", qualities: list[int] | None = None
+    ) -> None:
+        self.tensors, self.name, self.qualities = tensors, name, qualities or []
+        self.context = ContextNetwork(_part(tensors, "context."))
+        self.refiner = NumpyRefiner(_part(tensors, "refiner."))
+        self.digest = weights.ternary_digest(tensors)
+
+    def encode(
+        self,
+        image: Image.Image | Pixels,
+        bpp: float | None = None,
+        max_bytes: int | None = None,
+        psnr: float | None = None,
+        ms_ssim: float | None = None,
+        quality: int | None = None,
+        tune: Tune = "visual",
+        focus: Image.Image | Pixels | None = None,
+        step: int | None = None,
+    ) -> bytes:
+        """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
+
+        Args:
+            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            bpp: the file has at most this many bits per pixel, headers included, and at least 98 % of that where the picture can use them.
+            max_bytes: likewise in bytes.
+            psnr: the decoded picture reaches this many dB, and exceeds it by 0.1 at most.
+            ms_ssim: likewise, in dB, `-10 log10(1 - MS-SSIM)`; below 1 the MS-SSIM itself. At least 161 pixels a side.
+            quality: 1 to 100, as in JPEG.
+            tune: weights of the coefficients: `psnr` for the least squared error, `visual` for contrast sensitivity.
+            focus: a mask of the picture's size; white regions are coded finer, black ones with thresholds four times coarser.
+            step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets; quality 75
+                without one.
+
+        Raises:
+            ValueError: an argument is outside its range.
+            RateError: the smallest file of the picture is larger than the target.
+        """
+        targets = {
+            "bpp": bpp,
+            "max_bytes": max_bytes,
+            "psnr": psnr,
+            "ms_ssim": ms_ssim,
+            "quality": quality,
+            "step": step,
+        }
+        given = [name for name, value in targets.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {', '.join(targets)}, not {' and '.join(given)}")
+        if tune not in TUNES:
+            raise ValueError(f"tune={tune!r} is not one of {', '.join(TUNES)}")
+        if step is not None and not 0 <= step <= FINEST:
+            raise ValueError(f"step={step} is outside 0..{FINEST}")
+        picture = _Picture(self, as_pixels(image), tune, focus)
+        if bpp is not None or max_bytes is not None:
+            budget = container.byte_budget(picture.pixels, bpp, max_bytes)
+            return meet_size(lambda k: picture.encode(k).data, picture.significant(), budget, picture.pixels)
+        if psnr is not None:
+            return picture.reach(psnr, picture.psnr, "dB of PSNR", 6 / SCALES)
+        if ms_ssim is not None:
+            if not ms_ssim > 0:
+                raise ValueError(f"ms_ssim={ms_ssim} is not positive")
+            wanted = _decibel(1 - ms_ssim) if ms_ssim < 1 else ms_ssim
+            return picture.reach(wanted, picture.ms_ssim, "dB of MS-SSIM", 3.5 / SCALES)
+        return picture.encode(self.step_of(75 if quality is None else quality) if step is None else step).data
+
+    def step_of(self, quality: int) -> int:
+        """The step of a quality from 1 to 100. Raises `ValueError`."""
+        if not 1 <= quality <= 100:
+            raise ValueError(f"quality={quality} is outside 1..100")
+        if len(self.qualities) != 100:
+            raise ValueError(f"the model {self.name} was not calibrated for qualities; give another target")
+        return self.qualities[quality - 1]
+
+    def decode(
+        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+    ) -> Image.Image:
+        """The picture in `data` after `iterations` (None: all that the file holds).
+
+        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in float64, several
+        times slower: rounding then decides no pixel, and every machine draws the same picture.
+        Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
+        """
+        file = container.parse(data, partial)
+        if iterations is not None and not 1 <= iterations <= len(file.iterations):
+            raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
+        *_, state = self._states(file, iterations, partial)
+        return Image.fromarray(self.draw(file, state, exact))
+
+    def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
+        """The pictures after 1, 2, ... iterations, each as soon as it is decoded."""
+        file = container.parse(data, partial)
+        for state in self._states(file, None, partial):
+            yield Image.fromarray(self.draw(file, state))
+
+    def truncate(
+        self, data: bytes, bpp: float | None = None, max_bytes: int | None = None, iterations: int | None = None
+    ) -> bytes:
+        """The longest beginning of a file within one limit, itself a file; its last iteration may end early.
+
+        Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
+        """
+        return _Truncation(self, data).cut(bpp, max_bytes, iterations)
+
+    def spent(self, data: bytes, partial: bool = False) -> NDArray[np.float64]:
+        """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
+        file = container.parse(data, partial)
+        bits = np.zeros(_blocks(file.header))
+        for _ in self._states(file, None, partial, bits):
+            pass
+        return bits
+
+    def draw(self, file: File, state: State, exact: bool = False) -> Pixels:
+        """The picture `(H, W, 3)` of a state of a file."""
+        header, layout = file.header, self.layout(file.header)
+        refiner = NumpyRefiner(self.refiner.tensors, np.float64) if exact else self.refiner
+        coefficients = state.refined(refiner, layout)
+        dtype = coefficients.dtype
+        coefficients *= (ternary.threshold(state.t) / _factors(layout.tune, layout.scale)).astype(dtype)
+        if (cells := file.payload(container.SCALES)) is not None:
+            coefficients /= focus.from_bytes(cells, *_blocks(header)).astype(dtype)
+        if header.grey:
+            coefficients[..., PLANE:] = 0
+        picture = lapped.synthesis(coefficients)[: header.height, : header.width]
+        return np.repeat(picture[..., :1], 3, axis=2) if header.grey else np.ascontiguousarray(picture)
+
+    def layout(self, header: Header) -> Ternary:
+        """What the header says of the codes. Raises `BitstreamError` when this is not the model that made the file."""
+        if header.model_digest != self.digest:
+            raise BitstreamError(
+                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is {self.digest.hex()}: "
+                "give the right one with --model"
+            )
+        layout = header.layout
+        if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
+            raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
+        check_pixels(header)
+        return layout
+
+    def _coder(self, header: Header) -> TernaryCoder:
+        """A coder at the beginning of a file."""
+        return TernaryCoder(self.context, *_blocks(header), *self.layout(header))
+
+    def _states(
+        self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
+    ) -> Iterator[State]:
+        coder = self._coder(file.header)
+        for count, chunk in enumerate(file.iterations[:iterations]):
+            before, t = coder.context.levels, coder.context.iteration
+            try:
+                sent = read_iteration(coder, chunk, spent).sent
+            except BitstreamError:
+                if not partial or not count:
+                    raise
+                return
+            yield State(t, before, coder.context.levels, sent)
+
+
+class State(NamedTuple):
+    """Levels before and after iteration `t`; `sent` says which coefficients the iteration reached (None: all)."""
+
+    t: int
+    before: Levels
+    after: Levels
+    sent: NDArray[np.bool_] | None
+
+    def refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
+        """Coefficients in units of T_t."""
+        if self.sent is None:
+            return refiner(self.after, self.t, layout.tune, layout.scale)
+        # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was before.
+        known = refiner(np.where(self.sent, self.after, 2 * self.before), self.t, layout.tune, layout.scale)
+        before = 2 * refiner(self.before, self.t - 1, layout.tune, layout.scale) if self.t else np.zeros_like(known)
+        return np.where(self.sent, known, before)
+
+
+class Encoded(NamedTuple):
+    """A file, and what its decoder knows in the end."""
+
+    data: bytes
+    state: State
+
+
+class _Picture:
+    """One picture, ready to be encoded at any threshold."""
+
+    def __init__(
+        self, codec: TernaryCodec, array: Pixels, tune: Tune, mask: Image.Image | Pixels | None = None
+    ) -> None:
+        self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
+        height, width = array.shape[:2]
+        self.pixels = height * width
+        self.grey = bool((array == array[..., :1]).all())
+        padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+        self.target = lapped.analysis(padded)
+        self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
+        if self.grey:
+            self.target[..., PLANE:] = 0
+        self.cells = None
+        if mask is not None:
+            rows, columns, _ = self.target.shape
+            self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
+            self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
+
+    def significant(self) -> NDArray[np.int64]:
+        """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
+        with np.errstate(divide="ignore"):
+            steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(self.target))).ravel()
+        counts = np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
+        return np.cumsum(counts[: FINEST + 1])
+
+    def encode(self, step: int) -> Encoded:
+        """The file whose last threshold is that of `step`."""
+        last, scale = divmod(step, SCALES)
+        x = self.target * np.float32(2 ** (scale / SCALES))
+        largest = float(np.abs(x).max())
+        first = next((t for t in range(last) if largest >= ternary.threshold(t)), last)
+        height, width = self.array.shape[:2]
+        header = Header(
+            container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
+        )
+        writer, coder = Writer(header), self.codec._coder(header)
+        if self.cells is not None:
+            writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
+        for t in range(first, last + 1):
+            before = coder.context.levels
+            codes = (ternary.levels(x, t + 1) - 2 * before).astype(np.int8)
+            choose = functools.partial(_thrifty, np.abs(x) / np.float32(ternary.threshold(t))) if t == last else None
+            writer.append(Chunk(coder.encode(codes, choose=choose).payload))
+        return Encoded(writer.data, State(last, before, coder.context.levels, None))
+
+    def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
+        """The smallest file found with at least a quality; with a warning the finest where none has it."""
+        files: dict[int, bytes] = {}
+
+        def measured(step: int) -> float:
+            encoded = self.encode(step)
+            files[step] = encoded.data
+            return float(quality(self.codec.draw(container.parse(encoded.data), encoded.state)))
+
+        step = meet_quality(measured, target, round(FINEST * 0.6), FINEST, slope, 0.1)
+        if step is None:
+            warnings.warn(
+                f"no file of this picture reaches {target:g} {unit}: it is coded as finely as can be", stacklevel=4
+            )
+        return files[FINEST if step is None else step]
+
+    def psnr(self, picture: Pixels) -> float:
+        """Of a decoded picture, in dB."""
+        return _decibel(float(np.square(picture.astype(np.float32) - self.array).mean(dtype=np.float64)) / 255**2)
+
+    def ms_ssim(self, picture: Pixels) -> float:
+        """Of a decoded picture, in dB. Raises `ValueError` for one that is too small."""
+        return _decibel(1 - self._similarity(picture))
+
+    @functools.cached_property
+    def _similarity(self) -> Similarity:
+        return Similarity(self.array)
+
+
+class _Truncation:
+    """A file on its way to be cut."""
+
+    def __init__(self, codec: TernaryCodec, data: bytes) -> None:
+        self.codec, self.data = codec, data
+        self.header, self.head = container.parse_header(data)
+
+    def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
+        if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
+            raise ValueError("give exactly one of bpp, bytes and iterations")
+        budget = container.byte_budget(self.header.pixels, bpp, max_bytes)
+        writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
+        for chunk in container.parse_chunks(self.data, self.head):
+            if chunk.codes and count == iterations:
+                break
+            if len(writer.data) + chunk.size > budget:
+                if chunk.codes:
+                    self._part(writer, coder, chunk, budget)
+                break
+            writer.append(chunk)
+            if chunk.codes:
+                count += 1
+                read_iteration(coder, chunk)
+        if iterations is not None and count != iterations:
+            raise ValueError(f"iterations={iterations}: the file holds 1..{count}")
+        if not any(chunk.codes for chunk in container.parse_chunks(writer.data, self.head)):
+            raise ValueError(f"{budget:.0f} bytes are too few for the first codes of this file, or it holds none")
+        return writer.data
+
+    def _part(self, writer: Writer, coder: TernaryCoder, chunk: Chunk, budget: float) -> None:
+        """As many segments of an iteration as fit."""
+        before, t = coder.context.levels, coder.context.iteration
+        decoded = read_iteration(coder, chunk)
+        coder.context.levels, coder.context.iteration = before, t
+        bits = np.cumsum(coder.information(decoded.codes))
+        if decoded.sent is not None:
+            bits = bits[: chunk.payload[0]]
+        room = budget - len(writer.data) - 13
+        segments = int(np.searchsorted(bits, 8 * room, "right"))
+        if segments > 0:
+            coder.context.levels, coder.context.iteration = before, t
+            part = Chunk(bytes([segments]) + coder.encode(decoded.codes, segments).payload, container.CUT)
+            if len(writer.data) + part.size <= budget:
+                writer.append(part)
+
+
+def read_iteration(coder: TernaryCoder, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Any:
+    """The next iteration of a file, a whole one or one that ends early. Raises `BitstreamError`."""
+    if chunk.kind == container.ITERATION:
+        return coder.decode(chunk.payload, spent=spent)
+    if chunk.kind == container.CUT and chunk.payload:
+        return coder.decode(chunk.payload[1:], chunk.payload[0], spent)
+    raise BitstreamError("an iteration is not one of ternary codes")
+
+
+def _thrifty(
+    size: Floats, where: NDArray[np.bool_], chosen: NDArray[np.intp], codes: Codes, more: Floats, sign: Floats
+) -> Codes:
+    """Zeroes a code that costs more bits than its error is worth.
+
+    `size`: coefficients in thresholds; `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is
+    known.
+    """
+    x = size[where][:, chosen]
+    # A code that is not 0 puts the coefficient at about 1.4 thresholds.
+    gained = x**2 - (x - 1.4) ** 2
+    wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
+    return np.where(wasted, 0, codes).astype(np.int8)
+
+
+def _mask(mask: Image.Image | Pixels, width: int, height: int) -> Pixels:
+    array = np.asarray(mask.convert("L")) if isinstance(mask, Image.Image) else np.asarray(mask)
+    if array.shape != (height, width) or array.dtype != np.uint8:
+        raise ValueError(
+            f"the focus mask is {array.dtype}{array.shape}, the picture wants grey values of {width}x{height} pixels"
+        )
+    return array
+
+
+def _blocks(header: Header) -> tuple[int, int]:
+    return -(-header.height // BLOCK), -(-header.width // BLOCK)
+
+
+def _factors(tune: int, scale: int) -> NDArray[np.float64]:
+    return lapped.coefficient_weights()[tune] * 2 ** (scale / SCALES)
+
+
+def _decibel(error: float) -> float:
+    return -10 * math.log10(max(error, 1e-10))
+
+
+def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,199 @@
+"""Ternary codes to bytes and back: the entropy model of `models.context_network` and the range coder of constriction.
+
+The payload of an iteration is one byte for each group of coefficients, how many of it (low frequencies first) have a code that is not
+0 or a level that is not 0, and then little-endian 32-bit words of `constriction.stream.queue.RangeEncoder` with model
+`Bernoulli(p / 65536)`, trailing zero bytes left out. Pass by pass (`models.ternary.PASSES`), eight coefficients of its group at a time
+(a segment), the words hold for each block and coefficient whether the code is not 0, then for those that are not and whose level is 0
+whether it is positive. After any number of segments an iteration may end: it then says how many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models import ternary
+from ..models.context_network import Context, ContextNetwork
+from ..models.ternary import PASSES, SEGMENT, Codes, groups
+from .container import BitstreamError
+
+_Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
+
+_HEAD = len(groups())
+
+Choose = Callable[[NDArray[np.bool_], NDArray[np.intp], Codes, NDArray[np.float32], NDArray[np.float32]], Codes]
+
+
+class Iteration(NamedTuple):
+    """One iteration on its way: its codes `(rows, columns, 192)`, which of them were sent (None: all), and its payload."""
+
+    codes: Codes
+    sent: NDArray[np.bool_] | None
+    payload: bytes
+
+
+class TernaryCoder:
+    """Codes one picture, iteration by iteration. One object either encodes or decodes.
+
+    `rows`, `columns`: blocks. `tune`, `scale`: see `models.ternary`. `first`: the first iteration; nothing before it has a code.
+    """
+
+    def __init__(self, network: ContextNetwork, rows: int, columns: int, tune: int, scale: int, first: int = 0) -> None:
+        self.context = Context(network, rows, columns, tune, scale)
+        self.context.iteration = first
+
+    def encode(self, codes: Codes, segments: int | None = None, choose: Choose | None = None) -> Iteration:
+        """The payload of the next iteration's codes, or of their first `segments`.
+
+        `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given the bits that a
+        code that is not 0 costs more than a 0, and those of its sign.
+        """
+        context, codes = self.context, codes.copy()
+        active = self._active(codes)
+        context.begin(active)
+        stop = math.inf if segments is None else segments
+        sent = None if segments is None else np.zeros(codes.shape, np.bool_)
+        written: list[_Symbols] = []
+        for index, where, chosen in self._passes(active):
+            some, positive = context.probabilities(index)
+            part, signs = codes[where][:, chosen], context.known_signs(index)
+            if choose is not None:
+                part = choose(where, chosen, part, np.log2((65536 - some) / some), np.where(signs == 0, 1.0, 0.0))
+                _assign(codes, where, chosen, part)
+            for cut in _segments(len(chosen)):
+                if len(written) < stop:
+                    written.append(_symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut]))
+                    if sent is not None:
+                        _assign(sent, where, chosen[cut], True)
+            context.put(index, part if sent is None else np.where(sent[where][:, chosen], part, 0))
+            if len(written) >= stop:
+                break
+        context.end()
+        return Iteration(codes, sent, bytes(active) + _range_encoded(written))
+
+    def information(self, codes: Codes) -> list[float]:
+        """Bits that the codes of the next iteration cost, segment by segment; the coder stays where it is."""
+        context, active = self.context, self._active(codes)
+        context.begin(active)
+        bits = []
+        for index, where, chosen in self._passes(active):
+            some, positive = context.probabilities(index)
+            part, signs = codes[where][:, chosen], context.known_signs(index)
+            for cut in _segments(len(chosen)):
+                happened, probability = _symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut])
+                bits.append(float(_cost(happened, probability).sum()))
+            context.put(index, part)
+        return bits
+
+    def decode(
+        self, payload: bytes, segments: int | None = None, spent: NDArray[np.float64] | None = None
+    ) -> Iteration:
+        """The next iteration from its payload; `segments`: how many it has (None: all).
+
+        The bits of each block are added to `spent` `(rows, columns)`. Raises `BitstreamError`.
+        """
+        context = self.context
+        if len(payload) < _HEAD:
+            raise BitstreamError("an iteration is shorter than its list of active coefficients")
+        active = tuple(payload[:_HEAD])
+        if any(count > len(group) for count, group in zip(active, groups(), strict=True)):
+            raise BitstreamError(f"an iteration claims {active} active coefficients")
+        if context.iteration >= ternary.ITERATIONS:
+            raise BitstreamError(f"the file goes on after iteration {ternary.ITERATIONS}")
+        context.begin(active)
+        words = np.frombuffer(payload[_HEAD:] + bytes(-(len(payload) - _HEAD) % 4), "<u4").astype(np.uint32)
+        decoder = constriction.stream.queue.RangeDecoder(words)
+        codes = np.zeros(context.levels.shape, np.int8)
+        sent = None if segments is None else np.zeros(codes.shape, np.bool_)
+        left = math.inf if segments is None else segments
+        try:
+            for index, where, chosen in self._passes(active):
+                some, positive = context.probabilities(index)
+                signs = context.known_signs(index)
+                part = np.zeros(some.shape, np.int8)
+                for cut in _segments(len(chosen)):
+                    if left > 0:
+                        left -= 1
+                        part[:, cut] = _decoded(decoder, some[:, cut], positive[:, cut], signs[:, cut])
+                        if sent is not None:
+                            _assign(sent, where, chosen[cut], True)
+                _assign(codes, where, chosen, part)
+                if spent is not None:
+                    spent[where] += _cost(part != 0, some).sum(1)
+                    spent[where] += (_cost(part > 0, positive) * ((part != 0) & (signs == 0))).sum(1)
+                context.put(index, part)
+                if left <= 0:
+                    break
+        except AssertionError as error:
+            raise BitstreamError("a payload is not a range coder's output") from error
+        if segments is not None and left > 0:
+            raise BitstreamError(f"an iteration claims {left} segments more than there are")
+        if any(active) and not decoder.maybe_exhausted():
+            raise BitstreamError("a payload goes on after its last code")
+        context.end()
+        return Iteration(codes, sent, payload)
+
+    def _active(self, codes: Codes) -> tuple[int, ...]:
+        used = (codes != 0).any((0, 1)) | (self.context.levels != 0).any((0, 1))
+        return tuple(int(np.flatnonzero(used[group])[-1]) + 1 if used[group].any() else 0 for group in groups())
+
+    def _passes(self, active: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.intp]]]:
+        """Pass, its blocks, and its active coefficients; passes without any are left out."""
+        odd = ternary.parity(*self.context.levels.shape[:2])
+        for index, (group, parity) in enumerate(PASSES):
+            if active[group]:
+                yield index, odd == bool(parity), groups()[group][: active[group]]
+
+
+class _Symbols(NamedTuple):
+    """Binary decisions in the order of the file, and the probability of each that it is 1, in 65536ths."""
+
+    happened: NDArray[np.bool_]
+    probability: NDArray[np.int32]
+
+
+def _segments(count: int) -> list[slice]:
+    return [slice(start, start + SEGMENT) for start in range(0, count, SEGMENT)]
+
+
+def _symbols(codes: Codes, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8]) -> _Symbols:
+    fresh = (codes != 0) & (signs == 0)
+    return _Symbols(
+        np.concatenate([(codes != 0).ravel(), codes[fresh] > 0]), np.concatenate([some.ravel(), positive[fresh]])
+    )
+
+
+def _cost(happened: NDArray[np.bool_], probability: NDArray[np.int32]) -> NDArray[np.float64]:
+    return 16 - np.log2(np.where(happened, probability, 65536 - probability))
+
+
+def _assign(target: NDArray[Any], where: NDArray[np.bool_], chosen: NDArray[np.intp], values: Any) -> None:
+    rows, columns = np.nonzero(where)
+    target[rows[:, None], columns[:, None], chosen[None]] = values
+
+
+def _range_encoded(written: list[_Symbols]) -> bytes:
+    encoder = constriction.stream.queue.RangeEncoder()
+    if written:
+        happened = np.concatenate([symbols.happened for symbols in written])
+        probabilities = np.concatenate([symbols.probability for symbols in written])
+        encoder.encode(happened.astype(np.int32), _Bernoulli, _floats(probabilities))
+    return encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+
+
+def _decoded(decoder: Any, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8]) -> Codes:
+    codes = decoder.decode(_Bernoulli, _floats(some)).astype(np.int8).reshape(some.shape)
+    fresh = (codes != 0) & (signs == 0)
+    if fresh.any():
+        codes[fresh] = 2 * decoder.decode(_Bernoulli, _floats(positive[fresh])).astype(np.int8) - 1
+    return np.where(signs == 0, codes, codes * signs)
+
+
+def _floats(probabilities: NDArray[np.int32]) -> NDArray[np.float32]:
+    """What constriction takes; k / 65536 is exact in float32."""
+    return probabilities.reshape(-1).astype(np.float32) / np.float32(65536)
