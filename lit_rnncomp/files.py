@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -32,3 +34,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write indented JSON to `path`, whole or not at all; makes the folder if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -15,7 +15,8 @@ from PIL import Image
 from lit_rnncomp.data.images import list_images, read_image
 from lit_rnncomp.data.jobs import Rule
 from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.shards import FORMAT, INDEX, TileShards, write_json
+from lit_rnncomp.data.shards import FORMAT, INDEX, TileShards
+from lit_rnncomp.files import write_json
 
 _WEB = 6_000_000  # pictures of the paper's high-entropy set
 

@@ -22,8 +22,8 @@ import PIL
 
 from lit_rnncomp.data.cutting import cut, hardest, thumbnail
 from lit_rnncomp.data.images import ImageError, list_images, read_image
-from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_json
-from lit_rnncomp.files import write_bytes
+from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError
+from lit_rnncomp.files import write_bytes, write_json
 
 
 @dataclass(frozen=True)
