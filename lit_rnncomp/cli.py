@@ -13,7 +13,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "info": ("lit_rnncomp.codec.cli:info", "say what an .rnnc file holds"),
     "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
-    "models": ("lit_rnncomp.codec.catalog:models", "list the models that ship"),
+    "models": ("lit_rnncomp.evaluation.catalog:models", "list the models that ship"),
     "bench": ("lit_rnncomp.codec.bench:bench", "say where the seconds of encoding and decoding a picture go"),
     "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),

@@ -28,10 +28,10 @@ def compare(
     """
     from pathlib import Path
 
-    from lit_rnncomp.data import read_image
-    from lit_rnncomp.evaluation.baselines import BASELINES
-    from lit_rnncomp.evaluation.neural import named_models
-    from lit_rnncomp.evaluation.strip import Panel, draw_strip, numbers, save
+    from ..data import read_image
+    from .baselines import BASELINES
+    from .neural import named_models
+    from .strip import Panel, draw_strip, numbers, save
 
     if picture is None:
         raise ValueError("compare needs a picture: --picture P")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from lit_rnncomp.evaluation.baselines import Coded
+from .baselines import Coded
 
 if TYPE_CHECKING:
-    from lit_rnncomp.codec.api import Codec
+    from ..codec.api import Codec
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Neural:
 
     def versions(self) -> dict[str, str]:
         """Everything that decides the codec's bytes: its weights, this package, the library that computes."""
-        from lit_rnncomp.models.numpy_codec import NumpyCodec
+        from ..models.numpy_codec import NumpyCodec
 
         entropy = self.codec.entropy
         library = "numpy" if isinstance(self.codec.network, NumpyCodec) else "torch"
@@ -84,7 +84,7 @@ _FRAMING = 8
 
 def prefix_sizes(data: bytes) -> tuple[list[int], int]:
     """File sizes after 1, 2, ... iterations of an `.rnnc` file, and the bytes of its header."""
-    from lit_rnncomp.codec import container
+    from ..codec import container
 
     _, head, chunks = container.parse(data)
     sizes, total = [], len(head)
@@ -115,6 +115,6 @@ def _name_and_path(model: str) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=4)
 def _load(model: str, device: str) -> Codec:
-    from lit_rnncomp.codec.api import load
+    from ..codec.api import load
 
     return load(model, device)

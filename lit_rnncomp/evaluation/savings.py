@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_rnncomp.evaluation.results import Results
+from .results import Results
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..codec import weights
+from ..evaluation.rd import Array
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
 from ..models.config import Binarize, Frontend, GainInput, Gains, Output, Padding, Projections, Reconstruction, Unit
 from .accelerate import Accelerate, GraphedLoss, require
@@ -25,8 +26,8 @@ class Compressor(L.LightningModule):
     """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
 
     Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and logs the area
-    under it as `val/auc_ms_ssim`, `val/auc_psnr`, `val/auc_psnr_hvs`, each point as `val/ms_ssim_05` (after iteration 5), and the best
-    area so far as `val/auc_ms_ssim_best`.
+    under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in dB, each point as
+    `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
 
     Args:
         reconstruction: one_shot, additive, residual_scaling, or scheduled_gain (additive, one learned gain for each iteration).
@@ -161,12 +162,13 @@ class Compressor(L.LightningModule):
         self.curve.update(image, self.codec(image).reconstructions)
 
     def on_validation_epoch_end(self) -> None:
-        areas = self.curve.auc()
+        curves = self.curve.compute()
+        summary = self._summary("val", curves)
         if not self.trainer.sanity_checking:
-            self.best_auc.clamp_(min=areas["ms_ssim"])
-        self.log_dict({f"val/auc_{name}": area for name, area in areas.items()}, prog_bar=True)
+            self.best_auc.clamp_(min=summary["val/auc_ms_ssim"])
+        self.log_dict(summary, prog_bar=True)
         self.log("val/auc_ms_ssim_best", self.best_auc)
-        points = {f"val/{name}_{t:02d}": value for name, curve in self.curve.compute().items() for t, value in enumerate(curve, 1)}
+        points = {f"val/{name}_{t:02d}": value for name, curve in curves.items() for t, value in enumerate(curve, 1)}
         self.log_dict(points)
 
     def on_validation_epoch_start(self) -> None:
@@ -176,7 +178,10 @@ class Compressor(L.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test/auc_{name}": area for name, area in self.curve.auc().items()})
+        self.log_dict(self._summary("test", self.curve.compute()))
+
+    def _summary(self, stage: str, curves: dict[str, Array]) -> dict[str, float]:
+        return {f"{stage}/{metric.summary}_{metric.name}": value for metric, value in self.curve.summary(curves).items()}
 
     def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
         """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..codec.torch_engine import to_uint8
 from .compressors import Compressor
-from .rate_distortion import METRICS
 
 
 class WandbPanels(Callback):
@@ -38,9 +37,12 @@ class WandbPanels(Callback):
             return
         import wandb
 
-        points = list(zip(module.curve.bpp.tolist(), *(curve[name].tolist() for name in METRICS), strict=True))
-        table = wandb.Table(columns=["bpp", *METRICS], data=[list(point) for point in points])
-        panels: dict[str, object] = {f"val/curve_{name}": wandb.plot.line(table, "bpp", name, title=name) for name in METRICS}
+        points = list(zip(module.curve.bpp.tolist(), *(values.tolist() for values in curve.values()), strict=True))
+        table = wandb.Table(columns=["bpp", *curve], data=[list(point) for point in points])
+        panels: dict[str, object] = {
+            f"val/curve_{metric.name}": wandb.plot.line(table, "bpp", metric.name, title=metric.title)
+            for metric in module.curve.metrics
+        }
         panels["val/curve"] = table
         caption = "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
         panels["val/pictures"] = wandb.Image(Image.fromarray(self._strip), caption=caption)

@@ -19,10 +19,11 @@ from torch import Tensor
 from ..codec.api import Codec
 from ..codec.torch_engine import to_uint8
 from ..data.photographs import to_signal
+from ..evaluation.rd import Array
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from .compressors import Compressor
 from .provenance import run_folder
-from .rate_distortion import METRICS
+from .rate_distortion import RateDistortionCurve
 
 
 class RunReport(Callback):
@@ -35,35 +36,33 @@ class RunReport(Callback):
     """
 
     def __init__(self) -> None:
-        self.before: tuple[dict[str, np.ndarray], dict[str, float]] | None = None
+        self.before: dict[str, Array] = {}
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.sanity_checking and isinstance(module, Compressor) and self.before is None:
-            self.before = module.curve.compute(), module.curve.auc()
+        if trainer.sanity_checking and isinstance(module, Compressor) and not self.before:
+            self.before = module.curve.compute()
 
     def state_dict(self) -> dict[str, Any]:
-        if self.before is None:
-            return {}
-        return {"curve": {name: values.tolist() for name, values in self.before[0].items()}, "auc": self.before[1]}
+        return {"curve": {name: values.tolist() for name, values in self.before.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            self.before = {name: np.array(values) for name, values in state["curve"].items()}, state["auc"]
+        self.before = {name: np.array(values) for name, values in state["curve"].items()}
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not isinstance(module, Compressor) or not module.curve.count:
             return
-        after = module.curve.compute(), module.curve.auc()
-        table = Table("area under the curve, 0.125 to 2 bpp", "before", "after")
-        for name in METRICS:
-            table.add_row(name, f"{self.before[1][name]:.4f}" if self.before else "-", f"{after[1][name]:.4f}")
+        after = module.curve.compute()
+        before_area, after_area = module.curve.summary(self.before), module.curve.summary(after)
+        table = Table("from 0.125 to 2 bpp", "before", "after")
+        for metric, value in after_area.items():
+            table.add_row(metric.head.replace("\n", ", "), metric.show(before_area.get(metric)), metric.show(value))
         console = Console()
         console.print(table)
         folder = run_folder(trainer)
         if folder is not None:
             path = folder / "rate_distortion.png"
-            _plot(path, module.curve.bpp, self.before[0] if self.before else None, after[0])
+            _plot(path, module.curve, self.before, after)
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
@@ -84,17 +83,19 @@ def _strip(path: Path, codec: Codec, image: Tensor) -> None:
     save(draw_strip(panels), path)
 
 
-def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, after: dict[str, np.ndarray]) -> None:
+def _plot(
+    path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
-        if before is not None:
-            axes.plot(bpp, before[name], ":", color="0.6", label="before training")
-        axes.plot(bpp, after[name], "o-", markersize=3, label="after training")
-        axes.set(title=name, xlabel="bits per pixel (nominal)")
+    for axes, metric in zip(figure.subplots(1, len(curve.metrics)), curve.metrics, strict=True):
+        if before:
+            axes.plot(curve.bpp, before[metric.name], ":", color="0.6", label="before training")
+        axes.plot(curve.bpp, after[metric.name], "o-", markersize=3, label="after training")
+        axes.set(title=metric.title, ylabel=metric.unit, xlabel="bits per pixel (nominal)")
         axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=100)
