@@ -75,19 +75,15 @@ def _mining(rule: Rule, paths: list[Path]) -> Callable[[], int]:
 
 def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
     from lit_rnncomp.data.photographs import to_signal
-    from lit_rnncomp.data.sampling import ResumableLoader
+    from lit_rnncomp.data.sampling import ResumableLoader, as_is
     from lit_rnncomp.data.tiles import ShuffledTiles
 
     data = ShuffledTiles(_random_tiles(folder / "tiles", tiles))
     random = np.random.default_rng(0)
     yield f"random access, {batch_size} at a time", lambda: len(data.shards.read(random.integers(0, tiles, batch_size)))
-    whole = itertools.chain.from_iterable(itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=_as_is)))
+    whole = itertools.chain.from_iterable(itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=as_is)))
     yield "the training loader, uint8", lambda: len(next(whole))
     yield "the training loader, float32 in [-1, 1]", lambda: len(to_signal(next(whole)))
-
-
-def _as_is(batch):  # type: ignore[no-untyped-def]
-    return batch
 
 
 def _web_pictures(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lit_rnncomp.data.photographs import RandomCrops, WholePictures, find_pictures, hold_out, to_signal
 from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.sampling import RankSampler, ResumableLoader
+from lit_rnncomp.data.sampling import RankSampler, ResumableLoader, as_is
 from lit_rnncomp.data.shards import INDEX, TileShards
 from lit_rnncomp.data.tiles import ShuffledTiles
 
@@ -105,7 +105,7 @@ class PhotographData(LightningDataModule):
             self._train_data,
             self.steps_per_epoch * self.batch_size,
             self.batch_size,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -133,8 +133,3 @@ class PhotographData(LightningDataModule):
     def _whole(self, paths: list[Path]) -> DataLoader[Tensor]:
         pictures = WholePictures(paths, **self._wholes)
         return DataLoader(pictures, sampler=RankSampler(pictures), pin_memory=torch.cuda.is_available())
-
-
-def _as_is(batch: Tensor) -> Tensor:
-    """The data sets return whole batches: nothing is left to collate."""
-    return batch

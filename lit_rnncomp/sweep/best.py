@@ -6,7 +6,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lit_rnncomp.sweep.definition import SweepError
+from lit_rnncomp.sweep.definition import SweepError, best_of
 from lit_rnncomp.sweep.engine import load_optuna
 from lit_rnncomp.sweep.trials import best_checkpoint
 
@@ -51,7 +51,6 @@ def best_of_study(folder: Path) -> Best:
     """
     optuna = load_optuna()
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
-    sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
@@ -59,9 +58,10 @@ def best_of_study(folder: Path) -> Best:
         checkpoint = best_checkpoint(path)
         if reported and checkpoint is not None:
             candidates.append(Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params))
-    if not candidates:
+    found = best_of(candidates, study.direction.name.lower(), lambda one: one.value)
+    if found is None:
         raise SweepError(f"the study in {folder} has no finished trial with a checkpoint")
-    return max(candidates, key=lambda one: sign * one.value)
+    return found
 
 
 def best_of_server(path: str, runs: Path) -> Best:
@@ -77,13 +77,12 @@ def best_of_server(path: str, runs: Path) -> Best:
     try:
         sweep = wandb.Api().sweep(path)
         metric = sweep.config["metric"]
-        sign = 1 if metric["goal"] == "maximize" else -1
         scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
     except (wandb.Error, ValueError) as error:
         raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None
-    if not scored:
+    run = best_of(scored, metric["goal"], lambda one: one.summary[metric["name"]])
+    if run is None:
         raise SweepError(f"no run of the sweep {path} has logged {metric['name']}")
-    run = max(scored, key=lambda one: sign * one.summary[metric["name"]])
     local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
     checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
     if checkpoint is None:

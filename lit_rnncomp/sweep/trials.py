@@ -26,6 +26,12 @@ def logger_arguments(folder: Path) -> list[str]:
     ]
 
 
+def keep_metrics(folder: Path) -> None:
+    """Renames the metrics of the last start to `metrics-001.csv` and so on: a new CSVLogger would delete them."""
+    if (folder / METRICS).exists():
+        (folder / METRICS).rename(folder / f"metrics-{len(list(folder.glob('metrics-*.csv'))) + 1:03}.csv")
+
+
 def read_metric(folder: Path, metric: str) -> list[float]:
     """The values of a metric logged so far, by training step; none while there is no file or no such column.
 
@@ -76,8 +82,7 @@ class TrialProcess:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.metric, self._seen = folder, sweep.metric, 0
-        if (folder / METRICS).exists():  # a new CSVLogger would delete it
-            (folder / METRICS).rename(folder / f"metrics-{len(list(folder.glob('metrics-*.csv'))) + 1:03}.csv")
+        keep_metrics(folder)
         extra = logger_arguments(folder)
         if (checkpoint := last_checkpoint(folder)) is not None:
             extra.append(f"--ckpt_path={checkpoint}")
