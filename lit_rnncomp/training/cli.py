@@ -14,12 +14,9 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
-from .panels import WandbPanels
-from .predictions import PredictedPictures
+from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on
 from .provenance import Provenance, RunConfig
-from .report import RunReport
-from .resume import TimeOfThisStart, go_on
+from .report import PredictedPictures, RunReport, WandbPanels
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
 

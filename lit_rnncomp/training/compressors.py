@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -13,13 +14,9 @@ from ..codec import weights
 from ..evaluation.rd import Array
 from ..models import CodecConfig, CodecOutput, RecurrentCodec
 from ..models.config import Unit
-from .accelerate import Accelerate, GraphedLoss, require
-from .loss import StepLoss, segment_losses
-from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
+from .loss import Accelerate, GraphedLoss, StepLoss, require, segment_losses, sum_of_segments
+from .optimizers import OptimizerName, Schedule, configure, total_steps
 from .rate_distortion import RateDistortionCurve
-from .steps import total_steps
-from .truncation import sum_of_segments
-from .warm_start import warm_start
 
 
 class Compressor(L.LightningModule):
@@ -159,11 +156,7 @@ class Compressor(L.LightningModule):
         return torch.stack(self.codec(image).reconstructions)
 
     def configure_optimizers(self) -> Any:
-        options = self.hparams
-        optimizer = make_optimizer(options["optimizer"], self.codec, options["lr"], options["eps"], options["weight_decay"])
-        total = total_steps(self.trainer)
-        schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return configure(self.trainer, self.codec, self.hparams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
@@ -205,3 +198,25 @@ class ResidualGRUCompressor(Compressor):
     """Trains a codec of the paper's residual GRUs."""
 
     unit = "residual_gru"
+
+
+def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
+    """Give `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
+
+    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs then reconstruct
+    the same pictures. Raises `ValueError` when the networks differ in anything else.
+    """
+    given, wanted = start.state_dict(), codec.state_dict()
+    state, used = {}, set()
+    for name, value in wanted.items():
+        shared = re.sub(r"\b(stem|head|conv)\.\d+\.", r"\1.", name)
+        old = name if name in given else shared
+        used.add(old)
+        source = given.get(old, value if name.split(".")[1] in ("shortcut", "gate") else None)
+        if source is None or source.shape != value.shape:
+            there = "nothing" if source is None else tuple(source.shape)
+            raise ValueError(f"cannot start from these weights: {name} is {tuple(value.shape)} in this network, {there} there")
+        state[name] = source
+    if unused := sorted(given.keys() - used):
+        raise ValueError(f"cannot start from these weights: this network has no {unused[0]}")
+    codec.load_state_dict(state)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lit_rnncomp.models import CodecConfig, RecurrentCodec
+from lit_rnncomp.training.compressors import warm_start
 from lit_rnncomp.training.optimizers import make_optimizer
-from lit_rnncomp.training.warm_start import warm_start
 
 DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "scheduled_gain", "gains": "measured"}
 OWN = {"projections": "per_iteration"}

@@ -26,8 +26,8 @@ from lit_rnncomp.training import (
 from lit_rnncomp.training.callbacks import FiniteLoss, StepSeeds
 from lit_rnncomp.training.checkpoints import best_checkpoint
 from lit_rnncomp.training.optimizers import make_optimizer, make_schedule
-from lit_rnncomp.training.predictions import PredictedPictures
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
+from lit_rnncomp.training.report import PredictedPictures
 
 VARIANTS = [LSTMCompressor, AssociativeLSTMCompressor, GRUCompressor, ResidualGRUCompressor]
 

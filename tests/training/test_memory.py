@@ -11,7 +11,7 @@ from torch import Tensor
 
 import rnncomp_kernels as ops
 from lit_rnncomp.training import GRUCompressor, LSTMCompressor, ResidualGRUCompressor
-from lit_rnncomp.training.truncation import sum_of_segments
+from lit_rnncomp.training.loss import sum_of_segments
 
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32).sin()
 
