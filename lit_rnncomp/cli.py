@@ -7,6 +7,8 @@ import sys
 import warnings
 from typing import Any
 
+from .arguments import call, underscored
+
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
     "decode": ("lit_rnncomp.codec.cli:decode", "turn an .rnnc file back into a picture"),
@@ -48,13 +50,10 @@ def main(args: list[str] | None = None) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
+        sys.argv[1:] = map(underscored, sys.argv[1:])
         _guard(function)
     else:
-        from jsonargparse import auto_cli
-
-        from .arguments import shell_style
-
-        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
+        _guard(lambda: call(function, rest, f"lit-rnncomp {verb}"))
 
 
 def _guard(run: Any) -> None:

@@ -1,7 +1,5 @@
 """`lit-rnncomp plot`: rate-distortion curves of measured and published codecs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +60,7 @@ def draw(results: list[MeanCurves], paths: list[Path], published: str | None, ti
                 figure.savefig(temporary, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
-def _panel(panel: Axes, results: list[MeanCurves], published: str | None, metric: Metric) -> None:
+def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:
     """All curves of one metric; the window shows what lies between 0 and 2 bits per pixel."""
     models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
     visible: list[float] = []
