@@ -12,11 +12,11 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from lit_rnncomp.data.images import list_images, read_image
-from lit_rnncomp.data.jobs import Rule
-from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.shards import FORMAT, INDEX, TileShards
-from lit_rnncomp.files import write_json
+from ..files import write_json
+from .images import list_images, read_image
+from .jobs import Rule
+from .samples import sample_photographs
+from .shards import FORMAT, INDEX, TileShards
 
 _WEB = 6_000_000  # pictures of the paper's high-entropy set
 
@@ -74,9 +74,9 @@ def _mining(rule: Rule, paths: list[Path]) -> Callable[[], int]:
 
 
 def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
-    from lit_rnncomp.data.photographs import to_signal
-    from lit_rnncomp.data.sampling import ResumableLoader, as_is
-    from lit_rnncomp.data.tiles import ShuffledTiles
+    from .photographs import to_signal
+    from .sampling import ResumableLoader, as_is
+    from .tiles import ShuffledTiles
 
     data = ShuffledTiles(_random_tiles(folder / "tiles", tiles))
     random = np.random.default_rng(0)

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from lit_rnncomp.data.cutting import cut, hardest, thumbnail
-from lit_rnncomp.data.images import ImageError, list_images, read_image
-from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError
-from lit_rnncomp.files import write_bytes, write_json
+from ..files import write_bytes, write_json
+from .cutting import cut, hardest, thumbnail
+from .images import ImageError, list_images, read_image
+from .shards import FORMAT, INDEX, ShardError
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from json import dumps
 from pathlib import Path
 
-from lit_rnncomp.data.jobs import Rule, executor, mine_tiles
-from lit_rnncomp.data.shards import INDEX
+from .jobs import Rule, executor, mine_tiles
+from .shards import INDEX
 
 
 def mine(

@@ -9,11 +9,11 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lit_rnncomp.data.photographs import RandomCrops, WholePictures, find_pictures, hold_out, to_signal
-from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.sampling import RankSampler, ResumableLoader, as_is
-from lit_rnncomp.data.shards import INDEX, TileShards
-from lit_rnncomp.data.tiles import ShuffledTiles
+from .photographs import RandomCrops, WholePictures, find_pictures, hold_out, to_signal
+from .samples import sample_photographs
+from .sampling import RankSampler, ResumableLoader, as_is
+from .shards import INDEX, TileShards
+from .tiles import ShuffledTiles
 
 
 class PhotographData(LightningDataModule):

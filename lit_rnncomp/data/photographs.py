@@ -17,8 +17,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_rnncomp.data.images import ImageError, list_images, read_image
-from lit_rnncomp.data.sampling import shuffled
+from .images import ImageError, list_images, read_image
+from .sampling import shuffled
 
 
 def to_signal(pictures: Tensor) -> Tensor:

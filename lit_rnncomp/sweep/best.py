@@ -6,9 +6,9 @@ from json import dumps
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lit_rnncomp.sweep.definition import SweepError, best_of
-from lit_rnncomp.sweep.engine import load_optuna
-from lit_rnncomp.sweep.trials import best_checkpoint
+from .definition import SweepError, best_of
+from .engine import load_optuna
+from .trials import best_checkpoint
 
 
 class Best(NamedTuple):
@@ -106,12 +106,12 @@ def export_checkpoint(checkpoint: Path, target: Path) -> None:
     Raises:
         SweepError: the target's name ends in neither .ckpt nor .safetensors.
     """
-    from lit_rnncomp.files import write_bytes
+    from ..files import write_bytes
 
     if target.suffix == ".ckpt":
         write_bytes(target, checkpoint.read_bytes())
     elif target.suffix == ".safetensors":
-        from lit_rnncomp.codec import weights
+        from ..codec import weights
 
         weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))
     else:

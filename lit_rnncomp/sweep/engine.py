@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lit_rnncomp.sweep.definition import Choice, Sweep, SweepError, grid_values
-from lit_rnncomp.sweep.trials import TrialProcess
+from .definition import Choice, Sweep, SweepError, grid_values
+from .trials import TrialProcess
 
 if TYPE_CHECKING:
     import optuna

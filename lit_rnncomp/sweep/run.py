@@ -5,8 +5,8 @@ from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
-from lit_rnncomp.sweep.definition import SweepError, best_of, read_sweep
-from lit_rnncomp.sweep.engine import Outcome, Study, alone_in, run_study
+from .definition import SweepError, best_of, read_sweep
+from .engine import Outcome, Study, alone_in, run_study
 
 
 def run(

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lit_rnncomp.sweep import leash
-from lit_rnncomp.sweep.definition import Scalar, Sweep
+from . import leash
+from .definition import Scalar, Sweep
 
 METRICS = "metrics.csv"
 _LOG = "output.txt"
