@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers.op_cases import DEVICE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from op_cases import DEVICE
 
 import rnncomp_kernels as ops
 from rnncomp_kernels import _launch, reference
