@@ -33,7 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
     arguments = sys.argv[1:] if args is None else args
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())

@@ -31,12 +31,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Writes `data` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write indented JSON to `path`, whole or not at all; makes the folder if need be."""
+    """Writes indented JSON to `path`, whole or not at all; makes the folder if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -72,12 +72,12 @@ class CompressionCLI(LightningCLI):
 
 
 def main() -> None:
-    """Parse the command line and run. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
+    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
     _quiet()
     CompressionCLI()
 
 
 def _quiet() -> None:
-    """Leave out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
+    """Leaves out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
     warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*does not have many workers.*|.*exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())

@@ -201,7 +201,7 @@ class ResidualGRUCompressor(Compressor):
 
 
 def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
-    """Give `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
+    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
 
     Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs then reconstruct
     the same pictures. Raises `ValueError` when the networks differ in anything else.

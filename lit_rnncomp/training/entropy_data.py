@@ -72,7 +72,7 @@ class EntropyData(PhotographData):
         self.cache, self.crops = Path(cache), crops
 
     def prepare_data(self) -> None:
-        """Run the codec over what is not in the cache yet."""
+        """Runs the codec over what is not in the cache yet."""
         codec = self._codec()
         training, validation = self.split()
         if not (path := self.crops_file(codec)).exists():

@@ -35,7 +35,7 @@ class RateDistortionCurve(torchmetrics.Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, image: Tensor, reconstructions: list[Tensor]) -> None:
-        """Add pictures `(B, 3, H, W)` in [-1, 1] and their reconstructions, one for each iteration.
+        """Adds pictures `(B, 3, H, W)` in [-1, 1] and their reconstructions, one for each iteration.
 
         A picture too small for five scales is measured with fewer.
         """

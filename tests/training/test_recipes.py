@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.pages import PAGES, commands
 
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.sweep.definition import Choice, read_sweep
@@ -110,6 +111,13 @@ def test_the_commands_of_sweeps_are_parsed(parse, path: Path) -> None:
         for key, value in values.items():
             found = parsed[key]
             assert str(found).endswith(str(value)) if isinstance(value, str) else found == value
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "fit" in page.read_text()], ids=lambda page: page.stem)
+def test_the_training_commands_of_the_pages_are_parsed(parse, page: Path) -> None:
+    for words in commands(page):
+        if words[0] in ("fit", "validate", "test", "predict"):
+            parse(*" ".join(words[1:]).replace("--ckpt_path last", "").split())
 
 
 def test_help_has_the_networks_options_with_their_documentation(parse, capsys: pytest.CaptureFixture[str]) -> None:
