@@ -9,38 +9,71 @@ from collections.abc import Callable
 from typing import Any, Union, get_args, get_origin
 
 
-def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]:
-    """Rewrites `arguments` for a verb's `function`.
+def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
+    """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and docstring.
 
-    jsonargparse wants `--flag true`, `--model+ A --model+ B` and `"[A, B]"`. A person writes `--flag`, `--model A --model B`, and
-    `A B` for a function whose one positional parameter is a list. Both are understood, and `-f` for the flag `force`;
-    everything else passes unchanged.
+    Wrong arguments, and `--help`, end the process as `argparse` does it.
     """
+    from docstring_parser import parse
+    from jsonargparse import ActionYesNo, ArgumentParser
+
+    docstring = parse(function.__doc__ or "")
+    explained = {parameter.arg_name: parameter.description for parameter in docstring.params}
+    parser = ArgumentParser(prog=prog, description=docstring.short_description, allow_abbrev=False)
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(switches(function)))
+    for name, default in switches(function).items():
+        action = ActionYesNo(no_prefix="no-") if default else "store_true"
+        parser.add_argument(f"--{name}", action=action, default=default, help=explained[name])
+    return function(**parser.instantiate(parser.parse_args(shell_style(function, arguments))))
+
+
+def switches(function: Callable[..., Any]) -> dict[str, bool]:
+    """The parameters of a function that are switches on a command line, with their defaults."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()
-    flags = {parameter.name for parameter in parameters if parameter.annotation is bool}
-    lists = {parameter.name for parameter in parameters if _is_list(parameter.annotation)}
-    gathers = any(parameter.name in lists and parameter.default is parameter.empty for parameter in parameters)
+    return {parameter.name: parameter.default for parameter in parameters if parameter.annotation is bool}
+
+
+def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]:
+    """Rewrites `arguments` for the parser of a verb's `function`.
+
+    It wants `--per_image`, `--flag`, `--model+ A --model+ B` and `"[A, B]"`. A person also writes `--per-image`, `--flag=false`, `--model A
+    --model B`, and `A B` for a function whose one positional parameter is a list. Everything else passes unchanged.
+    """
+    parameters = inspect.signature(function, eval_str=True).parameters
+    flags = switches(function)
+    lists = {name for name, parameter in parameters.items() if _is_list(parameter.annotation)}
+    gathers = any(parameters[name].default is inspect.Parameter.empty for name in lists)
     rewritten: list[str] = []
     gathered: list[str] = []
     rest = list(reversed(arguments))
     while rest:
         argument = rest.pop()
-        name, given, value = argument.removeprefix("--").partition("=")
         if argument == "-f" and "force" in flags:
-            rewritten.append("--force=true")
-        elif not argument.startswith("--"):
-            is_word = gathers and not argument.startswith("-") and not argument.startswith("[")
+            rewritten.append("--force")
+            continue
+        if not argument.startswith("--"):
+            is_word = gathers and not argument.startswith(("-", "["))
             (gathered if is_word else rewritten).append(argument)
-        elif name in flags and not given:
-            follows = rest and rest[-1] in ("true", "false")
-            rewritten.append(f"--{name}={rest.pop() if follows else 'true'}")
+            continue
+        name, given, value = underscored(argument).removeprefix("--").partition("=")
+        if name in flags:
+            if not given and rest and rest[-1] in ("true", "false"):
+                value = rest.pop()
+            if (value != "false") is not flags[name]:
+                rewritten.append(f"--no-{name}" if flags[name] else f"--{name}")
         elif name in lists and (given or rest) and not (value or rest[-1]).startswith("["):
             rewritten.append(f"--{name}+={value if given else rest.pop()}")
+        elif name in parameters:
+            rewritten += [f"--{name}{given}{value}", *([rest.pop()] if rest and not given else [])]
         else:
             rewritten.append(argument)
-            if not given and rest and argument not in ("--help", "--print_config"):
-                rewritten.append(rest.pop())
     return [json.dumps(gathered), *rewritten] if gathered else rewritten
+
+
+def underscored(argument: str) -> str:
+    """`--per-image=3` as `--per_image=3`: the name of an option with underscores, as Python spells it; other words as they are."""
+    name, given, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{given}{value}" if name.startswith("--") else argument
 
 
 def _is_list(annotation: Any) -> bool:

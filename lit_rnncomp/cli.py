@@ -7,13 +7,15 @@ import sys
 import warnings
 from typing import Any
 
+from .arguments import call, underscored
+
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
     "decode": ("lit_rnncomp.codec.cli:decode", "turn an .rnnc file back into a picture"),
     "info": ("lit_rnncomp.codec.info:info", "say what an .rnnc file holds"),
     "truncate": ("lit_rnncomp.codec.cli:truncate", "cut an .rnnc file to a lower rate, without encoding again"),
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
-    "models": ("lit_rnncomp.codec.catalog:models", "list the models that ship"),
+    "models": ("lit_rnncomp.evaluation.catalog:models", "list the models that ship"),
     "bench": ("lit_rnncomp.codec.bench:bench", "say where the seconds of encoding and decoding a picture go"),
     "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
@@ -31,7 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
     arguments = sys.argv[1:] if args is None else args
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -48,13 +50,10 @@ def main(args: list[str] | None = None) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
+        sys.argv[1:] = map(underscored, sys.argv[1:])
         _guard(function)
     else:
-        from jsonargparse import auto_cli
-
-        from .arguments import shell_style
-
-        _guard(lambda: auto_cli(function, args=shell_style(function, rest), prog=f"lit-rnncomp {verb}", allow_abbrev=False))
+        _guard(lambda: call(function, rest, f"lit-rnncomp {verb}"))
 
 
 def _guard(run: Any) -> None:

@@ -10,6 +10,7 @@ and checkpoints say nothing; they are its own where the folder is, which it know
 from __future__ import annotations
 
 import io
+import json
 import os
 import secrets
 import shutil
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
@@ -183,6 +184,12 @@ def write_bytes(target: str | Path | Output, data: bytes) -> None:
     """Write `data` to `target` as `replacing` does, whole or not at all."""
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes indented JSON to `path`, whole or not at all; makes the folder if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -11,18 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.pages import PAGES, ROOT, commands
 
 import lit_rnncomp
+from lit_rnncomp.arguments import underscored
 from lit_rnncomp.cli import VERBS
-
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for folder in ("", "configs", "sweeps", "kernels", "configs/entropy") for path in (ROOT / folder).glob("*.md"))
-
-
-def commands(page: Path) -> list[list[str]]:
-    text = page.read_text().replace("\\\n", " ")
-    lines = re.findall(r"^\s*(?:[A-Z_]+=\S+ )*(lit-rnncomp .*)$", text, re.MULTILINE)
-    return [line.split("#")[0].split("&&")[0].split()[1:] for line in lines]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -32,9 +25,9 @@ def test_commands_name_verbs_and_options_that_exist(page: Path) -> None:
         assert verb in VERBS, words
         module, name = VERBS[verb][0].split(":")
         if module == "lit_rnncomp.training.cli":
-            continue  # parsed for real in test_configs
+            continue  # parsed for real by tests/training/test_recipes.py
         known = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-        options = {word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
+        options = {underscored(word).removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
         assert options <= known, (words, options - known)
 
 

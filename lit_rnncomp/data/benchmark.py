@@ -12,10 +12,11 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from lit_rnncomp.data.jobs import Rule
-from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.shards import FORMAT, INDEX, TileShards, write_json
-from lit_rnncomp.images import list_images, read_image, to_signal
+from ..files import write_json
+from ..images import list_images, read_image, to_signal
+from .jobs import Rule
+from .samples import sample_photographs
+from .shards import FORMAT, INDEX, TileShards
 
 _WEB = 6_000_000  # pictures of the paper's high-entropy set
 
@@ -73,19 +74,15 @@ def _mining(rule: Rule, paths: list[Path]) -> Callable[[], int]:
 
 
 def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
-    from lit_rnncomp.data.sampling import ResumableLoader
-    from lit_rnncomp.data.tiles import ShuffledTiles
+    from .sampling import ResumableLoader, as_is
+    from .tiles import ShuffledTiles
 
     data = ShuffledTiles(_random_tiles(folder / "tiles", tiles))
     random = np.random.default_rng(0)
     yield f"random access, {batch_size} at a time", lambda: len(data.shards.read(random.integers(0, tiles, batch_size)))
-    whole = itertools.chain.from_iterable(itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=_as_is)))
+    whole = itertools.chain.from_iterable(itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=as_is)))
     yield "the training loader, uint8", lambda: len(next(whole))
     yield "the training loader, float32 in [-1, 1]", lambda: len(to_signal(next(whole)))
-
-
-def _as_is(batch):  # type: ignore[no-untyped-def]
-    return batch
 
 
 def _web_pictures(folder: Path) -> list[Path]:

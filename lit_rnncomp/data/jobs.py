@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from lit_rnncomp.data.cutting import cut, hardest, thumbnail
-from lit_rnncomp.data.shards import FORMAT, INDEX, ShardError, write_json
-from lit_rnncomp.files import check_folder, remove_unfinished, write_bytes
-from lit_rnncomp.images import ImageError, list_images, read_image
+from ..files import check_folder, remove_unfinished, write_bytes, write_json
+from ..images import ImageError, list_images, read_image
+from .cutting import cut, hardest, thumbnail
+from .shards import FORMAT, INDEX, ShardError
 
 
 @dataclass(frozen=True)

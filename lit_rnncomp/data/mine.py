@@ -3,8 +3,8 @@
 from json import dumps
 from pathlib import Path
 
-from lit_rnncomp.data.jobs import Rule, executor, mine_tiles
-from lit_rnncomp.data.shards import INDEX
+from .jobs import Rule, executor, mine_tiles
+from .shards import INDEX
 
 
 def mine(
@@ -20,7 +20,7 @@ def mine(
     per_shard: int = 200,
     json: bool = False,
 ) -> None:
-    """Cuts a folder of pictures into tiles and keeps, of each picture, those that PNG compresses worst.
+    """Cut a folder of pictures into tiles and keep, of each picture, those that PNG compresses worst.
 
     Started again after an interruption, it goes on where it was, to the same bytes.
 

@@ -9,12 +9,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lit_rnncomp.data.photographs import RandomCrops, WholePictures, find_pictures, hold_out
-from lit_rnncomp.data.samples import sample_photographs
-from lit_rnncomp.data.sampling import RankSampler, ResumableLoader
-from lit_rnncomp.data.shards import INDEX, TileShards
-from lit_rnncomp.data.tiles import ShuffledTiles
-from lit_rnncomp.images import to_signal
+from ..images import to_signal
+from .photographs import RandomCrops, WholePictures, find_pictures, hold_out
+from .samples import sample_photographs
+from .sampling import RankSampler, ResumableLoader, as_is
+from .shards import INDEX, TileShards
+from .tiles import ShuffledTiles
 
 
 class PhotographData(LightningDataModule):
@@ -106,7 +106,7 @@ class PhotographData(LightningDataModule):
             self._train_data,
             self.steps_per_epoch * self.batch_size,
             self.batch_size,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -134,8 +134,3 @@ class PhotographData(LightningDataModule):
     def _whole(self, paths: list[Path]) -> DataLoader[Tensor]:
         pictures = WholePictures(paths, **self._wholes)
         return DataLoader(pictures, sampler=RankSampler(pictures), pin_memory=torch.cuda.is_available())
-
-
-def _as_is(batch: Tensor) -> Tensor:
-    """The data sets return whole batches: nothing is left to collate."""
-    return batch

@@ -17,8 +17,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_rnncomp.data.sampling import shuffled
-from lit_rnncomp.images import ImageError, list_images, read_image
+from ..images import ImageError, list_images, read_image
+from .sampling import shuffled
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

@@ -34,7 +34,7 @@ def shuffled(positions: np.ndarray, size: int, seed: int) -> np.ndarray:
     rows = isqrt(size - 1) + 1
     columns = -(-size // rows)
     passes, cells = np.divmod(np.asarray(positions, dtype=np.uint64), np.uint64(size))
-    keys = _mix(passes ^ _mix(np.full(1, seed % 2**64, dtype=np.uint64)))
+    keys = mix(passes ^ mix(np.full(1, seed % 2**64, dtype=np.uint64)))
     cells = _permute(cells, keys, rows, columns)
     # The grid may hold a few cells more than there are items: walk on from those until an item is hit.
     while (outside := cells >= size).any():
@@ -47,19 +47,24 @@ def _permute(cells: np.ndarray, keys: np.ndarray, rows: int, columns: int) -> np
     for turn in range(4 if rows > 256 else 8):  # four rounds leave small grids visibly uneven
         key = keys + np.uint64(turn * _GOLDEN % 2**64)  # far apart: rows and columns are small numbers
         if turn % 2:
-            row = (row + _mix(column ^ key) % np.uint64(rows)) % np.uint64(rows)
+            row = (row + mix(column ^ key) % np.uint64(rows)) % np.uint64(rows)
         else:
-            column = (column + _mix(row ^ key) % np.uint64(columns)) % np.uint64(columns)
+            column = (column + mix(row ^ key) % np.uint64(columns)) % np.uint64(columns)
     return row * np.uint64(columns) + column
 
 
-def _mix(words: np.ndarray) -> np.ndarray:
+def mix(words: np.ndarray) -> np.ndarray:
     """The splitmix64 step (Steele, Lea and Flood 2014): uint64 to well-mixed uint64; array products wrap by design."""
     words = words + np.uint64(_GOLDEN)
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray = words ^ (words >> np.uint64(31))
     return mixed
+
+
+def as_is(batch: Tensor) -> Tensor:
+    """The `collate_fn` of data sets that return whole batches: nothing is left to collate."""
+    return batch
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -7,13 +7,10 @@ jobs/00000.json     what the first shard was made of; exists once that shard is 
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from lit_rnncomp.files import write_bytes
 
 FORMAT = 1
 INDEX = "index.json"
@@ -21,12 +18,6 @@ INDEX = "index.json"
 
 class ShardError(ValueError):
     """A folder of tiles cannot be read or continued; the message names it on one line."""
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes JSON so that `path` either holds all of it or does not change; makes the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 class TileShards:

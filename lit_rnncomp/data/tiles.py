@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_rnncomp.data.sampling import shuffled
-from lit_rnncomp.data.shards import TileShards
+from .sampling import shuffled
+from .shards import TileShards
 
 _BLOCK, _KEPT = 4096, 16  # positions shuffled at once: a batch alone would cost as much; blocks remembered
 

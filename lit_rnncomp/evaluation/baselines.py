@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, features
 
-from lit_rnncomp.evaluation.headers import header_bytes
+from .headers import header_bytes
 
 
 class Coded(NamedTuple):
@@ -191,3 +191,21 @@ _BASELINES = (
     ),
 )
 BASELINES = {baseline.name: baseline for baseline in _BASELINES}
+
+
+def named_baselines(names: str) -> tuple[list[Baseline], dict[str, str]]:
+    """The codecs of a list separated by commas (or `none`), and of those that this installation lacks, the reason by name.
+
+    Raises `ValueError` for a name that is none of `BASELINES`.
+    """
+    chosen, missing = [], {}
+    for name in dict.fromkeys(names.replace(" ", "").split(",")):
+        if name in ("", "none"):
+            continue
+        if name not in BASELINES:
+            raise ValueError(f"--codecs has {name!r}; the codecs are {', '.join(BASELINES)}")
+        if reason := BASELINES[name].missing():
+            missing[name] = reason
+        else:
+            chosen.append(BASELINES[name])
+    return chosen, missing

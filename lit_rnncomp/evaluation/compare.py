@@ -28,11 +28,13 @@ def compare(
         device: where models run.
         force: (-f) replace OUT if it exists.
     """
-    from lit_rnncomp.data import read_image
-    from lit_rnncomp.evaluation.baselines import BASELINES
-    from lit_rnncomp.evaluation.neural import named_models
-    from lit_rnncomp.evaluation.strip import Panel, draw_strip, numbers, save
-    from lit_rnncomp.files import Output, picture_format
+
+    from ..data import read_image
+    from ..files import Output, picture_format
+    from .baselines import BASELINES
+    from .neural import named_models
+    from .strip import Panel, draw_strip, numbers, save
+
 
     if picture is None:
         raise ValueError("compare needs a picture: --picture P")

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from lit_rnncomp.evaluation.baselines import Baseline, Coded
-from lit_rnncomp.evaluation.neural import Neural
-from lit_rnncomp.evaluation.results import FORMAT, Measurement, Point, write_json
-from lit_rnncomp.files import replacing
+from ..files import replacing, write_json
+from .baselines import Baseline, Coded
+from .metric_table import METRICS, METRICS_VERSION
+from .neural import Neural
+from .results import FORMAT, Measurement, Point
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-METRICS = ("ms_ssim", "psnr", "psnr_hvs", "psnr_hvs_m", "psnr_ycbcr", "ssim")
-METRICS_VERSION = "1"
-"""Rises when a metric's values change, so that no cached value outlives its definition."""
 
 AnyCodec = Baseline | Neural
 
@@ -51,7 +48,6 @@ def measure(image: Image.Image, codec: AnyCodec, cache: Path, device: str = "cpu
     if not points:
         raise ValueError(f"{codec.name} produced no file")
     result = Measurement(codec.name, codec.title, codec.setting, codec.versions(), machine(device), tuple(points))
-    cache.mkdir(parents=True, exist_ok=True)
     write_json(record, asdict(result))
     if frames is not None:
         (frames / "complete").touch()
@@ -60,13 +56,13 @@ def measure(image: Image.Image, codec: AnyCodec, cache: Path, device: str = "cpu
 
 def distortion(original: Tensor, decoded: Tensor) -> dict[str, float | None]:
     """Every metric of two `(1, 3, H, W)` tensors; None for a metric that the picture is too small for."""
-    from lit_rnncomp.evaluation import metrics
+    from .metrics import PictureTooSmall
 
     values: dict[str, float | None] = {}
-    for name in METRICS:
+    for name, metric in METRICS.items():
         try:
-            values[name] = round(getattr(metrics, name)(original, decoded).item(), 6)
-        except metrics.PictureTooSmall:
+            values[name] = round(metric.measure(original, decoded).item(), 6)
+        except PictureTooSmall:
             values[name] = None
     return values
 
@@ -114,7 +110,7 @@ def _processor() -> str:
 
 def _key(image: Image.Image, codec: AnyCodec) -> str:
     settings = codec.settings if isinstance(codec, Baseline) else None
-    depends_on = [FORMAT, METRICS_VERSION, METRICS, digest(image), codec.name, codec.versions(), settings]
+    depends_on = [FORMAT, METRICS_VERSION, tuple(METRICS), digest(image), codec.name, codec.versions(), settings]
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""A trained recurrent codec in the place of a baseline: measured after every iteration of one embedded stream."""
+"""A trained codec in the place of a baseline."""
 
 from __future__ import annotations
 
@@ -8,24 +8,38 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from PIL import Image
 
-from lit_rnncomp.evaluation.baselines import Coded
+from ..codec import container
+from ..codec.api import Codec, load
+from ..codec.binary_codec import BinaryCodec
+from ..codec.rate import RateError
+from ..codec.ternary_codec import TernaryCodec
+from ..models.lapped import TUNES
+from .baselines import Coded
 
-if TYPE_CHECKING:
-    from lit_rnncomp.codec.api import Codec
+STEPS = tuple(range(800, 2561, 128))
+"""Of models with ternary codes: last thresholds half an octave apart, from a few hundredths of a bit per pixel to beyond 2."""
 
 
 @dataclass(frozen=True)
 class Neural:
-    """The model `model` (a checkpoint, a weights file or a name of the zoo) on `device`, called `name` in the results."""
+    """A model (a checkpoint, a weights file or a name of the zoo) on `device`, called `name` in the results.
+
+    `tune`: of a model with ternary codes, None for its default.
+    """
 
     name: str
     model: str
     device: str = "cpu"
-    setting = "iterations"
+    tune: str | None = None
+
+    @property
+    def setting(self) -> str:
+        """What its points differ in: iterations of one embedded file, or thresholds, each with a file of its own."""
+        return "iterations" if isinstance(self.codec, BinaryCodec) else "step"
 
     @property
     def title(self) -> str:
@@ -37,17 +51,23 @@ class Neural:
 
     def versions(self) -> dict[str, str]:
         """Everything that decides the codec's bytes: its weights, this package, the library that computes."""
-        from lit_rnncomp.models.numpy_codec import NumpyCodec
+        from ..models.numpy_codec import NumpyCodec
 
-        entropy = self.codec.entropy
-        library = "numpy" if isinstance(self.codec.network, NumpyCodec) else "torch"
-        return {
-            "weights": self.codec.digest.hex(),
-            "entropy_model": entropy.digest.hex() if entropy else "none",
-            "lit-rnncomp": importlib.metadata.version("lit-rnncomp"),
-            library: importlib.metadata.version(library),
-            "device": self.device,
-        }
+        codec = self.codec
+        versions = {"weights": codec.digest.hex()}
+        if isinstance(codec, BinaryCodec):
+            library = "numpy" if isinstance(codec.network, NumpyCodec) else "torch"
+            versions["entropy_model"] = codec.entropy.digest.hex() if codec.entropy else "none"
+        else:
+            library = "numpy"
+            versions["tune"] = self.tune or "visual"
+        versions["lit-rnncomp"] = importlib.metadata.version("lit-rnncomp")
+        return {**versions, library: importlib.metadata.version(library), "device": self.device}
+
+    def describe(self) -> dict[str, Any]:
+        """What a record of a run says of the model."""
+        config = {"config": self.codec.network.config.to_dict()} if isinstance(self.codec, BinaryCodec) else {}
+        return {"file": Path(self.model).name, **self.versions(), **config}
 
     @property
     def codec(self) -> Codec:
@@ -55,20 +75,31 @@ class Neural:
         return _load(self.model, self.device)
 
     def measure(self, image: Image.Image) -> Iterator[Coded]:
-        """Codes `image` once with all iterations and yields every prefix of the file with its picture."""
+        """Of binary codes every prefix of one file with its picture, of ternary codes a file for each of `STEPS`."""
+        codec = self.codec
+        if isinstance(codec, TernaryCodec):
+            for step in STEPS:
+                yield self._coded(codec, image, step, step=step)
+            return
         start = time.perf_counter()
-        data = self.codec.encode(image)
+        data = codec.encode(image)
         encode_seconds = time.perf_counter() - start
         sizes, header = prefix_sizes(data)
-        config = self.codec.network.config
+        config = codec.network.config
         start = time.perf_counter()
-        for k, picture in enumerate(self.codec.decode_progressive(data)):
+        for k, picture in enumerate(codec.decode_progressive(data)):
             decode_seconds = time.perf_counter() - start
             nominal = (k + 1) * config.bits / config.code_stride**2
             yield Coded(k + 1, sizes[k], header + (k + 1) * _FRAMING, picture, encode_seconds, decode_seconds, nominal)
 
     def fit(self, image: Image.Image, max_bytes: int) -> Coded:
-        """The longest prefix of at most `max_bytes`; the first iteration where even that is longer."""
+        """The best file of at most `max_bytes`; the smallest one where even that is longer."""
+        codec = self.codec
+        if isinstance(codec, TernaryCodec):
+            try:
+                return self._coded(codec, image, max_bytes, max_bytes=max_bytes)
+            except RateError:
+                return self._coded(codec, image, 0, step=0)
         best = None
         for coded in self.measure(image):
             if best is not None and coded.size > max_bytes:
@@ -77,6 +108,15 @@ class Neural:
         assert best is not None, "a stream holds at least one iteration"
         return best
 
+    def _coded(self, codec: TernaryCodec, image: Image.Image, setting: float, **target: Any) -> Coded:
+        start = time.perf_counter()
+        options: dict[str, Any] = {**target, **({"tune": self.tune} if self.tune else {})}
+        data = codec.encode(image, **options)
+        encoded = time.perf_counter()
+        picture = codec.decode(data)
+        header = len(container.parse_header(data)[1])
+        return Coded(setting, len(data), header, picture, encoded - start, time.perf_counter() - encoded)
+
 
 _FRAMING = 8
 """Bytes of an `.rnnc` chunk that are not its payload: length and checksum."""
@@ -84,8 +124,6 @@ _FRAMING = 8
 
 def prefix_sizes(data: bytes) -> tuple[list[int], int]:
     """File sizes after 1, 2, ... iterations of an `.rnnc` file, and the bytes of its header."""
-    from lit_rnncomp.codec import container
-
     file = container.parse(data)
     sizes, total = [], len(file.head)
     for chunk in file.chunks:
@@ -95,26 +133,36 @@ def prefix_sizes(data: bytes) -> tuple[list[int], int]:
 
 
 def named_models(models: list[str], device: str) -> list[Neural]:
-    """Codecs from `M` or `NAME=M`. A model without a name is called after its file; equal names get -2, -3, ..."""
+    """Codecs from `M`, `NAME=M` or, with ternary codes, `M@TUNE`. A model without a name is called after its file; equal
+    names get -2, -3, ...
+
+    Raises `ValueError` for a tune that there is not.
+    """
     codecs: list[Neural] = []
     for model in models:
-        name, path = _name_and_path(model)
+        name, path, tune = _parts(model)
         taken = {codec.name for codec in codecs}
         unique = next(n for k in range(len(models) + 1) if (n := name if k == 0 else f"{name}-{k + 1}") not in taken)
-        codecs.append(Neural(unique, path, device))
+        codecs.append(Neural(unique, path, device, tune))
     return codecs
 
 
-def _name_and_path(model: str) -> tuple[str, str]:
-    """Splits `NAME=M`. Lightning's own names hold `=` too (`epoch=3-step=100.ckpt`): a file that exists is never split."""
+def _parts(model: str) -> tuple[str, str, str | None]:
+    """Name, model and tune. Lightning's own names hold `=` too (`epoch=3-step=100.ckpt`): a file that exists is never
+    split."""
+    if Path(model).exists():
+        return Path(model).stem, model, None
     name, equals, path = model.partition("=")
-    if equals and path and "/" not in name and not Path(model).exists():
-        return name, path
-    return Path(model).stem, model
+    if not (equals and path and "/" not in name):
+        name, path = "", model
+    path, at, tune = path.rpartition("@")
+    if not at:
+        return name or Path(tune).stem, tune, None
+    if tune not in TUNES:
+        raise ValueError(f"--model {model}: there is no tune {tune!r}, only {', '.join(TUNES)}")
+    return name or f"{Path(path).stem}-{tune}", path, tune
 
 
 @functools.lru_cache(maxsize=4)
 def _load(model: str, device: str) -> Codec:
-    from lit_rnncomp.codec.api import load
-
     return load(model, device)

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import SOFTWARE, Output, replacing
+from .metric_table import Metric, shown
+from .published import curves
+from .results import MeanCurves
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lit_rnncomp.evaluation.results import MeanCurves
-    from lit_rnncomp.files import Output
-
-PANELS = {"ms_ssim": "MS-SSIM (dB)", "psnr": "PSNR (dB)", "psnr_hvs": "PSNR-HVS (dB)"}
 MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
 CODEC_COLOURS = ("#1f5fa8", "#6fa8dc", "#4c9a2a", "#8c8c8c", "#c27ba0", "#3d3d3d", "#a0c15a", "#5b7083", "#b5a642", "#222222")
 PUBLISHED_COLOURS = ("#e8601c", "#17becf", "#8c564b", "#bcbd22", "#e377c2", "#9467bd", "#2ca02c", "#7f7f7f")
@@ -25,17 +26,14 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
         title: a line above the drawing.
     """
-    from lit_rnncomp.evaluation.results import MeanCurves
-    from lit_rnncomp.files import Output
-
     path = Path(out)
     outputs = [Output(path.with_suffix(ending), own=True) for ending in (".png", ".svg")]
     draw([MeanCurves.read(source) for source in results], outputs, published, title)
     print(f"curves in {outputs[0].path} and {outputs[1].path}")
 
 
-def draw(results: "list[MeanCurves]", outputs: "list[Output]", published: str | None, title: str) -> None:
-    """The drawing: MS-SSIM in dB, PSNR and PSNR-HVS side by side, written to every one of `outputs`.
+def draw(results: list[MeanCurves], outputs: list[Output], published: str | None, title: str) -> None:
+    """The drawing: every shown metric, side by side, written to every one of `outputs`.
 
     The files say that this program drew them, as a PNG's software or an SVG's creator.
 
@@ -46,15 +44,14 @@ def draw(results: "list[MeanCurves]", outputs: "list[Output]", published: str | 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from lit_rnncomp.files import SOFTWARE, replacing
-
     with matplotlib.style.context({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(13, 4.6), layout="constrained")
+        metrics = shown()
+        figure = Figure(figsize=(4.3 * len(metrics), 4.6), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(PANELS))
-        for panel, (metric, label) in zip(axes, PANELS.items(), strict=True):
+        axes = figure.subplots(1, len(metrics))
+        for panel, metric in zip(axes, metrics, strict=True):
             _panel(panel, results, published, metric)
-            panel.set(xlabel="bits per pixel", ylabel=label, xlim=(0, 2.05))
+            panel.set(xlabel="bits per pixel", ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, 2.05))
             panel.grid(alpha=0.25, linewidth=0.6)
         handles = {text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)}
         if not handles:
@@ -67,27 +64,24 @@ def draw(results: "list[MeanCurves]", outputs: "list[Output]", published: str | 
                 figure.savefig(temporary, dpi=160, metadata={"Date": None, "Creator": SOFTWARE} if svg else {"Software": SOFTWARE})
 
 
-def _panel(panel: "Axes", results: "list[MeanCurves]", published: str | None, metric: str) -> None:
+def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:
     """All curves of one metric; the window shows what lies between 0 and 2 bits per pixel."""
-    from lit_rnncomp.evaluation.published import curves
-    from lit_rnncomp.evaluation.summary import in_db
-
     models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
     visible: list[float] = []
     for k, result in enumerate(results):
         for codec, by_metric in result.codecs.items():
             ours = codec in result.models
             colour = next(models if ours else codecs)
-            curve = by_metric.get(metric)
+            curve = by_metric.get(metric.name)
             if curve is None or len(curve.bpp) < 2:
                 continue
             label = codec if len(results) == 1 else f"{codec} ({result.name or k + 1})"
             style = {"linewidth": 2.2, "marker": "o", "markersize": 3.5, "zorder": 3} if ours else {"linewidth": 1.3}
-            quality = in_db(metric, curve.quality)
+            quality = metric.on_axis(curve.quality)
             panel.plot(curve.bpp, quality, color=colour, label=label, **style)
             visible += list(quality[curve.bpp <= 2.05])
-    for k, entry in enumerate(curves(published, metric) if published else ()):
-        quality = in_db(metric, entry.curve.quality)
+    for k, entry in enumerate(curves(published, metric.name) if published else ()):
+        quality = metric.on_axis(entry.curve.quality)
         colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
         panel.plot(entry.curve.bpp, quality, color=colour, linewidth=1, linestyle=":", label=f"{entry.title}, published")
         visible += list(quality[entry.curve.bpp <= 2.05])

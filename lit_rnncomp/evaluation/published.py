@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lit_rnncomp.evaluation import rd
+from . import rd
 
 FOLDERS = {"ms_ssim": "MS-SSIM_sRGB_RGB", "psnr": "PSNR_sRGB_RGB"}
 
@@ -23,7 +23,7 @@ class Published(NamedTuple):
 
 def shipped() -> dict[str, Any]:
     """The content of `published.json`: `curves`, `table1` of the paper, `source` and `licence`."""
-    return json.loads((resources.files("lit_rnncomp.evaluation") / "published.json").read_text())
+    return json.loads((resources.files(__package__) / "published.json").read_text())
 
 
 def curves(source: str, metric: str) -> list[Published]:

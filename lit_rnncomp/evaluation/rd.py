@@ -16,6 +16,8 @@ Interpolation = Literal["pchip", "akima"]
 
 GRID: Array = np.arange(1, 17) / 8
 """The paper's 16 rates, 1/8 to 2 bits per pixel."""
+WIDTH = float(GRID[-1] - GRID[0])
+"""Of that range, 1.875: an area under a curve over this is the mean quality."""
 
 
 class CurvesDoNotOverlap(ValueError):

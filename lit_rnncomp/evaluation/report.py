@@ -7,15 +7,21 @@ import io
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from json import dumps
+from typing import Any
 
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image
 
-    from lit_rnncomp.evaluation.baselines import Baseline, Coded
-    from lit_rnncomp.evaluation.results import PictureResult, Results
+from ..files import Output, write_bytes
+from .baselines import Baseline, Coded, named_baselines
+from .measure import distortion, to_tensor
+from .metric_table import shown
+from .plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
+from .published import curves, shipped
+from .results import PictureResult, Results
+from .strip import frames_folder, open_frame
+from .summary import area_columns, comparison, rate_columns
 
-SHOWN = {"ms_ssim": "MS-SSIM in dB", "psnr": "PSNR", "psnr_hvs": "PSNR-HVS"}
 BROWSER_FORMATS = {"JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
 
 
@@ -40,32 +46,39 @@ def report(
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
         title: the heading.
     """
-    import json
-
-    from lit_rnncomp.evaluation.results import Results
-    from lit_rnncomp.files import Output, write_bytes
-
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}; it must be in 1..100")
     output = Output(out, own=True)
     measured = Results.read(results)
-    baselines = _baselines(codecs)
+    baselines, missing = named_baselines(codecs)
+    if missing:
+        raise ValueError("; ".join(missing.values()))
     viewer = _pictures(measured, baselines, pictures, quality)
     content = {
-        "metrics": [{"key": key, "label": label} for key, label in SHOWN.items()],
+        "metrics": [
+            {
+                "key": metric.name,
+                "title": metric.title,
+                "label": metric.title if metric.unit else f"{metric.title} in dB",
+                "unit": metric.unit,
+                "axis_unit": metric.axis_unit,
+                "decimals": metric.decimals,
+            }
+            for metric in shown()
+        ],
         "curves": _curves(measured, published),
         "models": list(measured.run["models"]),
         "codecs": [{"name": codec.name, "title": codec.title.split(",")[0]} for codec in baselines],
         "pictures": viewer,
     }
-    page = (resources.files("lit_rnncomp.evaluation") / "report.html").read_text(encoding="utf-8")
+    page = (resources.files(__package__) / "report.html").read_text(encoding="utf-8")
     parts = {
         "__TITLE__": escape(title),
         "__SUBTITLE__": escape(_subtitle(measured)),
         "__DISPLAY__": _display(quality),
         "__TABLES__": _our_table(measured) + _paper_table(),
         "__METHOD__": _method(measured, published),
-        "__DATA__": json.dumps(content, separators=(",", ":")).replace("</", "<\\/"),
+        "__DATA__": dumps(content, separators=(",", ":")).replace("</", "<\\/"),
     }
     for mark, text in parts.items():
         page = page.replace(mark, text)
@@ -73,47 +86,28 @@ def report(
     print(f"report in {out}: {len(page) / 1e6:.1f} MB, {len(viewer)} pictures in the viewer", file=output.messages)
 
 
-def _baselines(codecs: str) -> list[Baseline]:
-    from lit_rnncomp.evaluation.baselines import BASELINES
-
-    chosen = []
-    for name in dict.fromkeys(codecs.replace(" ", "").split(",")):
-        if name in ("", "none"):
-            continue
-        if name not in BASELINES:
-            raise ValueError(f"--codecs has {name!r}; the codecs are {', '.join(BASELINES)}")
-        if reason := BASELINES[name].missing():
-            raise ValueError(reason)
-        chosen.append(BASELINES[name])
-    return chosen
-
-
 def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
-    from lit_rnncomp.evaluation.plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
-    from lit_rnncomp.evaluation.published import curves
-    from lit_rnncomp.evaluation.summary import in_db
-
     models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
     drawn: list[dict[str, Any]] = []
     for name, title in results.codecs.items():
         ours = name in results.run["models"]
         example = results.common()[0].codecs[name]
         points = {}
-        for metric in SHOWN:
-            curve = results.mean_curve(name, metric)
+        for metric in shown():
+            curve = results.mean_curve(name, metric.name)
             if curve is not None:
                 settings = [f"{example.setting} {point.setting:g}" for point in example.points]
-                rows = zip(curve.bpp, in_db(metric, curve.quality), settings, strict=False)
-                points[metric] = [[round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows]
+                rows = zip(curve.bpp, metric.on_axis(curve.quality), settings, strict=False)
+                points[metric.name] = [[round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows]
         kind = "model" if ours else "codec"
         drawn.append({"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points})
     others: dict[str, dict[str, Any]] = {}
-    for metric in SHOWN:
-        for k, entry in enumerate(curves(published, metric) if published else ()):
+    for metric in shown():
+        for k, entry in enumerate(curves(published, metric.name) if published else ()):
             colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
             new = {"name": f"published {entry.title}", "title": f"{entry.title}, published", "kind": "published", "colour": colour}
-            values = zip(entry.curve.bpp, in_db(metric, entry.curve.quality), strict=True)
-            others.setdefault(entry.title, {**new, "points": {}})["points"][metric] = [
+            values = zip(entry.curve.bpp, metric.on_axis(entry.curve.quality), strict=True)
+            others.setdefault(entry.title, {**new, "points": {}})["points"][metric.name] = [
                 [round(float(b), 4), round(float(v), 3), ""] for b, v in values
             ]
     return drawn + list(others.values())
@@ -124,10 +118,8 @@ def _pictures(results: Results, baselines: list[Baseline], count: int, quality: 
     from rich.console import Console
     from rich.progress import track
 
-    from lit_rnncomp.evaluation.strip import frames_folder
-
-    shown = [picture for picture in results.common() if frames_folder(results, picture.name) is not None]
-    chosen = [shown[k * len(shown) // count] for k in range(min(count, len(shown)))] if len(shown) > count else shown
+    kept = [picture for picture in results.common() if frames_folder(results, picture.name) is not None]
+    chosen = [kept[k * len(kept) // count] for k in range(count)] if len(kept) > count else kept
     return [
         _picture(results, picture, baselines, quality)
         for picture in track(chosen, "pictures", console=Console(stderr=True), transient=True)
@@ -135,8 +127,6 @@ def _pictures(results: Results, baselines: list[Baseline], count: int, quality: 
 
 
 def _picture(results: Results, picture: PictureResult, baselines: list[Baseline], quality: int) -> dict[str, Any]:
-    from lit_rnncomp.evaluation.strip import frames_folder, open_frame
-
     folder = frames_folder(results, picture.name)
     assert folder is not None
     original = open_frame(folder / "original.webp")
@@ -148,7 +138,7 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
             {
                 "bytes": point.bytes,
                 "bpp": round(point.bpp, 4),
-                **{metric: point.metrics[metric] for metric in SHOWN},
+                **{metric.name: point.metrics[metric.name] for metric in shown()},
                 "src": _webp(open_frame(folder / model / f"{int(point.setting):03d}.webp"), quality),
             }
             for point in picture.codecs[model].points
@@ -166,8 +156,6 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
 
 def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int) -> dict[str, Any]:
     """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes allow."""
-    from lit_rnncomp.evaluation.measure import distortion, to_tensor
-
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
     truth, sizes = to_tensor(original), dict[int, int]()
@@ -187,7 +175,7 @@ def _file(original: Image.Image, baseline: Baseline, coded: Coded, values: dict[
     native = BROWSER_FORMATS.get(baseline.format)
     src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
     bpp = round(8 * coded.size / (original.width * original.height), 4)
-    return {"bytes": coded.size, "bpp": bpp, **{metric: values[metric] for metric in SHOWN}, "src": src}
+    return {"bytes": coded.size, "bpp": bpp, **{metric.name: values[metric.name] for metric in shown()}, "src": src}
 
 
 def _webp(picture: Image.Image, quality: int) -> str:
@@ -214,31 +202,22 @@ def _subtitle(results: Results) -> str:
 
 
 def _our_table(results: Results) -> str:
-    from lit_rnncomp.evaluation.summary import comparison
-
-    head = ("measured here", "MS-SSIM<br>nominal", "MS-SSIM<br>of files", "PSNR<br>of files", "PSNR-HVS<br>of files", "BD-rate<br>MS-SSIM")
+    columns = [*area_columns(), rate_columns()[0]]
+    head = ("measured here", *(column.head.replace("\n", "<br>") for column in columns))
     anchor = "jpeg420" if "jpeg420" in results.codecs else next(iter(results.codecs))
     rows = []
     for row in comparison(results, anchor):
-        ours = row["codec"] in results.run["models"]
-        cells = (
-            escape(row["title"]),
-            _cell(row.get("ms_ssim_auc") if ours else None, ".4f"),
-            _cell(row.get("ms_ssim_auc_file"), ".4f"),
-            _cell(row.get("psnr_auc_file"), ".2f"),
-            _cell(row.get("psnr_hvs_auc_file"), ".2f"),
-            _cell(row.get("bd_rate_ms_ssim"), "+.1f", "&nbsp;%"),
-        )
-        rows.append((' class="ours"' if ours else "", cells))
-    return _table(head, rows, f"Areas over 1/8 to 2 bits per pixel, mean over pictures. BD-rate against {anchor}: less is better.")
+        cells = (column.cell(results, row) for column in columns)
+        texts = (escape(row["title"]), *("&ndash;" if cell == "-" else cell for cell in cells))
+        rows.append((' class="ours"' if row["codec"] in results.run["models"] else "", texts))
+    note = f"From 1/8 to 2 bits per pixel of whole files, mean over pictures. BD-rate against {anchor}: less is better."
+    return _table(head, rows, note)
 
 
 def _paper_table() -> str:
-    from lit_rnncomp.evaluation.published import shipped
-
     head = ("the paper's Table 1 (Kodak)", "MS-SSIM<br>32&times;32", "MS-SSIM<br>high entropy")
     rows = [
-        ("", (escape(row["model"]), _cell(row["ms_ssim_32x32"], ".4f"), _cell(row["ms_ssim_high_entropy"], ".4f")))
+        ("", (escape(row["model"]), *(_cell(row[f"ms_ssim_{training}"]) for training in ("32x32", "high_entropy"))))
         for row in shipped()["table1"]
     ]
     note = "Nominal bits, without entropy coding. Its JPEG uses the standard's Huffman tables, without headers."
@@ -251,13 +230,11 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]], c
     return f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(value: float | None, style: str, unit: str = "") -> str:
-    return "&ndash;" if value is None else f"{value:{style}}{unit}"
+def _cell(value: float | None) -> str:
+    return "&ndash;" if value is None else f"{value:.4f}"
 
 
 def _method(results: Results, published: str | None) -> str:
-    from lit_rnncomp.evaluation.published import shipped
-
     machine = results.run["machine"]
     source = ""
     if published == "kodak":

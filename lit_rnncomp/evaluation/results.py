@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from lit_rnncomp.evaluation import rd
-from lit_rnncomp.files import check_folder, write_bytes
+from ..files import check_folder, write_bytes, write_json
+from . import rd
 
 FORMAT = 1
 FILES = ("summary.json", "comparison.json", "curves.json", "points.csv", "rd.png", "rd.svg", "strip.png")
@@ -212,16 +212,9 @@ def begin(folder: Path, pictures: Iterable[str]) -> None:
         write_json(run, {"format": FORMAT, "pictures": []})
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
 def write_picture(folder: Path, result: PictureResult) -> None:
     """Writes `pictures/NAME.json`."""
-    path = _picture_path(folder, result.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(result))
+    write_json(_picture_path(folder, result.name), asdict(result))
 
 
 def _picture_path(folder: Path, name: str) -> Path:

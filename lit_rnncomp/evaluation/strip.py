@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from lit_rnncomp.evaluation.baselines import BASELINES
-from lit_rnncomp.evaluation.measure import distortion, to_tensor
-from lit_rnncomp.evaluation.results import Results, ResultsError
-from lit_rnncomp.files import SOFTWARE, Output, picture_format, replacing
+from ..files import SOFTWARE, Output, picture_format, replacing
+from .baselines import BASELINES
+from .measure import distortion, to_tensor
+from .metric_table import compared
+from .results import Results, ResultsError
 
 PANEL, GAP, ZOOM = 480, 12, 4
 PAPER, INK, FAINT, FRAME = "white", "#1a1a1a", "#666666", "#d6452b"
@@ -69,10 +70,11 @@ def busiest(picture: Image.Image, side: int) -> tuple[int, int]:
 
 
 def numbers(original: Image.Image, decoded: Image.Image, size: int) -> str:
-    """`24,576 bytes, 0.500 bpp, 30.1 dB, MS-SSIM 0.9612`; MS-SSIM is left out for a picture too small for it."""
+    """`24,576 bytes, 0.500 bpp, MS-SSIM 0.9612, PSNR 30.12 dB`; a metric is left out for a picture too small for it."""
     values = distortion(to_tensor(original), to_tensor(decoded))
-    text = f"{size:,} bytes, {8 * size / (original.width * original.height):.3f} bpp, {values['psnr']:.1f} dB"
-    return text if values["ms_ssim"] is None else f"{text}, MS-SSIM {values['ms_ssim']:.4f}"
+    known = [(metric, value) for metric, _ in compared() if (value := values[metric.name]) is not None]
+    quality = [f"{metric.title} {metric.show(value)} {metric.unit}".strip() for metric, value in known]
+    return ", ".join([f"{size:,} bytes, {8 * size / (original.width * original.height):.3f} bpp", *quality])
 
 
 def save(strip: Image.Image, output: Output) -> None:
@@ -99,7 +101,8 @@ def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str 
     for model in results.run["models"]:
         point = min(picture.codecs[model].points, key=lambda point: abs(point.bpp - bpp))
         decoded = open_frame(folder / model / f"{int(point.setting):03d}.webp")
-        panels.append(Panel(decoded, f"{model}, {int(point.setting)} iterations", numbers(original, decoded, point.bytes)))
+        caption = f"{model}, {picture.codecs[model].setting} {int(point.setting)}"
+        panels.append(Panel(decoded, caption, numbers(original, decoded, point.bytes)))
         max_bytes = max_bytes or point.bytes
     if BASELINES[other].missing() is None:
         panels.append(baseline_panel(original, other, max_bytes))
@@ -115,9 +118,14 @@ def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:
 
 def frames_folder(results: Results, picture: str) -> Path | None:
     """Where the decoded pictures of one test picture lie; None when no frames of every model were kept."""
-    folder = results.folder / "frames" / picture.replace("/", "__")
+    folder = results.folder / frames_name(picture)
     models = list(results.run["models"])
     return folder if models and all((folder / model / "complete").exists() for model in models) else None
+
+
+def frames_name(picture: str) -> Path:
+    """The folder of one test picture's frames, inside that of the results."""
+    return Path("frames") / picture.replace("/", "__")
 
 
 def open_frame(path: Path) -> Image.Image:

@@ -54,7 +54,8 @@ class CodecConfig:
         shortcut: also a linear path around the recurrent layers, a matrix for each iteration: from the scaled residual
             to the binarizer, and from the code to the reconstruction, there times a gate. Needs the DCT front end with
             a code at 1/8.
-        alpha_h, alpha_x: the residual GRU's two weights (equations 14 and 15).
+        alpha_h: weight of the residual GRU's state skip (equation 14).
+        alpha_x: weight of the residual GRU's input skip (equation 15).
 
     Raises:
         ValueError: a value is outside its range; the message names it.

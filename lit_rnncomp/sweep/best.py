@@ -5,9 +5,9 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lit_rnncomp.sweep.definition import SweepError
-from lit_rnncomp.sweep.engine import load_optuna
-from lit_rnncomp.sweep.trials import best_checkpoint
+from .definition import SweepError, best_of
+from .engine import load_optuna
+from .trials import best_checkpoint
 
 if TYPE_CHECKING:
     from lit_rnncomp.files import Output
@@ -59,7 +59,6 @@ def best_of_study(folder: Path) -> Best:
     """
     optuna = load_optuna()
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
-    sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
@@ -67,9 +66,10 @@ def best_of_study(folder: Path) -> Best:
         checkpoint = best_checkpoint(path)
         if reported and checkpoint is not None:
             candidates.append(Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params))
-    if not candidates:
+    found = best_of(candidates, study.direction.name.lower(), lambda one: one.value)
+    if found is None:
         raise SweepError(f"the study in {folder} has no finished trial with a checkpoint")
-    return max(candidates, key=lambda one: sign * one.value)
+    return found
 
 
 def best_of_server(path: str, runs: Path) -> Best:
@@ -85,13 +85,12 @@ def best_of_server(path: str, runs: Path) -> Best:
     try:
         sweep = wandb.Api().sweep(path)
         metric = sweep.config["metric"]
-        sign = 1 if metric["goal"] == "maximize" else -1
         scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
     except (wandb.Error, ValueError) as error:
         raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None
-    if not scored:
+    run = best_of(scored, metric["goal"], lambda one: one.summary[metric["name"]])
+    if run is None:
         raise SweepError(f"no run of the sweep {path} has logged {metric['name']}")
-    run = max(scored, key=lambda one: sign * one.summary[metric["name"]])
     local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
     checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
     if checkpoint is None:
@@ -115,13 +114,13 @@ def check_ending(target: str) -> None:
         raise SweepError(f"cannot export to {target}: the name must end in .ckpt or .safetensors")
 
 
-def export_checkpoint(checkpoint: Path, target: "Output") -> None:
+def export_checkpoint(checkpoint: Path, target: Output) -> None:
     """Copies a checkpoint, or writes its codec as safetensors when the target's name says so."""
-    from lit_rnncomp.files import write_bytes
+    from ..files import write_bytes
 
     if str(target.path).endswith(".ckpt"):
         write_bytes(target, checkpoint.read_bytes())
         return
-    from lit_rnncomp.codec import weights
+    from ..codec import weights
 
     weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))

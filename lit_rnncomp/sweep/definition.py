@@ -4,11 +4,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
+T = TypeVar("T")
 Scalar = str | int | float | bool | None
 
 _KEYS = {"name", "description", "project", "entity", "method", "metric", "parameters", "early_terminate", "command", "program", "run_cap"}
@@ -100,6 +101,12 @@ def grid_values(parameter: Choice | Range) -> list[Scalar]:
     assert parameter.step is not None
     count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
     return [parameter.low + number * parameter.step for number in range(count)]
+
+
+def best_of(candidates: Iterable[T], goal: str, value: Callable[[T], float]) -> T | None:
+    """The candidate with the best `value`; None of none. `goal` is maximize or minimize."""
+    sign = 1 if goal == "maximize" else -1
+    return max(candidates, key=lambda candidate: sign * value(candidate), default=None)
 
 
 def read_sweep(path: str | Path) -> Sweep:

@@ -14,9 +14,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lit_rnncomp.files import check_folder
-from lit_rnncomp.sweep.definition import Choice, Sweep, SweepError, grid_values
-from lit_rnncomp.sweep.trials import TrialProcess
+from ..files import check_folder
+from .definition import Choice, Sweep, SweepError, grid_values
+from .trials import TrialProcess
 
 if TYPE_CHECKING:
     import optuna
@@ -164,10 +164,12 @@ def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
     """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next begins.
 
     Raises:
-        SweepError: another sweep still works there after `patience` seconds.
+        SweepError: another sweep still works there after `patience` seconds, or this is Windows, which has no such locks.
     """
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:
+        raise SweepError("sweep run needs Linux or macOS; on Windows, register the sweep with W&B and run wandb agent") from None
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
-from lit_rnncomp.sweep.definition import SweepError, read_sweep
-from lit_rnncomp.sweep.engine import Outcome, Study, alone_in, run_study
+from .definition import SweepError, best_of, read_sweep
+from .engine import Outcome, Study, alone_in, run_study
 
 
 def run(
@@ -48,7 +48,8 @@ def run(
     with alone_in(folder) as lock:
         study = Study(definition, folder.resolve(), seed)
         outcomes = _watched(study, wanted, workers, gpus, lock, quiet=json)
-    best = _best(outcomes, definition.goal)
+    scored = [outcome for outcome in outcomes if outcome.value is not None and outcome.state != "failed"]
+    best = best_of(scored, definition.goal, lambda outcome: outcome.value or 0.0)
     if json:
         print(dumps({"metric": definition.metric, "best": best and best.number, "trials": [outcome._asdict() for outcome in outcomes]}))
     else:
@@ -90,12 +91,6 @@ def _parameters(outcome: Outcome) -> str:
         f"{key.split('.')[-1]}={value:.4g}" if isinstance(value, float) else f"{key.split('.')[-1]}={value}"
         for key, value in outcome.parameters.items()
     )
-
-
-def _best(outcomes: list[Outcome], goal: str) -> Outcome | None:
-    scored = [outcome for outcome in outcomes if outcome.value is not None and outcome.state != "failed"]
-    sign = 1 if goal == "maximize" else -1
-    return max(scored, key=lambda outcome: sign * (outcome.value or 0.0), default=None)
 
 
 def _print_table(outcomes: list[Outcome], metric: str, best: Outcome | None) -> None:

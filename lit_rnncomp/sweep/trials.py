@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lit_rnncomp.sweep import leash
-from lit_rnncomp.sweep.definition import Scalar, Sweep
+from . import leash
+from .definition import Scalar, Sweep
 
 METRICS = "metrics.csv"
 _LOG = "output.txt"
@@ -24,6 +24,12 @@ def logger_arguments(folder: Path) -> list[str]:
         "--trainer.logger.init_args.version=",
         "--trainer.logger.init_args.flush_logs_every_n_steps=1",
     ]
+
+
+def keep_metrics(folder: Path) -> None:
+    """Renames the metrics of the last start to `metrics-001.csv` and so on: a new CSVLogger would delete them."""
+    if (folder / METRICS).exists():
+        (folder / METRICS).rename(folder / f"metrics-{len(list(folder.glob('metrics-*.csv'))) + 1:03}.csv")
 
 
 def read_metric(folder: Path, metric: str) -> list[float]:
@@ -76,8 +82,7 @@ class TrialProcess:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.metric, self._seen = folder, sweep.metric, 0
-        if (folder / METRICS).exists():  # a new CSVLogger would delete it
-            (folder / METRICS).rename(folder / f"metrics-{len(list(folder.glob('metrics-*.csv'))) + 1:03}.csv")
+        keep_metrics(folder)
         extra = logger_arguments(folder)
         if (checkpoint := last_checkpoint(folder)) is not None:
             extra.append(f"--ckpt_path={checkpoint}")

@@ -8,16 +8,21 @@ import time
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+
+from ..data.sampling import mix
 
 
 class StepSeeds(Callback):
     """Makes the binarizer's noise a function of (seed, step, rank), so that a resumed run repeats an uninterrupted one exactly."""
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_index: int) -> None:
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        torch.manual_seed(_mix(seed, trainer.fit_loop.total_batch_idx, trainer.global_rank))
+        state = np.zeros(1, np.uint64)
+        for number in (int(os.environ.get("PL_GLOBAL_SEED", 0)), trainer.fit_loop.total_batch_idx, trainer.global_rank):
+            state = mix(state ^ np.uint64(number))
+        torch.manual_seed(int(state[0]) >> 1)
 
 
 class FiniteLoss(Callback):
@@ -65,14 +70,3 @@ class Diagnostics(Callback):
         parts = {name: torch.stack(values).sum() for name, values in squares.items()}
         module.log("train/grad_norm", torch.stack(list(parts.values())).sum().sqrt())
         module.log_dict({f"train/grad_norm_{name}": value.sqrt() for name, value in parts.items()})
-
-
-def _mix(*numbers: int) -> int:
-    """A 63-bit hash of some integers (splitmix64 steps)."""
-    state = 0
-    for number in numbers:
-        state = (state ^ number) + 0x9E3779B97F4A7C15 & (1 << 64) - 1
-        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & (1 << 64) - 1
-        state = (state ^ state >> 27) * 0x94D049BB133111EB & (1 << 64) - 1
-        state ^= state >> 31
-    return state >> 1

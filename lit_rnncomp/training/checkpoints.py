@@ -1,23 +1,58 @@
-"""Checkpoints for runs that are killed: the best, and the last, each of them whole at any moment."""
+"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM, and `--ckpt_path last`."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from ..files import remove_unfinished, replacing
-from .termination import Termination
+from ..sweep.trials import keep_metrics
+
+LAST = "last.ckpt"
+EXIT_CODE = 128 + signal.SIGTERM
+# How a logger's class names the folder of a run, where its options do not.
+_VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbLogger": "*"}
 
 
 def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> ModelCheckpoint:
     """Keeps `best.ckpt`: the one with the largest area under the MS-SSIM curve (or the best `monitor`)."""
     return ModelCheckpoint(monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False)
+
+
+class Termination:
+    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two steps.
+
+    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and ends with exit
+    code 0, as if the run were done.)
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def listen(self) -> None:
+        """From here on the signal is only remembered. Lightning puts the former handler back when the run ends."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._remember)
+
+    def _remember(self, *_: Any) -> None:
+        self._came = True
+
+    def asked(self, trainer: L.Trainer) -> bool:
+        """Whether any process was asked to end. All processes must ask this at the same place."""
+        return trainer.strategy.reduce_boolean_decision(self._came, all=False)
+
+    def end(self, trainer: L.Trainer) -> NoReturn:
+        """Ends the process: the first with exit code 143, for whoever started it; the others without a complaint."""
+        raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -90,7 +125,7 @@ class LastCheckpoint(ModelCheckpoint):
         if not self._between_steps or trainer.fast_dev_run or not all(p.isfinite().all() for p in trainer.lightning_module.parameters()):  # type: ignore[attr-defined]
             return
         assert self.dirpath is not None
-        self.last_model_path = os.path.join(self.dirpath, "last.ckpt")  # noqa: PTH118  # may be a URL
+        self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
         self._save_checkpoint(trainer, self.last_model_path)
         for logger in trainer.loggers:  # what was computed before this checkpoint is not computed again
             logger.save()
@@ -109,3 +144,63 @@ class WholeFiles(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)
+
+
+def go_on(config: Any) -> None:
+    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it names.
+
+    (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds nothing there.)
+
+    Args:
+        config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger that would number
+            or name a new run becomes that of the old one. A logger of another kind is left as it is.
+    """
+    if config.get("ckpt_path") != "last":
+        return
+    logger = config.trainer.get("logger")
+    logger = logger[0] if isinstance(logger, list) and logger else logger
+    kind = str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1]
+    if kind not in _VERSIONS:
+        return
+    options = logger.init_args
+    version, runs = options.get("id") or options.get("version"), runs_folder(kind, options)
+    found = newest(runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version)
+    if found is None:
+        config["ckpt_path"] = None
+        rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")
+        return
+    options["version"] = found.name
+    if kind == "CSVLogger":
+        rank_zero_only(keep_metrics)(found)
+
+
+def runs_folder(kind: str, options: Any) -> Path:
+    """The folder in which a logger of this kind makes one folder for each run."""
+    name = options.get("project") if kind == "WandbLogger" else options.get("name")
+    return Path(options.get("save_dir") or ".") / (name or "")
+
+
+def named_folder(config: Any) -> Path | None:
+    """The run's folder where the command of a `fit` names it; None where the logger makes a new one for each start."""
+    logger = config.trainer.get("logger")
+    logger = logger[0] if isinstance(logger, list) and logger else logger
+    if not logger:
+        return Path(config.trainer.get("default_root_dir") or ".")
+    kind = str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1]
+    version = (logger.init_args.get("id") or logger.init_args.get("version")) if kind in _VERSIONS else None
+    if version is None:
+        return None
+    return runs_folder(kind, logger.init_args) / (f"version_{version}" if isinstance(version, int) else version)
+
+
+def newest(runs: Path, pattern: str) -> Path | None:
+    """The run whose last checkpoint was written last."""
+    found = sorted(runs.glob(f"{pattern}/checkpoints/{LAST}"), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1].parents[1] if found else None
+
+
+class TimeOfThisStart(Callback):
+    """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started again."""
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["callbacks"].pop("Timer", None)

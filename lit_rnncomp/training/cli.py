@@ -14,12 +14,9 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint
-from .panels import WandbPanels
-from .predictions import PredictedPictures
+from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on, named_folder
 from .provenance import Provenance, RunConfig, begin
-from .report import RunReport
-from .resume import TimeOfThisStart, go_on, named_folder
+from .report import PredictedPictures, RunReport, WandbPanels
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
 
@@ -80,12 +77,12 @@ class CompressionCLI(LightningCLI):
 
 
 def main() -> None:
-    """Parse the command line and run. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
+    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
     _quiet()
     CompressionCLI()
 
 
 def _quiet() -> None:
-    """Leave out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
+    """Leaves out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
     warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*does not have many workers.*|.*exists and is not empty.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())

@@ -2,69 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from ..codec import weights
-from ..models.config import Binarize, CodecConfig, Frontend, GainInput, Gains, Output, Padding, Projections, Reconstruction, Unit
+from ..evaluation.rd import Array
+from ..models.config import CodecConfig, Unit
 from ..models.recurrent_codec import CodecOutput, RecurrentCodec
-from .accelerate import Accelerate, GraphedLoss, require
-from .loss import StepLoss, segment_losses
-from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
+from .loss import Accelerate, GraphedLoss, StepLoss, require, segment_losses, sum_of_segments
+from .optimizers import OptimizerName, Schedule, configure, total_steps
 from .rate_distortion import RateDistortionCurve
-from .steps import total_steps
-from .truncation import sum_of_segments
-from .warm_start import warm_start
 
 
 class Compressor(L.LightningModule):
     """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
 
     Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and logs the area
-    under it as `val/auc_ms_ssim`, `val/auc_psnr`, `val/auc_psnr_hvs`, each point as `val/ms_ssim_05` (after iteration 5), and the best
-    area so far as `val/auc_ms_ssim_best`.
-
-    Args:
-        reconstruction: one_shot, additive, residual_scaling, or scheduled_gain (additive, one learned gain for each iteration).
-        width: multiplies the paper's channel counts; 1.0 is the paper.
-        iterations: iterations unrolled; 16 at 1/8 bit per pixel each is the paper.
-        bits: bits at each position of the code in each iteration (32 at stride 16, 8 at stride 8 give 1/8 bit per pixel).
-        code_stride: pixels a side of one code position, 16 or 8.
-        frontend: conv (the paper) or dct, a fixed 8x8 DCT around recurrent layers at 1/8 resolution.
-        binarize: noise of the binarizer in training, stochastic (the paper) or sign.
-        gains: of scheduled_gain: iteration, a learned one for each; on the dct front end also coefficient, a learned one for each
-            coefficient of each iteration, or measured, what brings each coefficient's residual to the size of 1.
-        gain_input: what the gain estimator of residual_scaling sees, residual (the paper's figure) or reconstruction (its equation).
-        output: linear, or tanh to bound the decoder's outputs.
-        padding: symmetric, or tf_same to sample as TensorFlow does at stride 2.
-        hidden_kernel: side of every hidden convolution; null keeps the paper's.
-        priming: extra runs of the recurrent layers before the first code and the first picture.
-        projections: convolutions into and out of the recurrent layers, shared by all iterations (the paper) or per_iteration.
-        shortcut: also a linear path around the recurrent layers, a matrix for each iteration; on the dct front end at code_stride 8.
-        alpha_h: weight of the residual GRU's state skip.
-        alpha_x: weight of the residual GRU's input skip.
-        optimizer: adam (the paper), adamw, sgd or muon.
-        lr: learning rate.
-        eps: Adam's epsilon; the paper's rates of 0.1 to 2 make sense with an epsilon near 1, see configs/README.md.
-        weight_decay: decoupled weight decay of adamw and muon.
-        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
-        warmup: steps of linear warm-up.
-        final_lr: fraction of `lr` left at the end of the schedule.
-        early_iterations: iterations unrolled while training is before `early_fraction` of its steps; null is all.
-        early_fraction: see `early_iterations`.
-        ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest is the absolute
-            residual. 0 is the paper.
-        weights: start from the weights in this file (.ckpt or .safetensors of the same architecture, or of one with shared projections
-            or without the shortcut).
-        recompute: keep only what passes between the networks and run each again in the backward pass: a fraction of the memory, the
-            same gradients.
-        truncate: let gradients flow through this many iterations only, and free their activations before the next ones; null is all.
-        accelerate: of the training step: none; compile runs the networks through torch.compile (minutes at the first step; no gain on a
-            CPU); cuda_graph captures forward and backward of all iterations as one CUDA graph, on one GPU, without recompute or truncate.
+    under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in dB, each point as
+    `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
     """
 
     unit: ClassVar[Unit]
@@ -72,23 +32,6 @@ class Compressor(L.LightningModule):
 
     def __init__(
         self,
-        reconstruction: Reconstruction = "additive",
-        width: float = 1.0,
-        iterations: int = 16,
-        bits: int = 32,
-        code_stride: Literal[8, 16] = 16,
-        frontend: Frontend = "conv",
-        binarize: Binarize = "stochastic",
-        gains: Gains = "iteration",
-        gain_input: GainInput = "residual",
-        output: Output = "linear",
-        padding: Padding = "symmetric",
-        hidden_kernel: int | None = None,
-        priming: int = 0,
-        projections: Projections = "shared",
-        shortcut: bool = False,
-        alpha_h: float = 0.1,
-        alpha_x: float = 0.1,
         optimizer: OptimizerName = "adam",
         lr: float = 5e-4,
         eps: float = 1e-8,
@@ -103,11 +46,37 @@ class Compressor(L.LightningModule):
         recompute: bool = False,
         truncate: int | None = None,
         accelerate: Accelerate = "none",
+        **network: Any,
     ) -> None:
+        """How to train; `network` is what `CodecConfig` takes besides the unit, and documents.
+
+        Args:
+            optimizer: adam (the paper), adamw, sgd or muon.
+            lr: learning rate.
+            eps: Adam's epsilon; the paper's rates of 0.1 to 2 make sense with an epsilon near 1, see
+                configs/README.md.
+            weight_decay: decoupled weight decay of adamw and muon.
+            schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
+            warmup: steps of linear warm-up.
+            final_lr: fraction of `lr` left at the end of the schedule.
+            early_iterations: iterations unrolled while training is before `early_fraction` of its steps; null is all.
+            early_fraction: see `early_iterations`.
+            ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest
+                is the absolute residual. 0 is the paper.
+            weights: start from the weights in this file (.ckpt or .safetensors of the same architecture, or of one
+                with shared projections or without the shortcut).
+            recompute: keep only what passes between the networks and run each again in the backward pass: a fraction
+                of the memory, the same gradients.
+            truncate: let gradients flow through this many iterations only, and free their activations before the next
+                ones; null is all.
+            accelerate: of the training step: none; compile runs the networks through torch.compile (minutes at the
+                first step; no gain on a CPU); cuda_graph captures forward and backward of all iterations as one CUDA
+                graph, on one GPU, without recompute or truncate.
+        """
         super().__init__()
         self.save_hyperparameters()
-        options = {name: value for name, value in self.hparams.items() if name in CodecConfig.__dataclass_fields__}
-        self.codec = RecurrentCodec(CodecConfig(unit=self.unit, **options))
+        config = CodecConfig(unit=self.unit, **network)
+        self.codec, iterations = RecurrentCodec(config), config.iterations
         if not 0 <= ms_ssim_weight <= 1:
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is outside [0, 1]")
         if early_iterations is not None and not 1 <= early_iterations <= iterations:
@@ -116,11 +85,11 @@ class Compressor(L.LightningModule):
             raise ValueError(f"truncate={truncate} is outside 1..{iterations}")
         if accelerate == "cuda_graph" and (recompute or truncate):
             raise ValueError("accelerate=cuda_graph keeps all activations: leave out recompute and truncate, or use compile")
-        if accelerate == "compile" and (projections, shortcut) != ("shared", False):
+        if accelerate == "compile" and (config.projections, config.shortcut) != ("shared", False):
             raise ValueError("accelerate=compile would compile every iteration anew: it needs projections=shared and shortcut=false")
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
-        self.curve = RateDistortionCurve(iterations, self.codec.config.bpp_per_iteration)
+        self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
 
     def setup(self, stage: str) -> None:
@@ -161,12 +130,13 @@ class Compressor(L.LightningModule):
         self.curve.update(image, self.codec(image).reconstructions)
 
     def on_validation_epoch_end(self) -> None:
-        areas = self.curve.auc()
+        curves = self.curve.compute()
+        summary = self._summary("val", curves)
         if not self.trainer.sanity_checking:
-            self.best_auc.clamp_(min=areas["ms_ssim"])
-        self.log_dict({f"val/auc_{name}": area for name, area in areas.items()}, prog_bar=True)
+            self.best_auc.clamp_(min=summary["val/auc_ms_ssim"])
+        self.log_dict(summary, prog_bar=True)
         self.log("val/auc_ms_ssim_best", self.best_auc)
-        points = {f"val/{name}_{t:02d}": value for name, curve in self.curve.compute().items() for t, value in enumerate(curve, 1)}
+        points = {f"val/{name}_{t:02d}": value for name, curve in curves.items() for t, value in enumerate(curve, 1)}
         self.log_dict(points)
 
     def on_validation_epoch_start(self) -> None:
@@ -176,18 +146,17 @@ class Compressor(L.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test/auc_{name}": area for name, area in self.curve.auc().items()})
+        self.log_dict(self._summary("test", self.curve.compute()))
+
+    def _summary(self, stage: str, curves: dict[str, Array]) -> dict[str, float]:
+        return {f"{stage}/{metric.summary}_{metric.name}": value for metric, value in self.curve.summary(curves).items()}
 
     def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
         """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""
         return torch.stack(self.codec(image).reconstructions)
 
     def configure_optimizers(self) -> Any:
-        options = self.hparams
-        optimizer = make_optimizer(options["optimizer"], self.codec, options["lr"], options["eps"], options["weight_decay"])
-        total = total_steps(self.trainer)
-        schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return configure(self.trainer, self.codec, self.hparams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
@@ -208,20 +177,46 @@ class Compressor(L.LightningModule):
 
 
 class LSTMCompressor(Compressor):
-    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of convolutional LSTMs", 1)
+    """Trains a codec of convolutional LSTMs."""
+
     unit = "lstm"
 
 
 class AssociativeLSTMCompressor(Compressor):
-    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec with an LSTM encoder and an associative LSTM decoder", 1)
+    """Trains a codec with an LSTM encoder and an associative LSTM decoder."""
+
     unit = "associative_lstm"
 
 
 class GRUCompressor(Compressor):
-    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of convolutional GRUs", 1)
+    """Trains a codec of convolutional GRUs."""
+
     unit = "gru"
 
 
 class ResidualGRUCompressor(Compressor):
-    __doc__ = (Compressor.__doc__ or "").replace("a recurrent codec", "a codec of the paper's residual GRUs", 1)
+    """Trains a codec of the paper's residual GRUs."""
+
     unit = "residual_gru"
+
+
+def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
+    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
+
+    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs then reconstruct
+    the same pictures. Raises `ValueError` when the networks differ in anything else.
+    """
+    given, wanted = start.state_dict(), codec.state_dict()
+    state, used = {}, set()
+    for name, value in wanted.items():
+        shared = re.sub(r"\b(stem|head|conv)\.\d+\.", r"\1.", name)
+        old = name if name in given else shared
+        used.add(old)
+        source = given.get(old, value if name.split(".")[1] in ("shortcut", "gate") else None)
+        if source is None or source.shape != value.shape:
+            there = "nothing" if source is None else tuple(source.shape)
+            raise ValueError(f"cannot start from these weights: {name} is {tuple(value.shape)} in this network, {there} there")
+        state[name] = source
+    if unused := sorted(given.keys() - used):
+        raise ValueError(f"cannot start from these weights: this network has no {unused[0]}")
+    codec.load_state_dict(state)

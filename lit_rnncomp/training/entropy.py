@@ -18,8 +18,7 @@ from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from .checkpoints import best_checkpoint
-from .optimizers import OptimizerName, Schedule, make_optimizer, make_schedule
-from .steps import total_steps
+from .optimizers import OptimizerName, Schedule, configure, total_steps
 
 
 class BitsPerBit(Metric):
@@ -152,11 +151,7 @@ class EntropyModel(L.LightningModule):
         return best_checkpoint("val/bits_per_bit", "min")
 
     def configure_optimizers(self) -> Any:
-        options = self.hparams
-        optimizer = make_optimizer(options["optimizer"], self.model, options["lr"], options["eps"], options["weight_decay"])
-        total = total_steps(self.trainer)
-        schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return configure(self.trainer, self.model, self.hparams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[codec_weights.ENTROPY_CONFIG_KEY] = EntropyCoder.from_model(self.model).config

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..codec import weights
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
-from ..data.sampling import RankSampler, ResumableLoader, shuffled
+from ..data.sampling import RankSampler, ResumableLoader, as_is, shuffled
 from ..files import replacing
 from ..images import to_signal
 from ..models.recurrent_codec import RecurrentCodec
@@ -73,7 +73,7 @@ class EntropyData(PhotographData):
         self.cache, self.crops = Path(cache), crops
 
     def prepare_data(self) -> None:
-        """Run the codec over what is not in the cache yet."""
+        """Runs the codec over what is not in the cache yet."""
         codec = self._codec()
         training, validation = self.split()
         if not (path := self.crops_file(codec)).exists():
@@ -107,7 +107,7 @@ class EntropyData(PhotographData):
             PackedCrops(self.crops_file(self._codec()), self._crops["seed"]),
             self.steps_per_epoch * self.batch_size,
             self.batch_size,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
@@ -159,8 +159,3 @@ def unpack(packed: Tensor, bits: int) -> Tensor:
     shifts = torch.arange(7, -1, -1, device=packed.device).view(-1, 1, 1)
     codes = (packed.unsqueeze(3) >> shifts & 1).flatten(2, 3)[:, :, :bits]
     return codes.float() * 2 - 1
-
-
-def _as_is(batch: Tensor) -> Tensor:
-    """The data sets return whole batches: nothing is left to collate."""
-    return batch

@@ -1,17 +1,21 @@
-"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM."""
+"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; in less memory, or in fewer launches."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..evaluation.metrics import MultiScaleTarget
 from ..images import to_255
 from ..models.recurrent_codec import RecurrentCodec
+
+Accelerate = Literal["none", "compile", "cuda_graph"]
 
 
 class StepLoss(NamedTuple):
@@ -42,3 +46,78 @@ def segment_losses(codec: RecurrentCodec, image: Tensor, iterations: int, length
             dissimilarity = (1 - target(to_255(pictures.float()))).mean() * part
             loss = torch.lerp(l1, dissimilarity, share)
         yield StepLoss(loss, l1.detach(), dissimilarity.detach())
+
+
+def sum_of_segments(losses: Iterator[Tensor], module: nn.Module) -> Tensor:
+    """The sum of losses that share no graph, in the memory of one of them, differentiable in the parameters of `module`.
+
+    Each is differentiated as soon as it is there, so that its activations are gone when the next is asked for. The gradients wait in
+    the result; its backward pass multiplies them by what comes from above and hands them to the parameters, so loss scaling, gradient
+    accumulation, and the hooks of distributed training work as ever.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return _Sum.apply(losses, parameters, *parameters)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, losses: Iterator[Tensor], wanted: list[Tensor], *parameters: Tensor) -> Tensor:
+        total = torch.zeros((), device=parameters[0].device)
+        gradients: list[Tensor | None] = [None] * len(wanted)
+        with torch.enable_grad():
+            for loss in losses:
+                found = torch.autograd.grad(loss, wanted, allow_unused=True)
+                gradients = [new if old is None else old if new is None else old + new for old, new in zip(gradients, found, strict=True)]
+                total = total + loss.detach()
+                del loss, found
+        ctx.gradients = gradients
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Any, ...]:
+        return None, None, *(None if gradient is None else gradient * above for gradient in ctx.gradients)
+
+
+def require(accelerate: Accelerate, device: torch.device, processes: int) -> None:
+    """Raises `ValueError` with the way out where `accelerate` cannot work on `device`."""
+    if accelerate == "compile" and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        raise ValueError("accelerate=compile needs a C++ compiler on a CPU and there is none: install g++ or name one in CXX")
+    if accelerate == "cuda_graph" and device.type != "cuda":
+        raise ValueError(f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile")
+    if accelerate == "cuda_graph" and processes > 1:
+        raise ValueError(f"accelerate=cuda_graph captures one process's step and this run has {processes}: use compile, or devices=1")
+
+
+class GraphedLoss:
+    """`segment_losses` of all iterations, captured forward and backward at first use for each shape and number of iterations.
+
+    The noise of the binarizer is drawn on the device, so every replay has its own. Results are valid until the next call.
+    """
+
+    def __init__(self, codec: RecurrentCodec, share: float) -> None:
+        self.codec, self.share = codec, share
+        self.captured: dict[Any, Any] = {}
+
+    def __call__(self, image: Tensor, iterations: int) -> StepLoss:
+        mixed, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+        key = (iterations, image.shape, image.dtype, mixed, dtype)
+        # Weights cast once and cached by autocast would be stale in a replay.
+        with torch.autocast("cuda", dtype, enabled=mixed, cache_enabled=False):
+            if key not in self.captured:
+                loss = _WholeLoss(self.codec, self.share, iterations)
+                self.captured[key] = torch.cuda.make_graphed_callables(
+                    loss, (torch.empty_like(image).copy_(image),), allow_unused_input=True
+                )
+            return StepLoss(*self.captured[key](image))
+
+
+class _WholeLoss(nn.Module):
+    """What is captured: one tensor in, tensors out, all weights its own."""
+
+    def __init__(self, codec: RecurrentCodec, share: float, iterations: int) -> None:
+        super().__init__()
+        self.codec, self.share, self.iterations = codec, share, iterations
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        (loss,) = segment_losses(self.codec, image, self.iterations, None, self.share)
+        return tuple(loss)

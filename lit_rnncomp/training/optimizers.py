@@ -1,16 +1,27 @@
-"""Optimizers by name, and the learning rate over a run."""
+"""Optimizers by name, the learning rate over a run, and how long a run is."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
+import lightning as L
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
 Schedule = Literal["constant", "linear", "cosine"]
+
+
+def configure(trainer: L.Trainer, module: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning's `configure_optimizers` answers for the options `optimizer`, `lr`, `eps`, `weight_decay`, `schedule`, `warmup` and
+    `final_lr` of a run that trains `module`."""
+    optimizer = make_optimizer(options["optimizer"], module, options["lr"], options["eps"], options["weight_decay"])
+    total = total_steps(trainer)
+    schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -27,8 +38,6 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         return torch.optim.AdamW(parameters, lr, eps=eps, weight_decay=weight_decay)
     if name == "sgd":
         return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    from .muon import Float32Muon
-
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     travels = ("log_gain", "shortcut.weight")
     gains = [p for n, p in named if n.endswith(travels)]
@@ -38,7 +47,32 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
         {"params": gains, "use_muon": False, "lr": lr, "weight_decay": 0.0},
     ]
-    return Float32Muon([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
+    return _muon()([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
+
+
+def _muon() -> Callable[..., torch.optim.Optimizer]:
+    """Muon as in pytorch_optimizer, whose import takes a second, with its Newton-Schulz steps in float32 on a CPU.
+
+    (The package runs them in bfloat16, which most CPUs emulate: six sevenths of a training step went there. On other
+    devices it stays.)
+    """
+    from pytorch_optimizer import Muon
+    from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
+
+    class Float32Muon(Muon):
+        @staticmethod
+        def _orthogonalize(group: dict[str, Any], updates: list[Tensor]) -> list[Tensor]:
+            if updates[0].device.type != "cpu":
+                orthogonal: list[Tensor] = Muon._orthogonalize(group, updates)
+                return orthogonal
+            steps, weights = group["ns_steps"], group["ns_coeffs"]
+            matrices = (update.reshape(len(update), -1) for update in updates)
+            return [
+                zero_power_via_newton_schulz_5(m, num_steps=steps, weights=weights, dtype=torch.float32)
+                for m in matrices
+            ]
+
+    return Float32Muon
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: int, total: float, final: float) -> LambdaLR:
@@ -54,3 +88,20 @@ def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: 
         return final + (1 - final) * shape
 
     return LambdaLR(optimizer, factor)
+
+
+def total_steps(trainer: L.Trainer) -> float:
+    """Optimizer steps of the whole run; infinite when neither epochs nor steps are limited.
+
+    `trainer.estimated_stepping_batches` says the same, but builds the training loader to find out. Asked for while the optimizers are
+    configured, that is before Lightning restores a checkpoint's loops, and the loader's place in the data is then never restored
+    (Lightning 2.6). So it is asked only when the data module does not have `steps_per_epoch`.
+    """
+    batches: float | None = getattr(trainer.datamodule, "steps_per_epoch", None)  # type: ignore[attr-defined]
+    if batches is None:
+        return trainer.estimated_stepping_batches
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    epochs = trainer.max_epochs
+    by_epochs = math.inf if epochs is None or epochs < 0 else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return by_epochs if trainer.max_steps < 0 else min(by_epochs, trainer.max_steps)

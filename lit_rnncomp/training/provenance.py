@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ..files import SOFTWARE, check_folder, write_bytes
+from ..files import SOFTWARE, check_folder, write_bytes, write_json
 
 PROVENANCE, DIFF, CONFIG = "provenance.json", "diff.patch", "config.yaml"
 FILES = (PROVENANCE, DIFF, CONFIG, "checkpoints/best.ckpt", "checkpoints/last.ckpt", "rate_distortion.png", "strip.png")
@@ -117,7 +117,7 @@ class Provenance(Callback):
                 "packages": dict(sorted((package.name, package.version) for package in distributions())),
             }
         )
-        write_bytes(path, (json.dumps(starts, indent=1) + "\n").encode())
+        write_json(path, starts)
 
 
 def source_state(folder: Path) -> tuple[str | None, bytes]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
+import torchmetrics
 from torch import Tensor
-from torchmetrics import Metric
 
-from ..evaluation.metrics import MultiScaleTarget, psnr, psnr_hvs
-from ..evaluation.rd import auc_file
+from ..evaluation.metric_table import Metric, validated
+from ..evaluation.metrics import MultiScaleTarget
+from ..evaluation.rd import Array, Curve
 from ..images import round_to_255
 
-METRICS = ("ms_ssim", "psnr", "psnr_hvs")
 
-
-class RateDistortionCurve(Metric):
-    """Mean over pictures of each metric after each iteration, on 8-bit pictures, at nominal (un-coded) rates.
+class RateDistortionCurve(torchmetrics.Metric):
+    """Mean over pictures of each validated metric after each iteration, on 8-bit pictures, at nominal (un-coded) rates.
 
     Args:
         iterations: points of the curve.
@@ -28,28 +30,32 @@ class RateDistortionCurve(Metric):
 
     def __init__(self, iterations: int, bpp_per_iteration: float) -> None:
         super().__init__()
-        self.bpp = np.arange(1, iterations + 1) * bpp_per_iteration
-        self.add_state("total", torch.zeros(iterations, len(METRICS), dtype=torch.float64), dist_reduce_fx="sum")
+        self.bpp: Array = np.arange(1, iterations + 1, dtype=np.float64) * bpp_per_iteration
+        self.metrics = validated()
+        self.add_state("total", torch.zeros(iterations, len(self.metrics), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, image: Tensor, reconstructions: list[Tensor]) -> None:
-        """Add pictures `(B, 3, H, W)` in [-1, 1] and their reconstructions, one for each iteration.
+        """Adds pictures `(B, 3, H, W)` in [-1, 1] and their reconstructions, one for each iteration.
 
         A picture too small for five scales is measured with fewer.
         """
         truth = round_to_255(image.float())
-        ms_ssim = MultiScaleTarget(truth, fewer_scales=True)
+        ms_ssim = MultiScaleTarget(truth, fewer_scales=True)  # once for all iterations
+        measures: dict[str, Callable[[Tensor], Tensor]] = {metric.name: partial(metric.measure, truth) for metric in self.metrics}
+        measures["ms_ssim"] = lambda decoded: ms_ssim(decoded[None])[0]
         for t, reconstruction in enumerate(reconstructions):
             decoded = round_to_255(reconstruction.float())
-            values = (ms_ssim(decoded[None])[0], psnr(truth, decoded), psnr_hvs(truth, decoded))
+            values = [measure(decoded) for measure in measures.values()]
             self.total[t] += torch.stack([value.double().sum() for value in values]).to(self.total)
         self.count += len(image)
 
-    def compute(self) -> dict[str, np.ndarray]:
+    def compute(self) -> dict[str, Array]:
         """Metric name to its curve, `(iterations,)`."""
         curve = (self.total / self.count.clamp_min(1)).cpu().numpy()
-        return {name: curve[:, k] for k, name in enumerate(METRICS)}
+        return {metric.name: curve[:, k] for k, metric in enumerate(self.metrics)}
 
-    def auc(self) -> dict[str, float]:
-        """Metric name to the area under its curve on the paper's grid of 1/8 to 2 bpp; beyond its ends the curve is held."""
-        return {name: auc_file(self.bpp, values) for name, values in self.compute().items()}
+    def summary(self, curves: dict[str, Array]) -> dict[Metric, float]:
+        """Of each of `curves` the area or the mean (`Metric.summary`) from 1/8 to 2 bpp; beyond its ends a curve is held."""
+        known = [metric for metric in self.metrics if metric.name in curves]
+        return {metric: metric.summarise(metric.area(Curve(self.bpp, curves[metric.name]))) for metric in known}

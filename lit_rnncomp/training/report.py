@@ -1,28 +1,31 @@
-"""What a person sees of a run: its curve, a strip of pictures against JPEG, and the area before and after."""
+"""What a person sees of a run: curve and pictures when it ends, W&B panels while it runs, the pictures that `predict` leaves."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from ..codec.binary_codec import BinaryCodec
+from ..evaluation.rd import Array
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from ..files import SOFTWARE, Output, replacing
 from ..images import tensor_to_uint8, to_signal
 from .compressors import Compressor
 from .provenance import run_folder
-from .rate_distortion import METRICS
+from .rate_distortion import RateDistortionCurve
 
 
 class RunReport(Callback):
@@ -35,35 +38,33 @@ class RunReport(Callback):
     """
 
     def __init__(self) -> None:
-        self.before: tuple[dict[str, np.ndarray], dict[str, float]] | None = None
+        self.before: dict[str, Array] = {}
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.sanity_checking and isinstance(module, Compressor) and self.before is None:
-            self.before = module.curve.compute(), module.curve.auc()
+        if trainer.sanity_checking and isinstance(module, Compressor) and not self.before:
+            self.before = module.curve.compute()
 
     def state_dict(self) -> dict[str, Any]:
-        if self.before is None:
-            return {}
-        return {"curve": {name: values.tolist() for name, values in self.before[0].items()}, "auc": self.before[1]}
+        return {"curve": {name: values.tolist() for name, values in self.before.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            self.before = {name: np.array(values) for name, values in state["curve"].items()}, state["auc"]
+        self.before = {name: np.array(values) for name, values in state["curve"].items()}
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not isinstance(module, Compressor) or not module.curve.count:
             return
-        after = module.curve.compute(), module.curve.auc()
-        table = Table("area under the curve, 0.125 to 2 bpp", "before", "after")
-        for name in METRICS:
-            table.add_row(name, f"{self.before[1][name]:.4f}" if self.before else "-", f"{after[1][name]:.4f}")
+        after = module.curve.compute()
+        before_area, after_area = module.curve.summary(self.before), module.curve.summary(after)
+        table = Table("from 0.125 to 2 bpp", "before", "after")
+        for metric, value in after_area.items():
+            table.add_row(metric.head.replace("\n", ", "), metric.show(before_area.get(metric)), metric.show(value))
         console = Console()
         console.print(table)
         folder = run_folder(trainer)
         if folder is not None:
             path = folder / "rate_distortion.png"
-            _plot(path, module.curve.bpp, self.before[0] if self.before else None, after[0])
+            _plot(path, module.curve, self.before, after)
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
@@ -84,18 +85,116 @@ def _strip(path: Path, codec: BinaryCodec, image: Tensor) -> None:
     save(draw_strip(panels), Output(path, own=True))
 
 
-def _plot(path: Path, bpp: np.ndarray, before: dict[str, np.ndarray] | None, after: dict[str, np.ndarray]) -> None:
+def _plot(
+    path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
-        if before is not None:
-            axes.plot(bpp, before[name], ":", color="0.6", label="before training")
-        axes.plot(bpp, after[name], "o-", markersize=3, label="after training")
-        axes.set(title=name, xlabel="bits per pixel (nominal)")
+    for axes, metric in zip(figure.subplots(1, len(curve.metrics)), curve.metrics, strict=True):
+        if before:
+            axes.plot(curve.bpp, before[metric.name], ":", color="0.6", label="before training")
+        axes.plot(curve.bpp, after[metric.name], "o-", markersize=3, label="after training")
+        axes.set(title=metric.title, ylabel=metric.unit, xlabel="bits per pixel (nominal)")
         axes.grid(alpha=0.3)
     axes.legend()
     with replacing(Output(path, own=True)) as temporary:
         figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
+
+
+class WandbPanels(Callback):
+    """After every validation, with a W&B logger: the curve as a table (`val/curve`) and a plot of each metric, and the first
+    validation picture as a strip (`val/pictures`): the original, and after some iterations the reconstruction above its residual."""
+
+    def __init__(self) -> None:
+        self._strip: np.ndarray | None = None
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Tensor, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0 and isinstance(module, Compressor) and _logger(trainer) is not None:
+            with torch.no_grad():  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
+                self._strip = picture_strip(batch[:1], module.codec(batch[:1]).reconstructions)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        logger = _logger(trainer)
+        if logger is None or trainer.sanity_checking or not isinstance(module, Compressor):
+            return
+        curve = module.curve.compute()  # on every process: it adds up over them
+        if not trainer.is_global_zero or self._strip is None:
+            return
+        import wandb
+
+        points = list(zip(module.curve.bpp.tolist(), *(values.tolist() for values in curve.values()), strict=True))
+        table = wandb.Table(columns=["bpp", *curve], data=[list(point) for point in points])
+        panels: dict[str, object] = {
+            f"val/curve_{metric.name}": wandb.plot.line(table, "bpp", metric.name, title=metric.title)
+            for metric in module.curve.metrics
+        }
+        panels["val/curve"] = table
+        caption = "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
+        panels["val/pictures"] = wandb.Image(Image.fromarray(self._strip), caption=caption)
+        logger.experiment.log({**panels, "trainer/global_step": trainer.global_step})
+
+
+def shown(iterations: int, most: int = 6) -> list[int]:
+    """Indices of at most `most` iterations, spread out, the first and the last among them."""
+    return sorted({round(t) for t in np.linspace(0, iterations - 1, most)})
+
+
+def picture_strip(image: Tensor, reconstructions: list[Tensor]) -> np.ndarray:
+    """A picture `(1, 3, H, W)` in [-1, 1] and its reconstructions as one `(2H, (1 + n)W, 3)` uint8 picture.
+
+    Above: the original, the reconstructions. Below: grey, then the residuals, grey where there is none, at half contrast.
+    """
+    chosen = [reconstructions[t] for t in shown(len(reconstructions))]
+    above = torch.cat([image, *chosen], dim=3)
+    below = torch.cat([torch.zeros_like(image), *((image - x) / 2 for x in chosen)], dim=3)
+    return tensor_to_uint8(torch.cat([above, below], dim=2).cpu().float())
+
+
+def _logger(trainer: L.Trainer) -> WandbLogger | None:
+    return next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
+
+
+class PredictedPictures(BasePredictionWriter):
+    """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the run's folder.
+
+    Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode` does that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("batch")
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "predict":
+            trainer.predict_loop.return_predictions = False  # sixteen float pictures for each picture would stay in memory
+
+    def write_on_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        folder = run_folder(trainer)
+        if folder is None or not isinstance(prediction, Tensor) or not batch_indices:
+            return
+        data = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
+        for place, index in enumerate(batch_indices):
+            there = folder / "predictions" / Path(data.paths[index]).stem
+            there.mkdir(parents=True, exist_ok=True)
+            for t, pictures in enumerate(prediction, 1):
+                picture = Image.fromarray(tensor_to_uint8(pictures[place : place + 1]))
+                save(picture, Output(there / f"iteration_{t:02d}.png", own=True))
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = run_folder(trainer)
+        if folder is not None:
+            rank_zero_info(f"pictures: {folder / 'predictions'}")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from entropy_models import tensors_and_config
+from helpers.entropy_models import tensors_and_config
 
 from lit_rnncomp.codec import benchmark_entropy
 from lit_rnncomp.codec.entropy import EntropyCoder

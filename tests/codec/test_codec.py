@@ -10,9 +10,9 @@ from PIL import Image
 
 from lit_rnncomp.codec import container, geometry
 from lit_rnncomp.codec.binary_codec import BinaryCodec as Codec
-from lit_rnncomp.codec.rate import RateError
 from lit_rnncomp.codec.coders import RawCoder
 from lit_rnncomp.codec.container import BitstreamError, Chunk
+from lit_rnncomp.codec.rate import RateError
 from lit_rnncomp.images import tensor_to_uint8
 
 HEADER = 34

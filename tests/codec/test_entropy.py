@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from entropy_models import sample, tensors_and_config
+from helpers.entropy_models import sample, tensors_and_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from entropy_models import network, sample, tensors_and_config
+from helpers.entropy_models import network, sample, tensors_and_config
 
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import Context, EntropyModelError, IntegerBinaryRNN

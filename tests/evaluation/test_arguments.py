@@ -1,21 +1,31 @@
 """Shell-style command lines reach a verb's function with the right values."""
 
 import pytest
-from jsonargparse import auto_cli
 
-from lit_rnncomp.arguments import shell_style
+from lit_rnncomp import arguments
 
 
 def gather(results: list[str], out: str = "o", flag: bool = False):
+    """Gathers.
+
+    Args:
+        flag: a switch.
+    """
     return results, out, flag
 
 
-def options(first: str, model: list[str] | None = None, flag: bool = False, count: int = 1):
-    return first, model, flag, count
+def options(first: str, model: list[str] | None = None, flag: bool = False, on: bool = True, per_image: int = 1):
+    """Has options.
+
+    Args:
+        flag: a switch.
+        on: one that is on.
+    """
+    return first, model, flag, on, per_image
 
 
-def call(function, *arguments):
-    return auto_cli(function, args=shell_style(function, list(arguments)), parser_mode="omegaconf")
+def call(function, *words):
+    return arguments.call(function, list(words), "verb")
 
 
 @pytest.mark.parametrize(
@@ -29,22 +39,31 @@ def test_a_positional_list(arguments):
     "models", [("--model", "m", "--model", "n=p/q.ckpt"), ("--model=m", "--model=n=p/q.ckpt"), ("--model", "[m, n=p/q.ckpt]")]
 )
 def test_a_repeated_option(models):
-    assert call(options, "f", *models, "--count", "3") == ("f", ["m", "n=p/q.ckpt"], False, 3)
+    assert call(options, "f", *models, "--per_image", "3") == ("f", ["m", "n=p/q.ckpt"], False, True, 3)
 
 
-def test_flags():
-    assert call(options, "--flag", "f") == ("f", None, True, 1)
-    assert call(options, "f", "--flag", "false") == ("f", None, False, 1)
+@pytest.mark.parametrize("words", [("--per-image", "3"), ("--per-image=3",), ("--per_image", "3"), ("--per_image=3",)])
+def test_dashes_and_underscores(words):
+    assert call(options, "f", *words) == ("f", None, False, True, 3)
+
+
+def test_switches():
+    assert call(options, "--flag", "f") == call(options, "f", "--flag=true", "--on") == ("f", None, True, True, 1)
+    assert call(options, "f", "--flag", "false") == call(options, "f") == ("f", None, False, True, 1)
+    assert call(options, "--no-on", "f") == call(options, "f", "--on=false") == ("f", None, False, False, 1)
 
 
 def test_an_unknown_option_still_fails(capsys):
-    with pytest.raises(SystemExit):
-        call(options, "f", "--modle", "x")
-    assert "modle" in capsys.readouterr().err
+    for wrong in ("--modle=x", "--mod-le=x", "--no-flag", "--config=x"):
+        with pytest.raises(SystemExit):
+            call(options, "f", wrong)
+        assert wrong in capsys.readouterr().err
 
 
 def test_help_passes(capsys):
     with pytest.raises(SystemExit) as stopped:
         call(gather, "--help")
     assert stopped.value.code == 0
-    assert "--flag" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("usage: verb [--out OUT] [--flag] ")
+    assert "--flag a switch. (default: False)" in shown and "config" not in shown

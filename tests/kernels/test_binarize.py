@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from op_cases import DEVICE
+from helpers.op_cases import DEVICE
 
 import rnncomp_kernels as ops
 from rnncomp_kernels import _launch, reference

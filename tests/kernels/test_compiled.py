@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_cases import CASES, DEVICE, results
+from helpers.op_cases import CASES, DEVICE, results
 
 import rnncomp_kernels as ops
 

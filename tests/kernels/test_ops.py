@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers.op_cases import CASES, gradients, promoted, results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from op_cases import CASES, gradients, promoted, results
 
 import rnncomp_kernels as ops
 

@@ -10,8 +10,8 @@ import torch
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.loop import Estimate
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
+from lit_rnncomp.training.compressors import warm_start
 from lit_rnncomp.training.optimizers import make_optimizer
-from lit_rnncomp.training.warm_start import warm_start
 
 DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "scheduled_gain", "gains": "measured"}
 OWN = {"projections": "per_iteration"}

@@ -1,7 +1,7 @@
 """Training runs in processes of their own."""
 
 import pytest
-from starts import Starts
+from helpers.starts import Starts
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
 from lit_rnncomp.training import LSTMCompressor, ResidualGRUCompressor
-from lit_rnncomp.training.accelerate import GraphedLoss, require
+from lit_rnncomp.training.loss import GraphedLoss, require
 
 # The tracer looks at every tensor's .grad; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")

@@ -13,6 +13,7 @@ from PIL import Image
 
 import lit_rnncomp
 from lit_rnncomp.data.module import PhotographData
+from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.images import tensor_to_uint8, to_signal
 from lit_rnncomp.training import (
     AssociativeLSTMCompressor,
@@ -24,8 +25,8 @@ from lit_rnncomp.training import (
 from lit_rnncomp.training.callbacks import FiniteLoss, StepSeeds
 from lit_rnncomp.training.checkpoints import best_checkpoint
 from lit_rnncomp.training.optimizers import make_optimizer, make_schedule
-from lit_rnncomp.training.predictions import PredictedPictures
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
+from lit_rnncomp.training.report import PredictedPictures
 
 VARIANTS = [LSTMCompressor, AssociativeLSTMCompressor, GRUCompressor, ResidualGRUCompressor]
 
@@ -70,7 +71,7 @@ def test_fit_keeps_the_best_checkpoint_and_load_reads_it(pictures: Path, tmp_pat
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     assert trainer.checkpoint_callback.monitor == "val/auc_ms_ssim"  # type: ignore[union-attr]
     logged = trainer.logged_metrics
-    for name in ("val/auc_ms_ssim", "val/auc_psnr", "val/auc_psnr_hvs", "val/auc_ms_ssim_best", "val/ms_ssim_01", "val/psnr_02"):
+    for name in ("val/auc_ms_ssim", "val/mean_psnr", "val/mean_psnr_hvs", "val/auc_ms_ssim_best", "val/ms_ssim_01", "val/psnr_02"):
         assert name in logged
     codec = lit_rnncomp.load(best)
     for name, tensor in module.codec.state_dict().items():
@@ -110,13 +111,15 @@ def test_curve_adds_up_over_pictures_and_is_perfect_for_perfect_pictures() -> No
     image = torch.rand(2, 3, 176, 176) * 2 - 1
     curve.update(image[:1], [image[:1]] * 16)
     curve.update(image[1:], [image[1:]] * 16)
-    assert curve.auc()["ms_ssim"] == pytest.approx(1.875)
+    ms_ssim, psnr = METRICS["ms_ssim"], METRICS["psnr"]
+    assert curve.summary(curve.compute())[ms_ssim] == pytest.approx(1.875)
     assert curve.count == 2
     worse = RateDistortionCurve(16, 1 / 8)
     worse.update(image, [image + 0.2 / t for t in range(1, 17)])
     values = worse.compute()["psnr"]
     assert (np.diff(values) > 0).all()
-    assert worse.auc()["psnr"] < curve.auc()["psnr"]
+    mean = worse.summary(worse.compute())[psnr]
+    assert values[0] < mean < values[-1] < curve.summary(curve.compute())[psnr] == 100
 
 
 def test_schedules() -> None:

@@ -16,7 +16,7 @@ from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.entropy import EntropyModel, information
 from lit_rnncomp.training.entropy_data import EntropyData, unpack
-from lit_rnncomp.training.steps import total_steps
+from lit_rnncomp.training.optimizers import total_steps
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),

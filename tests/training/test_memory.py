@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_rnncomp.training import GRUCompressor, LSTMCompressor, ResidualGRUCompressor
-from lit_rnncomp.training.truncation import sum_of_segments
+from lit_rnncomp.training.loss import sum_of_segments
 
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32).sin()
 

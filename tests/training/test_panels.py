@@ -14,8 +14,8 @@ from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
 from lit_rnncomp.data.module import PhotographData
-from lit_rnncomp.training.panels import shown
 from lit_rnncomp.training.provenance import source_state
+from lit_rnncomp.training.report import shown
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = """

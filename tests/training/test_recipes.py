@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.pages import PAGES, commands
 
+from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.sweep.definition import Choice, read_sweep
 from lit_rnncomp.training.cli import CompressionCLI
 
@@ -109,7 +113,23 @@ def test_the_commands_of_sweeps_are_parsed(parse, path: Path) -> None:
             assert str(found).endswith(str(value)) if isinstance(value, str) else found == value
 
 
-@pytest.mark.parametrize("wrong", ["--model.init_args.widht=1", "--trainer.max_step=3", "--data.patches=2"])
+@pytest.mark.parametrize("page", [page for page in PAGES if "fit" in page.read_text()], ids=lambda page: page.stem)
+def test_the_training_commands_of_the_pages_are_parsed(parse, page: Path) -> None:
+    for words in commands(page):
+        if words[0] in ("fit", "validate", "test", "predict"):
+            parse(*" ".join(words[1:]).replace("--ckpt_path last", "").split())
+
+
+def test_help_has_the_networks_options_with_their_documentation(parse, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--model.help=ResidualGRUCompressor")
+    words = " ".join(capsys.readouterr().out.split())
+    for field in fields(CodecConfig)[1:]:
+        assert re.search(rf" --model\.{field.name} \S+ (?!\(type)", words), field.name
+    assert "--model.unit" not in words and "multiplies every channel count of the layer table" in words
+
+
+@pytest.mark.parametrize("wrong", ["--model.init_args.unit=gru", "--model.init_args.widht=1", "--trainer.max_step=3", "--data.patches=2"])
 def test_a_misspelt_key_is_refused(parse, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--model=LSTMCompressor", wrong)

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from starts import Start, Starts
+from helpers.starts import Start, Starts
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
-HERE, CONFIGS = Path(__file__).parent, Path(__file__).parents[2] / "configs"
+HELPERS, CONFIGS = (Path(__file__).parents[2] / name for name in ("tests/helpers", "configs"))
 
 
 class Run:
@@ -200,7 +200,7 @@ def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    environment = {name: f"{new}:{os.environ.get(name, '')}" for name, new in (("PATH", tmp_path), ("PYTHONPATH", HERE))}
+    environment = {name: f"{new}:{os.environ.get(name, '')}" for name, new in (("PATH", tmp_path), ("PYTHONPATH", HELPERS))}
     slurm = {"JOB_ID": 77, "JOB_NAME": "some", "NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "NODEID": 0, "PROCID": 0, "LOCALID": 0}
     environment = {**os.environ, **environment, **{f"SLURM_{name}": str(value) for name, value in slurm.items()}}
     slow = ["--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.1"]

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers.op_cases import CASES, promoted, results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from op_cases import CASES, promoted, results
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_cases import DEVICE
+from helpers.op_cases import DEVICE
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 

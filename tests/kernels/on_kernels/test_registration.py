@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 import torch
-from op_cases import CASES, DEVICE, results
+from helpers.op_cases import CASES, DEVICE, results
 
 import rnncomp_kernels as ops
 from rnncomp_kernels import _launch

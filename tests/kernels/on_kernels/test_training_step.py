@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_cases import DEVICE
+from helpers.op_cases import DEVICE
 
 import rnncomp_kernels as ops
 from lit_rnncomp.models.config import CodecConfig

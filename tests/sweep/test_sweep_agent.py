@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb_stub import ENTITY, PROJECT, SWEEP, wandb_stub
+from helpers.wandb_stub import ENTITY, PROJECT, SWEEP, wandb_stub
 
 from lit_rnncomp.sweep.best import best
 from lit_rnncomp.sweep.definition import SweepError

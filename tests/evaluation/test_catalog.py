@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_rnncomp.codec import catalog, weights, zoo
+from lit_rnncomp.codec import weights, zoo
+from lit_rnncomp.evaluation import catalog
 
 
 @pytest.fixture

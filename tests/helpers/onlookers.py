@@ -20,7 +20,7 @@ class Recorder(Callback):
 
     def on_validation_end(self, trainer, module):
         if not trainer.sanity_checking:
-            values = (trainer.callback_metrics[f"val/auc_{name}"] for name in ("ms_ssim", "psnr", "ms_ssim_best"))
+            values = (trainer.callback_metrics[f"val/{name}"] for name in ("auc_ms_ssim", "mean_psnr", "auc_ms_ssim_best"))
             self.write(trainer, "val", trainer.global_step, *(float(value).hex() for value in values))
 
 

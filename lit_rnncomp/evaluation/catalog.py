@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json as _json
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
+
+from ..codec import zoo
+from .metric_table import shown
 
 
 def models(json: bool = False) -> None:
@@ -16,11 +19,9 @@ def models(json: bool = False) -> None:
     Args:
         json: print the list as JSON.
     """
-    from . import zoo
-
     rows = [describe(name, path) for name, path in zoo.shipped().items()]
     if json:
-        print(_json.dumps(rows))
+        print(dumps(rows))
     elif not rows:
         print("no model ships with this version")
     else:
@@ -29,11 +30,11 @@ def models(json: bool = False) -> None:
 
 def describe(name: str, path: Path) -> dict[str, Any]:
     """What is known of the shipped model `name`; `kodak` is metric -> area, empty where no result ships with it."""
-    from . import weights, zoo
+    from ..codec import weights
 
     codec, entropy = weights.load(path), weights.load_entropy(path)
     results = path.parent / "results" / f"{name}.json"
-    areas = _json.loads(results.read_text())["areas"].get(name, {}) if results.is_file() else {}
+    areas = loads(results.read_text())["areas"].get(name, {}) if results.is_file() else {}
     return {
         "name": name,
         "default": name == zoo.DEFAULT,
@@ -52,26 +53,18 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*("model", "parameters", "MB", "coder", "MS-SSIM", "PSNR", "HVS"))
+    table = Table("model", "weights", "MB", *(metric.head for metric in shown()))
     for row in rows:
-        kodak = row["kodak"]
-        # An area over its range, 1.875 bits per pixel, is the mean quality.
-        means = (f"{kodak[metric] / 1.875:.2f}" if metric in kodak else "-" for metric in ("psnr", "psnr_hvs"))
         table.add_row(
             f"{row['name']}{' *' if row['default'] else ''}",
-            f"{row['parameters']:,}",
+            f"{row['parameters'] / 1e6:.2f} M",
             f"{row['bytes'] / 1e6:.2f}",
-            "learned" if row["entropy_digest"] else "raw",
-            f"{kodak['ms_ssim']:.4f}" if "ms_ssim" in kodak else "-",
-            *means,
+            *(m.show(m.summarise(row["kodak"][m.name]) if m.name in row["kodak"] else None) for m in shown()),
         )
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.caption = (
-        "* is the default. On Kodak, files with headers, from 1/8 to 2 bits per pixel: area under MS-SSIM, mean "
-        "PSNR and PSNR-HVS in dB."
-    )
+    for column in table.columns:
+        column.justify, column.no_wrap = "right", True
+    table.columns[0].justify = "left"
+    table.caption = "* is the default. On Kodak, files with headers: areas and means from 1/8 to 2 bits per pixel."
     console = Console()
     console.print(table)
     for row in rows:
