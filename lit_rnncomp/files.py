@@ -58,7 +58,12 @@ class Output:
     """
 
     def __init__(
-        self, path: str | Path, *inputs: str | Path | None, force: bool = False, own: bool = False, ending: str | None = None
+        self,
+        path: str | Path,
+        *inputs: str | Path | None,
+        force: bool = False,
+        own: bool = False,
+        ending: str | None = None,
     ) -> None:
         self.path, self._inputs, self._force, self._own = path, inputs, force, own
         self.to_stdout = str(path) == STDOUT
@@ -87,9 +92,13 @@ class Output:
             raise OutputError(f"cannot write {self.path}: it is a folder")
         for source in self._inputs:
             if source is not None and Path(source).exists() and Path(source).samefile(self.path):
-                raise OutputError(f"cannot write {self.path}: it is the same file as the input {source}; choose another name")
+                raise OutputError(
+                    f"cannot write {self.path}: it is the same file as the input {source}; choose another name"
+                )
         if self._own and not wrote(self.path):
-            raise OutputError(f"{self.path} already exists and {SOFTWARE} did not write it; remove it or choose another name")
+            raise OutputError(
+                f"{self.path} already exists and {SOFTWARE} did not write it; remove it or choose another name"
+            )
         if not self._own and not self._force:
             raise OutputError(f"{self.path} already exists; -f replaces it")
 
@@ -107,7 +116,9 @@ def check_folder(folder: Path, own: bool, names: Iterable[str]) -> None:
     """
     for path in (folder / name for name in names):
         if os.path.lexists(path) and not wrote(path) and (not own or path.suffix in _MARKED):
-            raise OutputError(f"{path} already exists and {SOFTWARE} did not write it; remove it or choose another folder")
+            raise OutputError(
+                f"{path} already exists and {SOFTWARE} did not write it; remove it or choose another folder"
+            )
 
 
 def picture_format(path: str | Path) -> str:
@@ -123,7 +134,9 @@ def picture_format(path: str | Path) -> str:
     try:
         Image.new("RGB", (16, 16)).save(io.BytesIO(), name)
     except Exception as error:  # a format may lack its writer, a library or the mode, and says so in its own way
-        raise OutputError(f"cannot write {path}: Pillow writes no picture format for the ending {suffix!r}; use .png") from error
+        raise OutputError(
+            f"cannot write {path}: Pillow writes no picture format for the ending {suffix!r}; use .png"
+        ) from error
     return name
 
 
@@ -207,7 +220,9 @@ def _folder(path: str | Path) -> Path:
     """In which the file that `path` leads to is or will be. Raises `OutputError` when it is missing."""
     real = Path(os.path.realpath(path))
     if not real.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {(real if Path(path).is_symlink() else Path(path)).parent}")
+        raise OutputError(
+            f"cannot write {path}: there is no folder {(real if Path(path).is_symlink() else Path(path)).parent}"
+        )
     return real.parent
 
 

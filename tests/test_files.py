@@ -45,7 +45,17 @@ class Place:
             "sweep best": [str(self.study), "--export", str(output)],
             "plot": [str(self.results), "--out", str(output)],
             "report": [str(self.results), "--out", str(output), "--codecs", "none", "--pictures", "1"],
-            "evaluate": [*known, "--data", str(self.data), "--codecs", "jpeg420", "--frames", "1", "--out", str(output)],
+            "evaluate": [
+                *known,
+                "--data",
+                str(self.data),
+                "--codecs",
+                "jpeg420",
+                "--frames",
+                "1",
+                "--out",
+                str(output),
+            ],
             "data mine": ["--images", str(self.data), "--out", str(output), "--workers", "1"],
             "sweep run": [str(self.folder / "sweep.yaml"), "--count", "1", "--out", str(output)],
             "fit": [
@@ -55,7 +65,12 @@ class Place:
                 f"--trainer.logger.save_dir={output}",
                 "--trainer.max_steps=1",
             ],
-            "predict": [*TRAINING[:-1], f"--data.predict={self.data}", "--trainer.logger=false", f"--trainer.default_root_dir={output}"],
+            "predict": [
+                *TRAINING[:-1],
+                f"--data.predict={self.data}",
+                "--trainer.logger=false",
+                f"--trainer.default_root_dir={output}",
+            ],
         }
         return [*verb.split(), *words[verb], *options]
 
@@ -90,7 +105,9 @@ NOTHING = {"info", "models", "bench", "bdrate", "validate", "test"}
 
 
 def test_every_verb_is_here() -> None:
-    assert {*FORCED, *OWN, *NOTHING} == set(VERBS), "say of a new verb what it may replace, and the tests below hold it to that"
+    assert {*FORCED, *OWN, *NOTHING} == set(VERBS), (
+        "say of a new verb what it may replace, and the tests below hold it to that"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +122,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> Plac
     (place.data / "a.png").write_bytes(place.photo.read_bytes())
     weights.save(place.model, tiny_codec(unit="gru", iterations=2))
     place.file.write_bytes(load(place.model).encode(Image.open(place.photo)))
-    evaluate(model=[str(place.model)], data=str(place.data), codecs="jpeg420", out=str(place.results), frames=1, json=True)
-    sweep = {"method": "random", "metric": {"name": "auc", "goal": "maximize"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    evaluate(
+        model=[str(place.model)], data=str(place.data), codecs="jpeg420", out=str(place.results), frames=1, json=True
+    )
+    sweep = {
+        "method": "random",
+        "metric": {"name": "auc", "goal": "maximize"},
+        "parameters": {"x": {"min": 0.0, "max": 1.0}},
+    }
     command = ["${interpreter}", "-c", "raise SystemExit('a trial of a test')", "${args}"]
     (place.folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "program": "none", "command": command}))
     return place
@@ -206,9 +229,18 @@ def test_truncate_in_place_only_with_f(place: Place, tmp_path: Path, capsys) -> 
 
 @pytest.mark.parametrize(
     ("verb", "name"),
-    [("encode", "out.jpg"), ("encode", "out"), ("encode", "p2.png"), ("decode", "x.psd"), ("decode", "-"), ("compare", "x.psd")],
+    [
+        ("encode", "out.jpg"),
+        ("encode", "out"),
+        ("encode", "p2.png"),
+        ("decode", "x.psd"),
+        ("decode", "-"),
+        ("compare", "x.psd"),
+    ],
 )
-def test_names_are_checked_before_the_work(place: Place, tmp_path: Path, capsys, monkeypatch, verb: str, name: str) -> None:
+def test_names_are_checked_before_the_work(
+    place: Place, tmp_path: Path, capsys, monkeypatch, verb: str, name: str
+) -> None:
     """The model is missing, and would be found missing when the work starts."""
     monkeypatch.setattr(place, "model", tmp_path / "missing.ckpt")
     monkeypatch.chdir(tmp_path)
@@ -367,7 +399,9 @@ def test_errors_name_the_target(tmp_path: Path, named: bool) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no /dev/full")
 def test_a_full_device_is_one_line(place: Place, capsys) -> None:
-    assert "cannot write /dev/full: No space left on device" in refused(place.command("encode", Path("/dev/full")), capsys)
+    assert "cannot write /dev/full: No space left on device" in refused(
+        place.command("encode", Path("/dev/full")), capsys
+    )
 
 
 def test_folders_and_missing_folders(place: Place, tmp_path: Path, capsys) -> None:

@@ -69,7 +69,9 @@ class PhotographData(LightningDataModule):
         self.batch_size, self.steps_per_epoch, self.num_workers = batch_size, steps_per_epoch, num_workers
         self.train, self.val, self.test, self.predict = train, val, test, predict
         self.holdout = holdout
-        self._crops: dict[str, Any] = dict(patch=patch, scale=scale, flips=flips, seed=seed, strict=strict, cache_mb=cache_mb)
+        self._crops: dict[str, Any] = dict(
+            patch=patch, scale=scale, flips=flips, seed=seed, strict=strict, cache_mb=cache_mb
+        )
         self._wholes: dict[str, Any] = dict(multiple=multiple, max_side=max_side, strict=strict, cache_mb=cache_mb)
         self._train_data: Dataset[Tensor] | None = None
 
@@ -82,7 +84,9 @@ class PhotographData(LightningDataModule):
         """
         if self._tiles:
             if self.val is None:
-                raise ValueError(f"{self.train} holds tiles, and whole pictures are needed to validate on: give data.val")
+                raise ValueError(
+                    f"{self.train} holds tiles, and whole pictures are needed to validate on: give data.val"
+                )
             return [], find_pictures(self.val)
         train = sample_photographs() if self.train is None else find_pictures(self.train)
         if self.val is not None:

@@ -35,7 +35,6 @@ def compare(
     from .neural import named_models
     from .strip import Panel, draw_strip, numbers, save
 
-
     if picture is None:
         raise ValueError("compare needs a picture: --picture P")
     if not bpp > 0:

@@ -76,7 +76,9 @@ def evaluate(
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
     _conclude(folder, anchor, len(paths), json)
     if strict and (failures or missing):
-        raise ValueError(f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})")
+        raise ValueError(
+            f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
+        )
 
 
 def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec], dict[str, str]]:
@@ -92,16 +94,20 @@ def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec]
 
 
 def _run_record(
-    codecs: list[AnyCodec], pictures: list[str], missing: dict[str, str], failures: dict[str, str], data: Path, seconds: float, device: str
+    codecs: list[AnyCodec],
+    pictures: list[str],
+    missing: dict[str, str],
+    failures: dict[str, str],
+    data: Path,
+    seconds: float,
+    device: str,
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "data": data.resolve().name,
         "pictures": pictures,
         "codecs": [codec.name for codec in codecs],
-        "models": {
-            codec.name: codec.describe() for codec in codecs if isinstance(codec, Neural)
-        },
+        "models": {codec.name: codec.describe() for codec in codecs if isinstance(codec, Neural)},
         "metrics": list(METRICS),
         "metrics_version": METRICS_VERSION,
         "missing_codecs": missing,

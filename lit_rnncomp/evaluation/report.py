@@ -98,14 +98,23 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
             if curve is not None:
                 settings = [f"{example.setting} {point.setting:g}" for point in example.points]
                 rows = zip(curve.bpp, metric.on_axis(curve.quality), settings, strict=False)
-                points[metric.name] = [[round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows]
+                points[metric.name] = [
+                    [round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows
+                ]
         kind = "model" if ours else "codec"
-        drawn.append({"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points})
+        drawn.append(
+            {"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points}
+        )
     others: dict[str, dict[str, Any]] = {}
     for metric in shown():
         for k, entry in enumerate(curves(published, metric.name) if published else ()):
             colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
-            new = {"name": f"published {entry.title}", "title": f"{entry.title}, published", "kind": "published", "colour": colour}
+            new = {
+                "name": f"published {entry.title}",
+                "title": f"{entry.title}, published",
+                "kind": "published",
+                "colour": colour,
+            }
             values = zip(entry.curve.bpp, metric.on_axis(entry.curve.quality), strict=True)
             others.setdefault(entry.title, {**new, "points": {}})["points"][metric.name] = [
                 [round(float(b), 4), round(float(v), 3), ""] for b, v in values
@@ -154,7 +163,9 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
     }
 
 
-def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int) -> dict[str, Any]:
+def _matched(
+    original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int
+) -> dict[str, Any]:
     """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes allow."""
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
@@ -170,7 +181,9 @@ def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[d
     return {"files": files, "match": match}
 
 
-def _file(original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int) -> dict[str, Any]:
+def _file(
+    original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int
+) -> dict[str, Any]:
     """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
     native = BROWSER_FORMATS.get(baseline.format)
     src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)

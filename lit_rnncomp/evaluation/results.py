@@ -109,21 +109,30 @@ class Results:
         try:
             run = json.loads((folder / "run.json").read_text())
             if run["format"] != FORMAT:
-                raise ResultsError(f"{folder} has results of format {run['format']}; this program reads format {FORMAT}")
+                raise ResultsError(
+                    f"{folder} has results of format {run['format']}; this program reads format {FORMAT}"
+                )
             pictures = [json.loads(_picture_path(folder, name).read_text()) for name in run["pictures"]]
         except FileNotFoundError as error:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
             ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ResultsError(f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept") from None
+            raise ResultsError(
+                f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept"
+            ) from None
         if not pictures:
             raise ResultsError(f"{folder} holds no measured picture; its run.json says what failed")
         return cls(
             folder,
             run,
             tuple(
-                PictureResult(**{**picture, "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()}})
+                PictureResult(
+                    **{
+                        **picture,
+                        "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()},
+                    }
+                )
                 for picture in pictures
             ),
         )
@@ -144,7 +153,9 @@ class Results:
         if not curves:
             return None
         points = min(len(curve.bpp) for curve in curves)
-        return rd.Curve(np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0))
+        return rd.Curve(
+            np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0)
+        )
 
 
 @dataclass(frozen=True)
@@ -180,14 +191,21 @@ class MeanCurves:
             }
             return cls(path.stem, curves, frozenset(data["models"]))
         except OSError:
-            raise ResultsError(f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json") from None
+            raise ResultsError(
+                f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
+            ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
 
-    def write(self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]) -> None:
+    def write(
+        self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
+    ) -> None:
         """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the numbers."""
         rounded = {
-            codec: {m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()} for m, c in by_metric.items()}
+            codec: {
+                m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()}
+                for m, c in by_metric.items()
+            }
             for codec, by_metric in self.codecs.items()
         }
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
@@ -231,7 +249,14 @@ def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:
                 fields = asdict(point)
                 metrics = fields.pop("metrics")
                 size = {"width": picture.width, "height": picture.height}
-                row = {"picture": picture.name, **size, "codec": codec.codec, "setting_name": codec.setting, **fields, **metrics}
+                row = {
+                    "picture": picture.name,
+                    **size,
+                    "codec": codec.codec,
+                    "setting_name": codec.setting,
+                    **fields,
+                    **metrics,
+                }
                 if writer is None:
                     writer = csv.DictWriter(text, fieldnames=list(row))
                     writer.writeheader()

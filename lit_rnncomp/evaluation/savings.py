@@ -44,7 +44,9 @@ def table(left: dict[str, list[float]]) -> Table:
     """Savings by iteration for a terminal, the paper's beside them."""
     from rich.table import Table
 
-    shown = Table("iteration", *left, "paper", title="Saved by the entropy model", caption="Share of the iteration's bits.")
+    shown = Table(
+        "iteration", *left, "paper", title="Saved by the entropy model", caption="Share of the iteration's bits."
+    )
     for t in range(max(map(len, left.values()))):
         cells = (f"{1 - shares[t]:.1%}" if t < len(shares) else "" for shares in left.values())
         shown.add_row(str(t + 1), *cells, f"{PAPER[t + 1]:.0%}" if t + 1 in PAPER else "")

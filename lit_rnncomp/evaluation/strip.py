@@ -91,7 +91,9 @@ def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str 
     Without a model or without kept frames there is nothing to draw, and an older strip is removed.
     """
     try:
-        folder, picture = next((folder, p) for p in results.common() if (folder := frames_folder(results, p.name)) is not None)
+        folder, picture = next(
+            (folder, p) for p in results.common() if (folder := frames_folder(results, p.name)) is not None
+        )
     except StopIteration:
         path.unlink(missing_ok=True)
         return
@@ -113,7 +115,9 @@ def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:
     """A classical codec's picture at no more than `max_bytes`, or its smallest file, which the title then says."""
     coded = BASELINES[name].fit(original, max_bytes)
     note = "" if coded.size <= max_bytes else " (its smallest file)"
-    return Panel(coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size))
+    return Panel(
+        coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size)
+    )
 
 
 def frames_folder(results: Results, picture: str) -> Path | None:

@@ -73,14 +73,20 @@ class Study:
         definition = repr(sweep)
         begun = None if self.study.get_trials(deepcopy=False) else definition
         if self.study.user_attrs.get("sweep", begun) != definition:
-            raise SweepError(f"{folder} holds a study of another sweep (or this one has changed); name another folder with --out")
+            raise SweepError(
+                f"{folder} holds a study of another sweep (or this one has changed); name another folder with --out"
+            )
         self.study.set_user_attr("sweep", definition)
         self.study.set_user_attr("metric", sweep.metric)
 
     def unfinished(self) -> list["optuna.Trial"]:
         """Trials that were running when the sweep was killed."""
         running = self.optuna.trial.TrialState.RUNNING
-        return [self.optuna.Trial(self.study, trial._trial_id) for trial in self.study.get_trials(deepcopy=False) if trial.state == running]
+        return [
+            self.optuna.Trial(self.study, trial._trial_id)
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.state == running
+        ]
 
     def draw(self) -> "optuna.Trial":
         """Starts a new trial."""
@@ -118,7 +124,9 @@ class Study:
         names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         value = reported[max(reported)] if reported else None
         folder = self.folder / "trials" / f"{trial.number:04}"
-        return Outcome(trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error"))
+        return Outcome(
+            trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error")
+        )
 
     def _pruner(self) -> Any:
         band = self.sweep.hyperband
@@ -169,7 +177,9 @@ def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
     try:
         import fcntl
     except ImportError:
-        raise SweepError("sweep run needs Linux or macOS; on Windows, register the sweep with W&B and run wandb agent") from None
+        raise SweepError(
+            "sweep run needs Linux or macOS; on Windows, register the sweep with W&B and run wandb agent"
+        ) from None
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -180,14 +190,18 @@ def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise SweepError(f"another sweep is at work in {folder}; wait for it, or name another folder with --out") from None
+                    raise SweepError(
+                        f"another sweep is at work in {folder}; wait for it, or name another folder with --out"
+                    ) from None
                 time.sleep(POLL)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def run_study(study: Study, count: int, workers: int, gpus: int = 0, inherit: tuple[int, ...] = ()) -> Generator[Outcome, None, None]:
+def run_study(
+    study: Study, count: int, workers: int, gpus: int = 0, inherit: tuple[int, ...] = ()
+) -> Generator[Outcome, None, None]:
     """Runs trials, `workers` at a time, until the study has `count` of them; yields each as it finishes.
 
     Closing the iterator stops the running trials and leaves them in the study, to be run on another time.
@@ -206,7 +220,10 @@ def run_study(study: Study, count: int, workers: int, gpus: int = 0, inherit: tu
                 else:
                     break
                 device = str(slot % gpus) if gpus else None
-                running[slot] = trial, TrialProcess(study.sweep, trial.params, study.trial_folder(trial), threads, device, inherit)
+                running[slot] = (
+                    trial,
+                    TrialProcess(study.sweep, trial.params, study.trial_folder(trial), threads, device, inherit),
+                )
             if not running:
                 return
             time.sleep(POLL)

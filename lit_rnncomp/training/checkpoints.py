@@ -25,7 +25,9 @@ _VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbL
 
 def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> ModelCheckpoint:
     """Keeps `best.ckpt`: the one with the largest area under the MS-SSIM curve (or the best `monitor`)."""
-    return ModelCheckpoint(monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False)
+    return ModelCheckpoint(
+        monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False
+    )
 
 
 class Termination:
@@ -95,10 +97,14 @@ class LastCheckpoint(ModelCheckpoint):
         if self._ending:
             self._termination.end(trainer)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         step = trainer.global_step
         self._between_steps, self._seen = step > self._seen, step
-        ends = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
+        ends = (
+            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
+        )
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
         self._ending = self._between_steps and self._termination.asked(trainer)
         if ends or self._ending or step % self.every_n_steps == 0:
@@ -122,7 +128,11 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: the last batch was saved."""
 
     def _write(self, trainer: L.Trainer) -> None:
-        if not self._between_steps or trainer.fast_dev_run or not all(p.isfinite().all() for p in trainer.lightning_module.parameters()):  # type: ignore[attr-defined]
+        if (
+            not self._between_steps
+            or trainer.fast_dev_run
+            or not all(p.isfinite().all() for p in trainer.lightning_module.parameters())
+        ):  # type: ignore[attr-defined]
             return
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
@@ -164,7 +174,9 @@ def go_on(config: Any) -> None:
         return
     options = logger.init_args
     version, runs = options.get("id") or options.get("version"), runs_folder(kind, options)
-    found = newest(runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version)
+    found = newest(
+        runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version
+    )
     if found is None:
         config["ckpt_path"] = None
         rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")

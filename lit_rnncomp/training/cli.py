@@ -53,7 +53,10 @@ class CompressionCLI(LightningCLI):
         parser.set_defaults(
             {
                 "data": {"class_path": f"{PhotographData.__module__}.PhotographData"},
-                "trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}},
+                "trainer.logger": {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": "runs"},
+                },
             }
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
@@ -85,4 +88,6 @@ def main() -> None:
 def _quiet() -> None:
     """Leaves out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
     warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*does not have many workers.*|.*exists and is not empty.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )

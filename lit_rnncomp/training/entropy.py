@@ -111,7 +111,9 @@ class EntropyModel(L.LightningModule):
                 raise FileNotFoundError(f"no such entropy model: {path}")
             start = codec_weights.load_binary_rnn(Path(path))
             if start.config != self.model.config:
-                raise ValueError(f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}")
+                raise ValueError(
+                    f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}"
+                )
             self.model.load_state_dict(start.state_dict())
 
     def forward(self, codes: Tensor) -> Tensor:

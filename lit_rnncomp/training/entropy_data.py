@@ -66,7 +66,9 @@ class EntropyData(PhotographData):
         options: as for `PhotographData`.
     """
 
-    def __init__(self, cache: str = "runs/codes", crops: int = 4, patch: int = 256, batch_size: int = 4, **options: Any) -> None:
+    def __init__(
+        self, cache: str = "runs/codes", crops: int = 4, patch: int = 256, batch_size: int = 4, **options: Any
+    ) -> None:
         super().__init__(patch=patch, batch_size=batch_size, **options)
         if crops < 1:
             raise ValueError(f"data.crops is {crops}, must be at least 1")

@@ -29,7 +29,9 @@ class StepLoss(NamedTuple):
     dissimilarity: Tensor
 
 
-def segment_losses(codec: RecurrentCodec, image: Tensor, iterations: int, length: int | None, share: float) -> Iterator[StepLoss]:
+def segment_losses(
+    codec: RecurrentCodec, image: Tensor, iterations: int, length: int | None, share: float
+) -> Iterator[StepLoss]:
     """The loss of `length` iterations after the other (None: all at once), lazily; gradients are cut between segments.
 
     `image`: `(B, 3, H, W)` in [-1, 1]. `share`: of `1 - MS-SSIM`, 0 to 1; the rest is the absolute residual.
@@ -67,7 +69,10 @@ class _Sum(torch.autograd.Function):
         with torch.enable_grad():
             for loss in losses:
                 found = torch.autograd.grad(loss, wanted, allow_unused=True)
-                gradients = [new if old is None else old if new is None else old + new for old, new in zip(gradients, found, strict=True)]
+                gradients = [
+                    new if old is None else old if new is None else old + new
+                    for old, new in zip(gradients, found, strict=True)
+                ]
                 total = total + loss.detach()
                 del loss, found
         ctx.gradients = gradients
@@ -81,11 +86,17 @@ class _Sum(torch.autograd.Function):
 def require(accelerate: Accelerate, device: torch.device, processes: int) -> None:
     """Raises `ValueError` with the way out where `accelerate` cannot work on `device`."""
     if accelerate == "compile" and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-        raise ValueError("accelerate=compile needs a C++ compiler on a CPU and there is none: install g++ or name one in CXX")
+        raise ValueError(
+            "accelerate=compile needs a C++ compiler on a CPU and there is none: install g++ or name one in CXX"
+        )
     if accelerate == "cuda_graph" and device.type != "cuda":
-        raise ValueError(f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile")
+        raise ValueError(
+            f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile"
+        )
     if accelerate == "cuda_graph" and processes > 1:
-        raise ValueError(f"accelerate=cuda_graph captures one process's step and this run has {processes}: use compile, or devices=1")
+        raise ValueError(
+            f"accelerate=cuda_graph captures one process's step and this run has {processes}: use compile, or devices=1"
+        )
 
 
 class GraphedLoss:

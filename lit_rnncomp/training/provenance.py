@@ -47,7 +47,9 @@ def check_run(folder: Path, names: Iterable[str] = FILES) -> None:
         OutputError: a file is in the way.
     """
     marks = {CONFIG: _HEAD.encode(), PROVENANCE: b'[\n {\n  "time": '}
-    own = any((folder / name).is_file() and (folder / name).read_bytes().startswith(mark) for name, mark in marks.items())
+    own = any(
+        (folder / name).is_file() and (folder / name).read_bytes().startswith(mark) for name, mark in marks.items()
+    )
     check_folder(folder, own, names)
 
 
@@ -81,7 +83,9 @@ class RunConfig(SaveConfigCallback):
         write_bytes(folder / CONFIG, (_HEAD + text).encode())
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_hyperparams({"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))})
+                logger.log_hyperparams(
+                    {"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))}
+                )
 
 
 class Provenance(Callback):
@@ -124,7 +128,9 @@ def source_state(folder: Path) -> tuple[str | None, bytes]:
     """The git commit that `folder` is at and what differs from it, new files included; None when git does not track it."""
 
     def git(*arguments: str) -> bytes:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=60
+        ).stdout
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
@@ -138,7 +144,9 @@ def source_state(folder: Path) -> tuple[str | None, bytes]:
 
 def _as_new(folder: Path, name: str) -> bytes:
     # `git diff --no-index` exits with 1 because the files differ.
-    return subprocess.run(["git", "-C", str(folder), "diff", "--no-index", "--binary", "/dev/null", name], capture_output=True).stdout
+    return subprocess.run(
+        ["git", "-C", str(folder), "diff", "--no-index", "--binary", "/dev/null", name], capture_output=True
+    ).stdout
 
 
 def _digest(trainer: L.Trainer) -> str | None:
@@ -151,6 +159,8 @@ def _device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
     )
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"

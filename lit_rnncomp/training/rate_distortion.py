@@ -42,7 +42,9 @@ class RateDistortionCurve(torchmetrics.Metric):
         """
         truth = round_to_255(image.float())
         ms_ssim = MultiScaleTarget(truth, fewer_scales=True)  # once for all iterations
-        measures: dict[str, Callable[[Tensor], Tensor]] = {metric.name: partial(metric.measure, truth) for metric in self.metrics}
+        measures: dict[str, Callable[[Tensor], Tensor]] = {
+            metric.name: partial(metric.measure, truth) for metric in self.metrics
+        }
         measures["ms_ssim"] = lambda decoded: ms_ssim(decoded[None])[0]
         for t, reconstruction in enumerate(reconstructions):
             decoded = round_to_255(reconstruction.float())

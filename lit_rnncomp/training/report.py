@@ -68,7 +68,11 @@ class RunReport(Callback):
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-            _strip(strip, BinaryCodec(copy.deepcopy(module.codec), "this run"), to_signal(image) if image.dtype == torch.uint8 else image)
+            _strip(
+                strip,
+                BinaryCodec(copy.deepcopy(module.codec), "this run"),
+                to_signal(image) if image.dtype == torch.uint8 else image,
+            )
             console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
 
 
@@ -85,9 +89,7 @@ def _strip(path: Path, codec: BinaryCodec, image: Tensor) -> None:
     save(draw_strip(panels), Output(path, own=True))
 
 
-def _plot(
-    path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]
-) -> None:
+def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -112,10 +114,18 @@ class WandbPanels(Callback):
         self._strip: np.ndarray | None = None
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Tensor, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: object,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0 and isinstance(module, Compressor) and _logger(trainer) is not None:
-            with torch.no_grad():  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
+            with (
+                torch.no_grad()
+            ):  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
                 self._strip = picture_strip(batch[:1], module.codec(batch[:1]).reconstructions)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -134,7 +144,9 @@ class WandbPanels(Callback):
             for metric in module.curve.metrics
         }
         panels["val/curve"] = table
-        caption = "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
+        caption = (
+            "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
+        )
         panels["val/pictures"] = wandb.Image(Image.fromarray(self._strip), caption=caption)
         logger.experiment.log({**panels, "trainer/global_step": trainer.global_step})
 
@@ -171,7 +183,9 @@ class PredictedPictures(BasePredictionWriter):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "predict":
-            trainer.predict_loop.return_predictions = False  # sixteen float pictures for each picture would stay in memory
+            trainer.predict_loop.return_predictions = (
+                False  # sixteen float pictures for each picture would stay in memory
+            )
 
     def write_on_batch_end(
         self,

@@ -51,7 +51,9 @@ SIMD = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     [{"OMP_NUM_THREADS": "2"}, {"OPENBLAS_CORETYPE": "Prescott"}, {"NPY_DISABLE_CPU_FEATURES": SIMD}],
     ids=lambda s: next(iter(s)),
 )
-def test_a_file_is_decoded_under_other_settings_of_the_processor(codec, setting: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_is_decoded_under_other_settings_of_the_processor(
+    codec, setting: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "a.rnnc").write_bytes(codec.encode(PHOTO, iterations=4))
     script = "from lit_rnncomp.cli import main; main()"
     command = [sys.executable, "-c", script, "decode", str(tmp_path / "a.rnnc"), str(tmp_path / "a.png")]
@@ -59,7 +61,9 @@ def test_a_file_is_decoded_under_other_settings_of_the_processor(codec, setting:
     here = np.asarray(codec.decode((tmp_path / "a.rnnc").read_bytes())).astype(int)
     # The codes are exact; the network that draws the picture is float, and may round the other way.
     assert np.abs(np.asarray(Image.open(tmp_path / "a.png")).astype(int) - here).max() <= 1
-    subprocess.run([*command, "--exact", "-f"], env={**os.environ, **setting}, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [*command, "--exact", "-f"], env={**os.environ, **setting}, check=True, capture_output=True, timeout=120
+    )
     exact = codec.decode((tmp_path / "a.rnnc").read_bytes(), exact=True)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(exact))
 

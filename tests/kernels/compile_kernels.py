@@ -25,9 +25,19 @@ from triton.compiler import ASTSource
 
 from rnncomp_kernels import _launch
 
-TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
 TABLE = Path(__file__).with_name("registers.json")
-POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.uint8: "*u8", torch.int64: "*i64"}
+POINTERS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.uint8: "*u8",
+    torch.int64: "*i64",
+}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
@@ -78,12 +88,19 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     for keep in (False, True):
         arguments = (x, t(192, 48, 3, 3), t(192), h, t(192, 48, 1, 1), h, 1, keep)
         yield f"conv_lstm_step.{'training' if keep else 'inference'}", lambda a=arguments: lstm._launch_forward(*a)
-    yield "conv_gru_step", lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1)
+    yield (
+        "conv_gru_step",
+        lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1),
+    )
 
 
 def variants() -> Iterator[tuple[str, Callable]]:
     forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    for dtype, form in ((torch.float32, "contiguous"), (torch.bfloat16, "contiguous"), (torch.bfloat16, "channels_last")):
+    for dtype, form in (
+        (torch.float32, "contiguous"),
+        (torch.bfloat16, "contiguous"),
+        (torch.bfloat16, "channels_last"),
+    ):
         for name, call in element_wise(dtype, forms[form]):
             yield f"{name} {SHORT[dtype]} {form}", call
     for dtype in (torch.float32, torch.bfloat16):
@@ -144,7 +161,10 @@ def resources(compiled: Any) -> dict[str, int]:
             "narrow": len(accesses) - wide,
         }
     text = compiled.asm["amdgcn"]
-    count = {key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text))) for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")}
+    count = {
+        key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text)))
+        for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
+    }
     accesses = re.findall(r"\b(?:global|buffer)_(?:load|store)_\S+", text)
     wide = sum("dwordx4" in a for a in accesses)
     return {
@@ -159,13 +179,19 @@ def resources(compiled: Any) -> dict[str, int]:
 
 def measure(target: str) -> dict[str, dict[str, int]]:
     vars(_launch)["WARPS"] = _launch.THREADS // TARGETS[target].warp_size
-    return {name: resources(compile_for(TARGETS[target], kernel, values, options)) for name, kernel, values, options in launches()}
+    return {
+        name: resources(compile_for(TARGETS[target], kernel, values, options))
+        for name, kernel, values, options in launches()
+    }
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         table: dict = {"triton": triton.__version__} | {target: measure(target) for target in TARGETS}
         lines = json.dumps(table, indent=1)
-        TABLE.write_text(re.sub(r"\{\n   +(\"registers[^}]*?)\n  \}", lambda m: "{" + re.sub(r"\s*\n\s*", " ", m[1]) + "}", lines) + "\n")
+        TABLE.write_text(
+            re.sub(r"\{\n   +(\"registers[^}]*?)\n  \}", lambda m: "{" + re.sub(r"\s*\n\s*", " ", m[1]) + "}", lines)
+            + "\n"
+        )
     else:
         print(json.dumps(measure(sys.argv[1])))

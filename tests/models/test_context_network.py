@@ -54,7 +54,9 @@ def test_integers_are_the_rounded_network():
     for t in range(9):
         now = torch.tensor([t])
         with torch.no_grad():
-            expected = model(levels(planes, now), codes(planes, now), torch.tensor([ternary.embedding(t, 70)]), torch.tensor([1]))
+            expected = model(
+                levels(planes, now), codes(planes, now), torch.tensor([ternary.embedding(t, 70)]), torch.tensor([1])
+            )
         found = [bits[t, index] for index in range(len(PASSES))]
         # Steps of 1/32 between logits, and biases that the network does not round.
         np.testing.assert_allclose(found, expected[0].numpy(), rtol=0.01, atol=1.5)
@@ -71,7 +73,10 @@ def test_exact_in_any_order_of_summation(monkeypatch):
     for name, value in vars(wide).items():
         if name in ("stem", "wide", "back", "seen", "mix", "merge", "head"):
             layers = value if isinstance(value, list) else [value]
-            layers = [layer._replace(weight=layer.weight.astype(np.float64), bias=layer.bias.astype(np.float64)) for layer in layers]
+            layers = [
+                layer._replace(weight=layer.weight.astype(np.float64), bias=layer.bias.astype(np.float64))
+                for layer in layers
+            ]
             setattr(wide, name, layers if isinstance(value, list) else layers[0])
     for other in (banded, [row[-2:] for row in walk(wide, x)]):
         for (a, b), (c, d) in zip(plain, other, strict=True):

@@ -40,7 +40,9 @@ def test_codes_and_pictures_are_those_of_torch(tiny_codec, options: dict) -> Non
     theirs, ours = TorchEngine(network).exact(), numpy_of(network).exact()
     given = [codes for codes, _ in theirs.encode(IMAGE, 4)]
     coded = list(ours.encode(IMAGE, 4))
-    for (codes, picture), expected, decoded, truth in zip(coded, given, ours.decode(given), theirs.decode(given), strict=True):
+    for (codes, picture), expected, decoded, truth in zip(
+        coded, given, ours.decode(given), theirs.decode(given), strict=True
+    ):
         assert np.array_equal(codes, expected)
         assert np.array_equal(picture(), truth())
         assert np.array_equal(decoded(), truth())
@@ -62,7 +64,9 @@ def test_codes_put_in_by_the_caller_are_what_the_loop_goes_on_with(tiny_codec) -
 
 
 @pytest.mark.parametrize(
-    "options", [{"unit": "gru"}, {"frontend": "conv", "code_stride": 16}, {"reconstruction": "residual_scaling"}], ids=str
+    "options",
+    [{"unit": "gru"}, {"frontend": "conv", "code_stride": 16}, {"reconstruction": "residual_scaling"}],
+    ids=str,
 )
 def test_other_networks_are_left_to_torch(tmp_path, tiny_codec, options: dict) -> None:
     network = tiny_codec(**{**BASE, **options})
@@ -142,7 +146,12 @@ OTHER_VALUES = {
     "alpha_h": [0.3],
     "alpha_x": [0.2],
 }
-REFUSED = {"unit": OTHER_VALUES["unit"], "reconstruction": ["residual_scaling"], "code_stride": [16], "frontend": ["conv"]}
+REFUSED = {
+    "unit": OTHER_VALUES["unit"],
+    "reconstruction": ["residual_scaling"],
+    "code_stride": [16],
+    "frontend": ["conv"],
+}
 
 
 @pytest.mark.parametrize("field", fields(CodecConfig), ids=lambda field: field.name)
@@ -156,10 +165,14 @@ def test_every_option_is_computed_or_refused_by_name(tiny_codec, field: Field) -
         theirs, ours = TorchEngine(network).exact(), numpy_of(network).exact()
         for (codes, picture), (expected, truth) in zip(ours.encode(IMAGE, 3), theirs.encode(IMAGE, 3), strict=True):
             assert np.array_equal(codes, expected)
-            np.testing.assert_allclose(picture(), truth().astype(int), atol=1)  # torch has the transform's constants as float32
+            np.testing.assert_allclose(
+                picture(), truth().astype(int), atol=1
+            )  # torch has the transform's constants as float32
 
 
-@pytest.mark.parametrize("field", [f for f in fields(CodecConfig) if isinstance(f.default, str)], ids=lambda field: field.name)
+@pytest.mark.parametrize(
+    "field", [f for f in fields(CodecConfig) if isinstance(f.default, str)], ids=lambda field: field.name
+)
 def test_a_value_that_it_has_never_heard_of_is_refused_by_name(field: Field) -> None:
     config = CodecConfig(**BASE)
     object.__setattr__(config, field.name, "novel")

@@ -73,7 +73,9 @@ def test_truncating_stops_gradients_and_nothing_else() -> None:
 
     steps = list(codec.encode(image, choose=watch, truncate=2))
     for t, step in enumerate(steps):
-        reach = torch.autograd.grad(step.estimate.value.sum(), list(seen.values()), retain_graph=True, allow_unused=True)
+        reach = torch.autograd.grad(
+            step.estimate.value.sum(), list(seen.values()), retain_graph=True, allow_unused=True
+        )
         assert [gradient is not None for gradient in reach] == [s <= t and s // 2 == t // 2 for s in range(4)]
 
 

@@ -17,7 +17,11 @@ def arguments(case, inputs):
         return (*inputs[:3], True)
     if case.name.startswith("gru_reset"):
         return tuple(inputs[:3])
-    return (*inputs, *case.options.values()) if case.options or not case.name.startswith("residual_gru") else (*inputs, 0.1, 0.1)
+    return (
+        (*inputs, *case.options.values())
+        if case.options or not case.name.startswith("residual_gru")
+        else (*inputs, 0.1, 0.1)
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -34,7 +38,9 @@ def test_opcheck_compiled(case):
 
 
 def test_opcheck_binarizer_compiled():
-    binarizer = importlib.import_module("rnncomp_kernels.binarize")  # the module: the package has the function under its name
+    binarizer = importlib.import_module(
+        "rnncomp_kernels.binarize"
+    )  # the module: the package has the function under its name
     x = torch.randn(2, 3, 4, 5, device=DEVICE, requires_grad=True)
     for seed in (None, torch.tensor(3, device=DEVICE)):
         assert set(torch.library.opcheck(binarizer._forward, (x, seed)).values()) == {"SUCCESS"}
