@@ -17,7 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("lit_rnncomp.codec.cli:export", "write a checkpoint's codec as safetensors"),
     "models": ("lit_rnncomp.evaluation.catalog:models", "list the models that ship"),
     "bench": ("lit_rnncomp.codec.bench:bench", "say where the seconds of encoding and decoding a picture go"),
-    "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and classical codecs on a folder of pictures"),
+    "evaluate": ("lit_rnncomp.evaluation.evaluate:evaluate", "measure models and codecs on a folder of pictures"),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
     "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),

@@ -87,7 +87,10 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("encode", "PHOTO", "x.rnnc", "--model", "nothing.ckpt"), "no such model file: nothing.ckpt"),
         (("encode", "PHOTO", "x.rnnc", "--model", "PHOTO"), "photo.png: not a checkpoint"),
         (("encode", "PHOTO", "nowhere/x.rnnc", "--model", "MODEL"), "there is no folder nowhere"),
-        (("encode", "PHOTO", "x.rnnc", "--model", "MODEL", "--bpp", "0.001"), "the first iteration of this picture needs"),
+        (
+            ("encode", "PHOTO", "x.rnnc", "--model", "MODEL", "--bpp", "0.001"),
+            "the first iteration of this picture needs",
+        ),
         (("encode", "PHOTO", "x.rnnc", "--model", "MODEL", "--coder", "rnn"), "has no learned entropy coder"),
         (("encode", "PHOTO", "x.rnnc", "--modl", "MODEL"), "unrecognized arguments: --modl"),
         (("encode", "PHOTO", "x.rnnc", "--mod", "MODEL"), "unrecognized arguments: --mod"),

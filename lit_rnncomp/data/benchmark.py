@@ -24,8 +24,8 @@ _WEB = 6_000_000  # pictures of the paper's high-entropy set
 def benchmark(images: str | None = None, tiles: int = 100_000, batch_size: int = 32, seconds: float = 3.0) -> None:
     """Measures mining (pictures/s) and loading (tiles/s) on one core and prints a table.
 
-    The seconds are those of the process on its core, so that other work on the machine matters less; the files are in the
-    operating system's cache.
+    The seconds are those of the process on its core, so that other work on the machine matters less; the files are in
+    the operating system's cache.
 
     Args:
         images: folder of pictures to mine; not given, 1280x720 JPEGs made of the sample photographs.
@@ -36,7 +36,9 @@ def benchmark(images: str | None = None, tiles: int = 100_000, batch_size: int =
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("what", "a core second", "range", title=f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs")
+    table = Table(
+        "what", "a core second", "range", title=f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
+    )
     with tempfile.TemporaryDirectory() as folder:
         paths = list_images(images) if images else _web_pictures(Path(folder))
         for keep in ("hardest 100", "all", "thumbnail"):
@@ -81,7 +83,9 @@ def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, C
     data = ShuffledTiles(_random_tiles(folder / "tiles", tiles))
     random = np.random.default_rng(0)
     yield f"random access, {batch_size} at a time", lambda: len(data.shards.read(random.integers(0, tiles, batch_size)))
-    whole = itertools.chain.from_iterable(itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=as_is)))
+    whole = itertools.chain.from_iterable(
+        itertools.repeat(ResumableLoader(data, 1000 * batch_size, batch_size, collate_fn=as_is))
+    )
     yield "the training loader, uint8", lambda: len(next(whole))
     yield "the training loader, float32 in [-1, 1]", lambda: len(to_signal(next(whole)))
 
@@ -101,7 +105,11 @@ def _random_tiles(folder: Path, tiles: int, shards: int = 20) -> TileShards:
     folder.mkdir()
     for number, count in enumerate(counts):
         np.save(folder / f"{number}.npy", random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
-    index = {"format": FORMAT, "tile": 32, "shards": [{"file": f"{number}.npy", "tiles": count} for number, count in enumerate(counts)]}
+    index = {
+        "format": FORMAT,
+        "tile": 32,
+        "shards": [{"file": f"{number}.npy", "tiles": count} for number, count in enumerate(counts)],
+    }
     write_json(folder / INDEX, index)
     return TileShards(folder)
 

@@ -22,16 +22,16 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Reads a picture as 8-bit RGB.
 
     The rule: the first frame; EXIF orientation applied; grey becomes three equal channels; palettes are looked up;
-    transparency is laid over white; of 16-bit samples the high byte is kept (what Pillow does for 16-bit colour, so that
-    grey and colour agree); CMYK, YCbCr and HSV by Pillow's formulas. Embedded colour profiles are not applied: samples are
-    taken as sRGB. Other modes (floating point, LAB, 32-bit integers outside 0..65535) are errors.
+    transparency is laid over white; of 16-bit samples the high byte is kept (what Pillow does for 16-bit colour, so
+    that grey and colour agree); CMYK, YCbCr and HSV by Pillow's formulas. Embedded colour profiles are not applied:
+    samples are taken as sRGB. Other modes (floating point, LAB, 32-bit integers outside 0..65535) are errors.
 
     Args:
         source: a path, or a binary file object at the start of the picture.
 
     Raises:
-        ImageError: the file is missing, damaged, of an unknown kind, in a mode outside the rule, or above Pillow's limit
-            (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
+        ImageError: the file is missing, damaged, of an unknown kind, in a mode outside the rule, or above Pillow's
+            limit (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "picture")
     try:
@@ -44,12 +44,12 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         raise ImageError(f"cannot read {name}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.") from None
     except UnidentifiedImageError:
         raise ImageError(f"cannot read {name}: not a picture of a kind that Pillow knows") from None
-    except Exception as error:  # Pillow's parsers raise whatever damaged bytes make them raise: struct.error, SyntaxError, ...
+    except Exception as error:  # what damaged bytes make Pillow's parsers raise: struct.error, SyntaxError, ...
         raise ImageError(f"cannot read {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other modes."""
+    """An opened picture as 8-bit RGB, by the rule of `read_image` less the orientation. Raises `ValueError`."""
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
     if image.mode in _TRANSPARENT or "transparency" in image.info:
@@ -85,5 +85,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise ImageError(f"{folder} is not a folder of pictures")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
+    found = (
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())

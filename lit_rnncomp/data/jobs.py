@@ -28,7 +28,7 @@ from .shards import FORMAT, INDEX, ShardError
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of a picture: tiles of `tile` pixels a side, kept as `keep` says ("hardest N", "all" or "thumbnail")."""
+    """What becomes of a picture: tiles of `tile` pixels a side; `keep` is "hardest N", "all" or "thumbnail"."""
 
     tile: int
     keep: str
@@ -86,7 +86,12 @@ class Job(NamedTuple):
         np.save(buffer, np.concatenate(kept), allow_pickle=False)
         data = buffer.getvalue()
         write_bytes(self.shard, data)
-        record = {"tiles": sum(map(len, kept)), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "skipped": skipped}
+        record = {
+            "tiles": sum(map(len, kept)),
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "skipped": skipped,
+        }
         write_json(self.record, record)
         return len(self.pictures)
 
@@ -138,7 +143,9 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def mine_tiles(images: Path, out: Path, rule: Rule, pool: Executor, per_shard: int = 200, progress: bool = False) -> Mined:
+def mine_tiles(
+    images: Path, out: Path, rule: Rule, pool: Executor, per_shard: int = 200, progress: bool = False
+) -> Mined:
     """Makes the shards that are missing, then the index.
 
     Raises:
@@ -153,7 +160,9 @@ def mine_tiles(images: Path, out: Path, rule: Rule, pool: Executor, per_shard: i
 def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
     """Cuts the pictures of a folder into jobs, always the same, and writes down for which options `out` is."""
     if rule.tile < 1 or per_shard < 1 or rule.keep == "hardest 0" or rule.keep.startswith("hardest -"):
-        raise ValueError(f"tile ({rule.tile}), pictures a shard ({per_shard}) and tiles a picture ({rule.keep}) must be at least 1")
+        raise ValueError(
+            f"tile ({rule.tile}), pictures a shard ({per_shard}) and tiles a picture ({rule.keep}) must be at least 1"
+        )
     images, out = images.resolve(), out.resolve()
     found = list_images(images)
     if not found:
@@ -165,9 +174,13 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
     path = out / "jobs" / "plan.json"
     if path.is_file():
         earlier = json.loads(path.read_text())
-        changed = [f"{key} was {earlier.get(key)}, now {value}" for key, value in begun.items() if earlier.get(key) != value]
+        changed = [
+            f"{key} was {earlier.get(key)}, now {value}" for key, value in begun.items() if earlier.get(key) != value
+        ]
         if changed:
-            raise ShardError(f"{out} was begun differently ({'; '.join(changed)}); name another folder or remove this one")
+            raise ShardError(
+                f"{out} was begun differently ({'; '.join(changed)}); name another folder or remove this one"
+            )
     elif (out / INDEX).exists():
         raise ShardError(f"{out} holds an {INDEX} that mining did not leave there; name another folder")
     else:
@@ -177,9 +190,23 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
 
 
 def _run(jobs: list[Job], pool: Executor, progress: bool) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = TextColumn("mining"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"), TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("mining"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("pictures"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     missing = [job for job in jobs if not job.done()]
     total, left = (sum(len(job.pictures) for job in some) for some in (jobs, missing))
     with Progress(*columns, disable=not progress) as bar:
@@ -201,10 +228,21 @@ def _write_index(jobs: list[Job], rule: Rule, out: Path) -> Mined:
         if record["tiles"]
     ]
     skipped = [picture for record in records for picture in record["skipped"]]
-    mined = Mined(sum(len(job.pictures) for job in jobs) - len(skipped), sum(shard["tiles"] for shard in shards), len(shards), skipped)
+    mined = Mined(
+        sum(len(job.pictures) for job in jobs) - len(skipped),
+        sum(shard["tiles"] for shard in shards),
+        len(shards),
+        skipped,
+    )
     if not mined.tiles:
         raise ShardError(f"no picture gave a tile; the first: {skipped[0]['reason']}")
-    index = {"format": FORMAT, **asdict(rule), "pillow": PIL.__version__, "pictures": mined.pictures, "tiles": mined.tiles}
+    index = {
+        "format": FORMAT,
+        **asdict(rule),
+        "pillow": PIL.__version__,
+        "pictures": mined.pictures,
+        "tiles": mined.tiles,
+    }
     for unfinished in (*out.glob(".tiles-*"), *out.glob("jobs/.*")):  # what killed jobs had begun
         unfinished.unlink(missing_ok=True)
     write_json(out / INDEX, {**index, "skipped": skipped, "shards": shards})

@@ -19,7 +19,8 @@ from .tiles import ShuffledTiles
 class PhotographData(LightningDataModule):
     """Photographs: random crops to train on, whole pictures to validate, test and predict on.
 
-    The models receive float32 `(B, 3, H, W)` in [-1, 1]; loaders hand out uint8, converted on the device after the copy.
+    The models receive float32 `(B, 3, H, W)` in [-1, 1]; loaders hand out uint8, converted on the device after the
+    copy.
 
     Args:
         train: a folder of pictures, a picture, a list of either, or a folder of tiles made by `lit-rnncomp data mine`.
@@ -68,7 +69,9 @@ class PhotographData(LightningDataModule):
         self.batch_size, self.steps_per_epoch, self.num_workers = batch_size, steps_per_epoch, num_workers
         self.train, self.val, self.test, self.predict = train, val, test, predict
         self.holdout = holdout
-        self._crops: dict[str, Any] = dict(patch=patch, scale=scale, flips=flips, seed=seed, strict=strict, cache_mb=cache_mb)
+        self._crops: dict[str, Any] = dict(
+            patch=patch, scale=scale, flips=flips, seed=seed, strict=strict, cache_mb=cache_mb
+        )
         self._wholes: dict[str, Any] = dict(multiple=multiple, max_side=max_side, strict=strict, cache_mb=cache_mb)
         self._train_data: Dataset[Tensor] | None = None
 
@@ -77,11 +80,14 @@ class PhotographData(LightningDataModule):
 
         Raises:
             ImageError: a folder is missing or empty.
-            ValueError: `holdout` leaves too few pictures to train on, or `train` is a folder of tiles and `val` is not given.
+            ValueError: `holdout` leaves too few pictures to train on, or `train` is a folder of tiles and `val` is not
+                given.
         """
         if self._tiles:
             if self.val is None:
-                raise ValueError(f"{self.train} holds tiles, and whole pictures are needed to validate on: give data.val")
+                raise ValueError(
+                    f"{self.train} holds tiles, and whole pictures are needed to validate on: give data.val"
+                )
             return [], find_pictures(self.val)
         train = sample_photographs() if self.train is None else find_pictures(self.train)
         if self.val is not None:
@@ -89,7 +95,7 @@ class PhotographData(LightningDataModule):
         return (train, train) if self.train is None else hold_out(train, self.holdout)
 
     def fingerprint(self) -> str:
-        """A SHA-256 digest of the training data: the index of tiles, or the names and sizes of the pictures in order."""
+        """A SHA-256 digest of the training data: the index of tiles, or names and sizes of the pictures in order."""
         if self._tiles:
             return hashlib.sha256((self._tiles / INDEX).read_bytes()).hexdigest()
         lines = [f"{path.name}\t{path.stat().st_size}\n" for path in self.split()[0]]

@@ -50,7 +50,9 @@ def hold_out(paths: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]
     """
     names = sorted({path.name for path in paths}, key=lambda name: hashlib.sha256(name.encode()).digest())
     if count < 1 or len(names) - count < 2:
-        raise ValueError(f"cannot hold out {count} of {len(names)} pictures; lower data.holdout or give data.val a folder of its own")
+        raise ValueError(
+            f"cannot hold out {count} of {len(names)} pictures; lower data.holdout or give data.val a folder of its own"
+        )
     held = set(names[:count])
     return [path for path in paths if path.name not in held], [path for path in paths if path.name in held]
 
@@ -77,7 +79,9 @@ class PictureCache:
         try:
             picture = np.asarray(read_image(path))
             if min(picture.shape[:2]) < smallest:
-                raise ImageError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than {smallest} pixels a side")
+                raise ImageError(
+                    f"{path} is {picture.shape[1]}x{picture.shape[0]}, smaller than {smallest} pixels a side"
+                )
         except ImageError as error:
             if self.strict:
                 raise
@@ -146,7 +150,9 @@ class RandomCrops(Dataset[Tensor]):
         factor = self.scale[0] + (self.scale[1] - self.scale[0]) * uniform[0]
         side = min(self.patch / factor, height, width)  # of the square to cut, in pixels of the picture
         if side == self.patch:
-            top, left = (int(u * (extent - self.patch + 1)) for u, extent in zip(uniform[1:3], (height, width), strict=True))
+            top, left = (
+                int(u * (extent - self.patch + 1)) for u, extent in zip(uniform[1:3], (height, width), strict=True)
+            )
             crop = picture[top : top + self.patch, left : left + self.patch]
         else:
             crop = _resample(picture, uniform[1] * (height - side), uniform[2] * (width - side), side, self.patch)
@@ -159,11 +165,14 @@ class RandomCrops(Dataset[Tensor]):
             picture = self.cache.read(self.paths[(item + attempt) % len(self.paths)], self.patch)
             if picture is not None:
                 return picture
-        raise ImageError(f"none of the {len(self.paths)} training pictures ({self.paths[0]}, ...) can be cropped to {self.patch} pixels")
+        raise ImageError(
+            f"none of the {len(self.paths)} training pictures ({self.paths[0]}, ...) "
+            f"can be cropped to {self.patch} pixels"
+        )
 
 
 def _resample(picture: np.ndarray, top: float, left: float, side: float, patch: int) -> np.ndarray:
-    """Scales the square at (top, left) down to `patch` pixels a side; equal to cropping the whole picture scaled down."""
+    """Scales the square at (top, left) down to `patch` pixels a side; equal to a crop of the picture scaled down."""
     margin = int(np.ceil(2 * side / patch)) + 1  # reach of the antialiased bicubic filter, in pixels of the picture
     y, x = max(0, int(top) - margin), max(0, int(left) - margin)
     around = picture[y : int(top + side) + margin + 1, x : int(left + side) + margin + 1]
@@ -188,7 +197,12 @@ class WholePictures(Dataset[Tensor]):
     """
 
     def __init__(
-        self, paths: Sequence[Path], multiple: int = 32, max_side: int | None = None, strict: bool = False, cache_mb: float = 2000
+        self,
+        paths: Sequence[Path],
+        multiple: int = 32,
+        max_side: int | None = None,
+        strict: bool = False,
+        cache_mb: float = 2000,
     ) -> None:
         if multiple < 1 or (max_side is not None and max_side < multiple):
             raise ValueError(f"max_side ({max_side}) must be at least multiple ({multiple}), and that at least 1")

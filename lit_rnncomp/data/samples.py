@@ -19,7 +19,8 @@ def sample_photographs() -> list[Path]:
     found = [folder / name for name in _NAMES for folder in folders if (folder / name).is_file()]
     if not found:
         raise FileNotFoundError(
-            f"no sample photographs: scikit-image {'ships none of ' + ', '.join(_NAMES) if package else 'is not installed'}; "
+            "no sample photographs: scikit-image "
+            f"{'ships none of ' + ', '.join(_NAMES) if package else 'is not installed'}; "
             "name a folder of your own photographs instead (data.train)"
         )
     return found

@@ -17,7 +17,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def shuffled(positions: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Maps positions to items so that every `size` successive positions visit each of `size` items once, in random order.
+    """Maps positions to items so that every `size` successive positions visit each of `size` items once, in random
+    order.
 
     Position `p` belongs to pass `p // size`; each pass has its own permutation. A Feistel network over a grid of
     about sqrt(size) x sqrt(size) cells computes it element by element, so 600 million tiles need no table

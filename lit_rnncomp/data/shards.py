@@ -1,6 +1,6 @@
 """Folders of tiles: `.npy` shards of uint8 tiles behind one `index.json`, read by memory map.
 
-index.json          {"format": 1, "tile": 32, "keep": "hardest 100", "tiles": N, "shards": [{"file", "tiles", "sha256"}], ...}
+index.json          {"format": 1, "tile": 32, "keep": "hardest 100", "tiles": N, "shards": [{"file", "tiles", ...}]}
 tiles-00000.npy     (n, tile, tile, 3) uint8
 jobs/00000.json     what the first shard was made of; exists once that shard is whole
 """
@@ -35,7 +35,9 @@ class TileShards:
         try:
             index = json.loads((self.folder / INDEX).read_text())
         except FileNotFoundError:
-            raise ShardError(f"{folder} holds no {INDEX}: not a folder of tiles, or its mining has not finished") from None
+            raise ShardError(
+                f"{folder} holds no {INDEX}: not a folder of tiles, or its mining has not finished"
+            ) from None
         except ValueError as error:
             raise ShardError(f"{self.folder / INDEX} is not JSON: {error}") from None
         if index.get("format") != FORMAT:

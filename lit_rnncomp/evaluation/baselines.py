@@ -1,6 +1,7 @@
 """Today's picture codecs through Pillow, each with the settings at which it is measured.
 
-Every rate is the size of a whole file. A codec that this installation lacks has a reason (`Baseline.missing`), not a crash.
+Every rate is the size of a whole file. A codec that this installation lacks has a reason (`Baseline.missing`), not a
+crash.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from .headers import header_bytes
 class Coded(NamedTuple):
     """One file and the picture it decodes to.
 
-    `setting` is what the codec was asked for (a quality, a rate, a number of iterations), `size` the bytes of the whole file,
-    `header` those that are not entropy-coded picture (None where a format does not separate them), `nominal_bpp` a recurrent
-    codec's bits before entropy coding (None elsewhere).
+    `setting` is what the codec was asked for (a quality, a rate, a number of iterations), `size` the bytes of the whole
+    file, `header` those that are not entropy-coded picture (None where a format does not separate them), `nominal_bpp`
+    a recurrent codec's bits before entropy coding (None elsewhere).
     """
 
     setting: float
@@ -62,10 +63,15 @@ class Baseline:
         """Why this installation cannot run the codec, with the way out; None where it can."""
         if isinstance(self.library, tuple):
             distribution, module = self.library
-            return None if importlib.util.find_spec(module) else f"{self.name} needs the package {distribution}: pip install {distribution}"
+            return (
+                None
+                if importlib.util.find_spec(module)
+                else f"{self.name} needs the package {distribution}: pip install {distribution}"
+            )
         if self.library in features.get_supported():
             return None
-        return f"{self.name} needs Pillow built with {self.library}; the wheels of a newer Pillow have it: pip install -U pillow"
+        way_out = "the wheels of a newer Pillow have it: pip install -U pillow"
+        return f"{self.name} needs Pillow built with {self.library}; {way_out}"
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that decides the codec's bytes."""
@@ -105,7 +111,8 @@ class Baseline:
         File sizes rise with the setting up to a few bytes of ripple, so a bisection finds it.
 
         Args:
-            sizes: what is known of the sizes of this image's files by setting, and is added to: saves work over several calls.
+            sizes: what is known of the sizes of this image's files by setting, and is added to: saves work over several
+                calls.
         """
         if self.setting == "bpp":
             bpp = max_bytes * 8 / (image.width * image.height)
@@ -151,7 +158,9 @@ def _jpegxl_options(quality: float) -> dict[str, Any]:
 
 def _jpeg(name: str, title: str, subsampling: str, optimize: bool, progressive: bool = False) -> Baseline:
     settings = (1, 3, 5, 7, 9, 11, 13, 16, 20, 25, 30, 37, 45, 53, 61, 69, 76, 82, 87, 91, 95)
-    return Baseline(name, title, "JPEG", "jpg", "quality", settings, partial(_jpeg_options, subsampling, optimize, progressive))
+    return Baseline(
+        name, title, "JPEG", "jpg", "quality", settings, partial(_jpeg_options, subsampling, optimize, progressive)
+    )
 
 
 _BASELINES = (
@@ -170,7 +179,15 @@ _BASELINES = (
         (1, 4, 8, 13, 20, 28, 37, 46, 55, 64, 72, 78, 83, 88, 92, 95),
         _webp_options,
     ),
-    Baseline("jpeg2000", "JPEG 2000 (OpenJPEG)", "JPEG2000", "jpg_2000", "bpp", tuple(k / 8 for k in range(1, 17)), _jpeg2000_options),
+    Baseline(
+        "jpeg2000",
+        "JPEG 2000 (OpenJPEG)",
+        "JPEG2000",
+        "jpg_2000",
+        "bpp",
+        tuple(k / 8 for k in range(1, 17)),
+        _jpeg2000_options,
+    ),
     Baseline(
         "avif",
         "AVIF",
@@ -194,7 +211,8 @@ BASELINES = {baseline.name: baseline for baseline in _BASELINES}
 
 
 def named_baselines(names: str) -> tuple[list[Baseline], dict[str, str]]:
-    """The codecs of a list separated by commas (or `none`), and of those that this installation lacks, the reason by name.
+    """The codecs of a list separated by commas (or `none`), and of those that this installation lacks, the reason by
+    name.
 
     Raises `ValueError` for a name that is none of `BASELINES`.
     """

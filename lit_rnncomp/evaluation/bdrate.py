@@ -8,7 +8,7 @@ from . import rd
 from .metric_table import METRICS, Metric, MetricName
 from .published import read_points
 from .results import Results
-from .summary import mean_bd_quality, mean_bd_rate
+from .summary import mean_delta
 
 
 def bdrate(
@@ -21,8 +21,8 @@ def bdrate(
 ) -> None:
     """Bjontegaard deltas of B against the anchor A: percent of rate at equal quality, dB at equal rate.
 
-    With --results the deltas are computed for each picture and averaged. Without, A and B are files of points: two columns, bits
-    per pixel and quality (MS-SSIM or dB), `#` for comments, such as those of tensorflow/compression.
+    With --results the deltas are computed for each picture and averaged. Without, A and B are files of points: two
+    columns, bits per pixel and quality (MS-SSIM or dB), `#` for comments, such as those of tensorflow/compression.
 
     Args:
         a: the anchor: a codec's name in --results, or a file of points.
@@ -54,8 +54,8 @@ def _of_results(a: str, b: str, folder: str, metric: Metric, interpolation: rd.I
     for codec in (a, b):
         if codec not in results.codecs:
             raise ValueError(f"{folder} has no codec {codec!r}; it has {', '.join(results.codecs)}")
-    rate = mean_bd_rate(results, a, b, metric, interpolation)
-    quality = mean_bd_quality(results, a, b, metric, interpolation)
+    rate = mean_delta(rd.bd_rate, results, a, b, metric, interpolation)
+    quality = mean_delta(rd.bd_quality, results, a, b, metric, interpolation)
     if rate.pictures == 0:
         raise rd.CurvesDoNotOverlap(f"on no picture do the curves of {a} and {b} share a range of {metric.name}")
     return {"bd_rate": rate.value, "bd_quality": quality.value, "pictures": rate.pictures, "of": len(results.common())}

@@ -13,7 +13,8 @@ from .metric_table import shown
 def models(json: bool = False) -> None:
     """List the models that ship: architecture, size, and the area under their rate-distortion curves on Kodak.
 
-    Areas are of files, headers included, from 1/8 to 2 bits per pixel: see README.md. Each model has a card beside its weights.
+    Areas are of files, headers included, from 1/8 to 2 bits per pixel: see README.md. Each model has a card beside its
+    weights.
 
     Args:
         json: print the list as JSON.

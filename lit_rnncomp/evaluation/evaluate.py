@@ -34,16 +34,17 @@ def evaluate(
     strict: bool = False,
     json: bool = False,
 ) -> None:
-    """Measure codecs on a folder of pictures: real files, every rate, every metric; tables, JSON, CSV, curves and a strip.
+    """Measure codecs on a folder of pictures: real files, every rate, every metric; tables, JSON, CSV, curves and a
+    strip.
 
-    Started again with the same --out it continues where it stopped: what was measured with the same picture, codec and versions is
-    not measured again. A picture or codec that fails is reported and does not cost the rest.
+    Started again with the same --out it continues where it stopped: what was measured with the same picture, codec and
+    versions is not measured again. A picture or codec that fails is reported and does not cost the rest.
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
         data: folder of pictures (PNG, JPEG, WebP, TIFF).
-        codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive, jpeg420-default,
-            jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
+        codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive,
+            jpeg420-default, jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
         out: folder for the results.
         anchor: the codec that BD-rates are against.
         workers: processes; each holds the models once.
@@ -75,7 +76,9 @@ def evaluate(
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
     _conclude(folder, anchor, len(paths), json)
     if strict and (failures or missing):
-        raise ValueError(f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})")
+        raise ValueError(
+            f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
+        )
 
 
 def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec], dict[str, str]]:
@@ -91,7 +94,13 @@ def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec]
 
 
 def _run_record(
-    codecs: list[AnyCodec], pictures: list[str], missing: dict[str, str], failures: dict[str, str], data: Path, seconds: float, device: str
+    codecs: list[AnyCodec],
+    pictures: list[str],
+    missing: dict[str, str],
+    failures: dict[str, str],
+    data: Path,
+    seconds: float,
+    device: str,
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -99,7 +108,11 @@ def _run_record(
         "pictures": pictures,
         "codecs": [codec.name for codec in codecs],
         "models": {
-            codec.name: {"file": Path(codec.model).name, **codec.versions(), "config": codec.codec.network.config.to_dict()}
+            codec.name: {
+                "file": Path(codec.model).name,
+                **codec.versions(),
+                "config": codec.codec.network.config.to_dict(),
+            }
             for codec in codecs
             if isinstance(codec, Neural)
         },
@@ -119,9 +132,8 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
 
     results = Results.read(folder)
     if not results.common():
-        raise ValueError(
-            f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see {folder / 'run.json'})"
-        )
+        names = ", ".join(results.codecs)
+        raise ValueError(f"nothing can be compared: no picture was measured by all of {names} (see {folder}/run.json)")
     rows = comparison(results, anchor)
     summary = areas(results)
     curves = MeanCurves.of(results)

@@ -1,17 +1,18 @@
 """How many bytes of a compressed file are not picture: signatures, boxes, tables, metadata.
 
-What is left over is entropy-coded data. At the low rates of this codec family a JPEG's six hundred bytes of tables are a tenth of
-the file, so an honest comparison counts them, and shows them.
+What is left over is entropy-coded data. At the low rates of this codec family a JPEG's six hundred bytes of tables are
+a tenth of the file, so an honest comparison counts them, and shows them.
 """
 
 from __future__ import annotations
 
 
 def header_bytes(data: bytes) -> int | None:
-    """Bytes of `data` that are not entropy-coded picture data, or None for a format where the two are not separated by bytes.
+    """Bytes of `data` that are not entropy-coded picture data, or None for a format where the two are not separated by
+    bytes.
 
-    JPEG: everything but the scans' data. WebP: everything but the picture's chunk. JPEG 2000: everything before the first tile part
-    and its end marker. AVIF: everything but the `mdat` boxes. JPEG XL packs its header into bits: None.
+    JPEG: everything but the scans' data. WebP: everything but the picture's chunk. JPEG 2000: everything before the
+    first tile part and its end marker. AVIF: everything but the `mdat` boxes. JPEG XL packs its header into bits: None.
     """
     if data[:2] == b"\xff\xd8":
         return len(data) - _jpeg_scan_bytes(data)

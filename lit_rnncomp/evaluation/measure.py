@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 AnyCodec = Baseline | Neural
 
 
-def measure(image: Image.Image, codec: AnyCodec, cache: Path, device: str = "cpu", frames: Path | None = None) -> Measurement:
+def measure(
+    image: Image.Image, codec: AnyCodec, cache: Path, device: str = "cpu", frames: Path | None = None
+) -> Measurement:
     """Every point of `codec` on the RGB `image`, from `cache` where it has been measured before.
 
     Args:
-        cache: folder of earlier measurements, one file by content of the picture, codec, its settings and versions, and metrics.
+        cache: folder of earlier measurements, one file by content of the picture, codec, its settings and versions, and
+            metrics.
         device: where metrics are computed.
         frames: a folder for the decoded pictures as lossless WebP, named by iteration; for models only.
     """

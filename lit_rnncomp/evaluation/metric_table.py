@@ -1,6 +1,8 @@
-"""The metrics, one row each: what is measured, tabulated, plotted, reported, compared and validated is read from this table.
+"""The metrics, one row each: what is measured, tabulated, plotted, reported, compared and validated is read from this
+table.
 
-A new metric is a function in `metrics.py` and a row here. Nothing in this module imports torch before something is measured.
+A new metric is a function in `metrics.py` and a row here. Nothing in this module imports torch before something is
+measured.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Metric:
 
     @property
     def summary(self) -> Literal["auc", "mean"]:
-        """What a person reads of a curve: of a similarity its area, as in the paper; of all others the mean over the rates."""
+        """What a person reads of a curve: of a similarity the area, as in the paper; of others the mean."""
         return "mean" if self.unit else "auc"
 
     def summarise(self, area: float) -> float:

@@ -1,8 +1,8 @@
 """How far a decoded picture is from its original: PSNR, SSIM, MS-SSIM, PSNR-HVS, PSNR-HVS-M.
 
-Every function takes two `(B, 3, H, W)` tensors on the 0..255 scale, of any dtype and on any device, and returns `(B,)`. float64 is
-computed as float64 and everything else as float32. All are symmetric in the two pictures. A value in decibels is at most `PSNR_CAP`,
-which identical pictures get, so that a mean over pictures stays finite.
+Every function takes two `(B, 3, H, W)` tensors on the 0..255 scale, of any dtype and on any device, and returns `(B,)`.
+float64 is computed as float64 and everything else as float32. All are symmetric in the two pictures. A value in
+decibels is at most `PSNR_CAP`, which identical pictures get, so that a mean over pictures stays finite.
 """
 
 from __future__ import annotations
@@ -71,15 +71,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
-    """Multi-scale structural similarity (0 to 1) as Google's `msssim.py` computes it, the script behind the paper's numbers.
+    """Multi-scale structural similarity (0 to 1) as Google's `msssim.py` computes it, the script behind the paper's
+    numbers.
 
-    An 11x11 Gaussian of deviation 1.5 without padding, K1 0.01, K2 0.03, five scales, 2x2 mean and decimation between scales (an odd
-    last row or column is repeated). At each scale the map is averaged over pixels and channels jointly, then the scales are
-    multiplied. A negative mean, which no real codec gives, counts as 0 and not as NaN.
+    An 11x11 Gaussian of deviation 1.5 without padding, K1 0.01, K2 0.03, five scales, 2x2 mean and decimation between
+    scales (an odd last row or column is repeated). At each scale the map is averaged over pixels and channels jointly,
+    then the scales are multiplied. A negative mean, which no real codec gives, counts as 0 and not as NaN.
 
     Args:
-        fewer_scales: for a picture too small for five scales (a side under 161 pixels), use as many as fit and let their weights sum
-            to 1. Such a value must not be compared with one of five scales, so it has to be asked for.
+        fewer_scales: for a picture too small for five scales (a side under 161 pixels), use as many as fit and let
+            their weights sum to 1. Such a value must not be compared with one of five scales, so it has to be asked
+            for.
 
     Raises:
         PictureTooSmall: a side is under 161 pixels (with `fewer_scales`: under 11).
@@ -89,9 +91,11 @@ def ms_ssim(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
 
 
 class MultiScaleTarget:
-    """One of the two pictures of `ms_ssim`, `(B, 3, H, W)`, with its share of the work done once: for a loss over many reconstructions.
+    """One of the two pictures of `ms_ssim`, `(B, 3, H, W)`, with its share of the work done once: for a loss over many
+    reconstructions.
 
-    Calling it with `(N, B, 3, H, W)` on the 0..255 scale gives the `ms_ssim` of each, `(N, B)`, in the type of the target.
+    Calling it with `(N, B, 3, H, W)` on the 0..255 scale gives the `ms_ssim` of each, `(N, B)`, in the type of the
+    target.
 
     Raises:
         PictureTooSmall: as `ms_ssim` does.
@@ -101,7 +105,12 @@ class MultiScaleTarget:
         if fewer_scales:
             _require(target, WINDOW, "ms_ssim", "pad or enlarge it")
         else:
-            _require(target, smallest_side(len(MS_SSIM_WEIGHTS)), "ms_ssim with five scales", "use a larger one, or fewer_scales=True")
+            _require(
+                target,
+                smallest_side(len(MS_SSIM_WEIGHTS)),
+                "ms_ssim with five scales",
+                "use a larger one, or fewer_scales=True",
+            )
         count = sum(min(target.shape[2:]) >= smallest_side(n) for n in range(1, len(MS_SSIM_WEIGHTS) + 1))
         total = sum(MS_SSIM_WEIGHTS[:count]) if count < len(MS_SSIM_WEIGHTS) else 1.0
         self.exponents = [weight / total for weight in MS_SSIM_WEIGHTS[:count]]
@@ -123,16 +132,17 @@ class MultiScaleTarget:
 
 
 def ms_ssim_db(a: Tensor, b: Tensor, *, fewer_scales: bool = False) -> Tensor:
-    """MS-SSIM as `-10 log10(1 - ms_ssim)`, 0 to `PSNR_CAP` dB: spreads the values near 1 apart. Raises as `ms_ssim` does."""
+    """MS-SSIM as `-10 log10(1 - ms_ssim)`, 0 to `PSNR_CAP` dB: spreads the values near 1. Raises as `ms_ssim` does."""
     return _decibel(1 - ms_ssim(a, b, fewer_scales=fewer_scales))
 
 
 def psnr_hvs(a: Tensor, b: Tensor) -> Tensor:
     """PSNR of luma in the 8x8 DCT domain weighted by contrast sensitivity, in dB (to `PSNR_CAP`).
 
-    Computed on the luma (full-range BT.601, not rounded) of non-overlapping blocks; rows and columns beyond a multiple of 8 are left
-    out, as in the authors' code. Source: Egiazarian et al., 2006. The "PSNR-HVS" of the paper's Table 1 is another metric (Gupta et
-    al., 2011, on RGB, formula not public), so values here must not be set beside that column.
+    Computed on the luma (full-range BT.601, not rounded) of non-overlapping blocks; rows and columns beyond a multiple
+    of 8 are left out, as in the authors' code. Source: Egiazarian et al., 2006. The "PSNR-HVS" of the paper's Table 1
+    is another metric (Gupta et al., 2011, on RGB, formula not public), so values here must not be set beside that
+    column.
 
     Raises:
         PictureTooSmall: a side is shorter than 8 pixels.
@@ -158,13 +168,15 @@ def psnr_hvs_m(a: Tensor, b: Tensor) -> Tensor:
 
 
 def smallest_side(scales: int) -> int:
-    """Pixels a side that `ms_ssim` needs for so many scales: the window must fit after `scales - 1` halvings (161 for five)."""
+    """Pixels a side for so many scales of `ms_ssim`: the window must fit after `scales - 1` halvings (five: 161)."""
     return ((WINDOW - 1) << (scales - 1)) + 1
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.dim() != 4 or a.shape[1] != 3:
-        raise ValueError(f"metrics compare two (B, 3, H, W) tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(
+            f"metrics compare two (B, 3, H, W) tensors of one shape, not {tuple(a.shape)} and {tuple(b.shape)}"
+        )
     dtype = torch.float64 if torch.float64 in (a.dtype, b.dtype) else torch.float32
     return a.to(dtype), b.to(dtype)
 
@@ -172,7 +184,9 @@ def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _require(a: Tensor, side: int, metric: str, way_out: str) -> None:
     height, width = a.shape[2:]
     if min(height, width) < side:
-        raise PictureTooSmall(f"{metric} needs at least {side} pixels a side and this picture has {width}x{height}: {way_out}")
+        raise PictureTooSmall(
+            f"{metric} needs at least {side} pixels a side and this picture has {width}x{height}: {way_out}"
+        )
 
 
 def _decibel(error: Tensor) -> Tensor:
@@ -187,7 +201,8 @@ def _ycbcr(rgb: Tensor) -> Tensor:
 
 
 class _Scale:
-    """A target picture `(B, 3, H, W)` at one scale, less `CENTRE`, with the local means and variances that comparisons ask for.
+    """A target picture `(B, 3, H, W)` at one scale, less `CENTRE`, with the local means and variances that comparisons
+    ask for.
 
     Variance does not see an offset, and float32 loses fewer digits of E[x^2] - E[x]^2 when the values are centred.
     """
@@ -199,7 +214,7 @@ class _Scale:
         self.variance = square - self.mean * self.mean
 
     def compare(self, pictures: Tensor, luminance: bool) -> Tensor:
-        """Mean contrast-structure term, with `luminance` mean similarity, over pixels and channels: `(N, B)` of `(N, B, 3, H, W)`."""
+        """Mean contrast-structure term, with `luminance` mean similarity: `(N, B)` of `(N, B, 3, H, W)`."""
         mean, square, product = self.window(torch.stack((pictures, pictures * pictures, pictures * self.picture)))
         covariance = product - mean * self.mean
         similarity = (2 * covariance + C2) / (square - mean * mean + self.variance + C2)
@@ -216,7 +231,8 @@ class _Window:
         offset = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
         weights = torch.exp(-offset.square() / (2 * 1.5**2))
         self.weights = weights / weights.sum()
-        # Of maps this small a product with a banded matrix, most of it zeros, is faster than a convolution: four times at 16 pixels a side.
+        # Of maps this small a product with a banded matrix, most of it zeros, is faster than a convolution: four times
+        # at 16 pixels a side.
         self.small = max(like.shape[-2:]) <= 64
         if self.small:
             self.down, self.across = (self._matrix(side) for side in like.shape[-2:])
@@ -233,7 +249,8 @@ class _Window:
     def _blur(self, maps: Tensor) -> Tensor:
         if self.small:
             return self.down @ (maps @ self.across.mT)
-        # One channel a plane: on a CPU the depthwise convolution is six times as fast as a batch of single-channel pictures.
+        # One channel a plane: on a CPU the depthwise convolution is six times as fast as a batch of single-channel
+        # pictures.
         planes = maps.flatten(0, -3)
         window = self.weights.repeat(len(planes), 1, 1, 1)
         planes = F.conv2d(F.conv2d(planes, window, groups=len(planes)), window.mT, groups=len(planes))
@@ -250,7 +267,7 @@ def _table(like: Tensor) -> Tensor:
 
 
 def _csf(like: Tensor) -> Tensor:
-    """Contrast sensitivity of each DCT coefficient, `(8, 8)`: the published weights are `CSF_GAIN` over JPEG's table."""
+    """Contrast sensitivity of each DCT coefficient, `(8, 8)`: the published weights, `CSF_GAIN` over JPEG's table."""
     return CSF_GAIN / _table(like)
 
 

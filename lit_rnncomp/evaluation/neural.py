@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neural:
-    """The model `model` (a checkpoint, a weights file or a name of the zoo) on `device`, called `name` in the results."""
+    """The model `model` (a checkpoint, a weights file or a name of the zoo) on `device`, called `name` in results."""
 
     name: str
     model: str
@@ -106,7 +106,7 @@ def named_models(models: list[str], device: str) -> list[Neural]:
 
 
 def _name_and_path(model: str) -> tuple[str, str]:
-    """Splits `NAME=M`. Lightning's own names hold `=` too (`epoch=3-step=100.ckpt`): a file that exists is never split."""
+    """Splits `NAME=M`. Lightning's own names hold `=` too (`epoch=3-step=100.ckpt`): an existing file is not split."""
     name, equals, path = model.partition("=")
     if equals and path and "/" not in name and not Path(model).exists():
         return name, path

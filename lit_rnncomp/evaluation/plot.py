@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
-CODEC_COLOURS = ("#1f5fa8", "#6fa8dc", "#4c9a2a", "#8c8c8c", "#c27ba0", "#3d3d3d", "#a0c15a", "#5b7083", "#b5a642", "#222222")
+CODEC_COLOURS = (
+    "#1f5fa8",
+    "#6fa8dc",
+    "#4c9a2a",
+    "#8c8c8c",
+    "#c27ba0",
+    "#3d3d3d",
+    "#a0c15a",
+    "#5b7083",
+    "#b5a642",
+    "#222222",
+)
 PUBLISHED_COLOURS = ("#e8601c", "#17becf", "#8c564b", "#bcbd22", "#e377c2", "#9467bd", "#2ca02c", "#7f7f7f")
 
 
@@ -22,7 +33,8 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
     Args:
         results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
         out: the picture to write; the same drawing is written beside it as .png and as .svg.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
+        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
+            keeps them.
         title: a line above the drawing.
     """
     path = Path(out)
@@ -41,7 +53,9 @@ def draw(results: list[MeanCurves], paths: list[Path], published: str | None, ti
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.style.context({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}):
+    with matplotlib.style.context(
+        {"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+    ):
         metrics = shown()
         figure = Figure(figsize=(4.3 * len(metrics), 4.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -50,10 +64,14 @@ def draw(results: list[MeanCurves], paths: list[Path], published: str | None, ti
             _panel(panel, results, published, metric)
             panel.set(xlabel="bits per pixel", ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, 2.05))
             panel.grid(alpha=0.25, linewidth=0.6)
-        handles = {text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+        handles = {
+            text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
         if not handles:
-            raise ValueError("there is no curve to draw: every codec has a single setting, or every picture is too small for the metrics")
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+            raise ValueError("there is no curve to draw: codecs of a single setting, or pictures too small for metrics")
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False
+        )
         figure.suptitle(title)
         for path in paths:
             with replacing(path) as temporary:
@@ -79,7 +97,9 @@ def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metr
     for k, entry in enumerate(curves(published, metric.name) if published else ()):
         quality = metric.on_axis(entry.curve.quality)
         colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
-        panel.plot(entry.curve.bpp, quality, color=colour, linewidth=1, linestyle=":", label=f"{entry.title}, published")
+        panel.plot(
+            entry.curve.bpp, quality, color=colour, linewidth=1, linestyle=":", label=f"{entry.title}, published"
+        )
         visible += list(quality[entry.curve.bpp <= 2.05])
     if visible:
         room = 0.04 * (max(visible) - min(visible)) + 0.1

@@ -1,4 +1,4 @@
-"""Published rate-distortion curves: a few shipped ones on Kodak, or a folder of text files as tensorflow/compression keeps them."""
+"""Published rate-distortion curves: a few that ship, on Kodak, or a folder as in tensorflow/compression."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def curves(source: str, metric: str) -> list[Published]:
         ]
     folder = Path(source)
     if not any((folder / name).is_dir() for name in FOLDERS.values()):
-        raise ValueError(f"{source} has neither {' nor '.join(FOLDERS.values())}: give such a folder, or kodak for the shipped curves")
+        folders = " nor ".join(FOLDERS.values())
+        raise ValueError(f"{source} has neither {folders}: give such a folder, or kodak for the shipped curves")
     if metric not in FOLDERS:
         return []
     return [Published(title(path), read_points(path)) for path in sorted((folder / FOLDERS[metric]).glob("*.txt"))]
@@ -56,12 +57,18 @@ def read_points(path: str | Path) -> rd.Curve:
         ValueError: the file is missing or is no such table; the message names it.
     """
     try:
-        rows = [line.replace(",", " ").split() for line in Path(path).read_text().splitlines() if line.strip() and line[0] != "#"]
+        rows = [
+            line.replace(",", " ").split()
+            for line in Path(path).read_text().splitlines()
+            if line.strip() and line[0] != "#"
+        ]
         points = np.array([[float(row[0]), float(row[1])] for row in rows])
         order = np.argsort(points[:, 0], kind="stable")
         return rd.Curve(points[order, 0], points[order, 1])
     except OSError:
-        raise ValueError(f"{path} cannot be read: give a file of points, or --results and the names of codecs in it") from None
+        raise ValueError(
+            f"{path} cannot be read: give a file of points, or --results and the names of codecs in it"
+        ) from None
     except (ValueError, IndexError, UnicodeDecodeError):
         raise ValueError(f"{path} is not a table of two columns, bits per pixel and quality") from None
 

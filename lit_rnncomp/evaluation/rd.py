@@ -1,7 +1,7 @@
 """Rate-distortion mathematics: area under a curve, convex hull, Bjontegaard deltas. numpy only.
 
-A curve is two equally long sequences: `bpp`, bits per pixel of whole files (positive), and `quality`, any metric of which more is
-better (MS-SSIM, or dB). Points may come in any order.
+A curve is two equally long sequences: `bpp`, bits per pixel of whole files (positive), and `quality`, any metric of
+which more is better (MS-SSIM, or dB). Points may come in any order.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Curve(NamedTuple):
 def auc(bpp: ArrayLike, quality: ArrayLike) -> float:
     """Area under a curve by the trapezoid rule, from its first point to its last.
 
-    The paper's rule (recovered from its Table 1, which gives no formula): the 16 points at 1/8, 2/8, ..., 2 bits per pixel, so the
-    width is 1.875, which is also the most MS-SSIM can reach. Areas over other ranges must not be compared with it.
+    The paper's rule (recovered from its Table 1, which gives no formula): the 16 points at 1/8, 2/8, ..., 2 bits per
+    pixel, so the width is 1.875, which is also the most MS-SSIM can reach. Areas over other ranges must not be compared
+    with it.
 
     Raises:
         ValueError: fewer than two points, a value that is not finite, or a rate that is not positive or occurs twice.
@@ -49,8 +50,8 @@ def auc(bpp: ArrayLike, quality: ArrayLike) -> float:
 def auc_file(bpp: ArrayLike, quality: ArrayLike) -> float:
     """`auc` of one picture's real files: the curve is read off at the 16 rates of `GRID` by linear interpolation.
 
-    Beyond its ends the curve is held flat, which favours a codec that cannot go as low as 1/8 bit per pixel. A data set's value is
-    the mean of this over its pictures.
+    Beyond its ends the curve is held flat, which favours a codec that cannot go as low as 1/8 bit per pixel. A data
+    set's value is the mean of this over its pictures.
 
     Raises:
         ValueError: as `auc`; but where a rate occurs twice, the better quality counts.
@@ -68,7 +69,7 @@ def pareto(bpp: ArrayLike, quality: ArrayLike) -> Curve:
 
 
 def convex_hull(bpp: ArrayLike, quality: ArrayLike) -> Curve:
-    """The upper convex hull of the points up to the best quality: what time-sharing between the settings could reach."""
+    """The upper convex hull of the points up to the best quality: what time-sharing between settings could reach."""
     hull: list[tuple[float, float]] = []
     for x, y in zip(*pareto(bpp, quality), strict=True):
         while len(hull) > 1 and _turns_left(hull[-2], hull[-1], (x, y)):
@@ -84,13 +85,14 @@ def bd_rate(
     quality: ArrayLike,
     interpolation: Interpolation = "pchip",
 ) -> float:
-    """Mean difference in rate at equal quality, in percent of the anchor's; negative means that the second curve saves bits.
+    """Mean difference in rate at equal quality, in percent of the anchor's; negative means that the second curve saves
+    bits.
 
-    log(bpp) is interpolated as a function of quality by a piecewise cubic, its mean is taken over the range of quality that both
-    curves cover, and the difference of the means is turned back into a ratio. The cubic is `pchip` (monotone) or `akima`
-    (recommended by Herglotz et al., 2022), not the single polynomial of the first proposal, which swings when curves have many
-    points. Dominated points are left out first (see `pareto`). Give MS-SSIM in decibels (`decibel`).
-    Source: Bjontegaard, VCEG-M33, 2001.
+    log(bpp) is interpolated as a function of quality by a piecewise cubic, its mean is taken over the range of quality
+    that both curves cover, and the difference of the means is turned back into a ratio. The cubic is `pchip` (monotone)
+    or `akima` (recommended by Herglotz et al., 2022), not the single polynomial of the first proposal, which swings
+    when curves have many points. Dominated points are left out first (see `pareto`). Give MS-SSIM in decibels
+    (`decibel`). Source: Bjontegaard, VCEG-M33, 2001.
 
     Raises:
         CurvesDoNotOverlap: the two ranges of quality have nothing in common.
@@ -110,9 +112,11 @@ def bd_quality(
     quality: ArrayLike,
     interpolation: Interpolation = "pchip",
 ) -> float:
-    """Mean difference in quality at equal rate, in the unit of the quality (BD-PSNR, BD-MS-SSIM); positive means better.
+    """Mean difference in quality at equal rate, in the unit of the quality (BD-PSNR, BD-MS-SSIM); positive means
+    better.
 
-    As `bd_rate` with the axes exchanged: quality as a function of log(bpp), averaged over the rates that both curves cover.
+    As `bd_rate` with the axes exchanged: quality as a function of log(bpp), averaged over the rates that both curves
+    cover.
 
     Raises:
         CurvesDoNotOverlap: the two ranges of rate have nothing in common.
@@ -125,7 +129,7 @@ def bd_quality(
 
 
 def bpp_at(bpp: ArrayLike, quality: ArrayLike, target: float) -> float:
-    """The rate that reaches `target` quality, log(bpp) interpolated linearly; NaN where the curve does not span the target."""
+    """The rate that reaches `target` quality, log(bpp) interpolated linearly; NaN where the curve does not span it."""
     curve = pareto(bpp, quality)
     return float(np.exp(np.interp(target, curve.quality, np.log(curve.bpp), left=np.nan, right=np.nan)))
 
@@ -144,7 +148,9 @@ def decibel(ms_ssim: ArrayLike) -> Array:
 def _sorted(bpp: ArrayLike, quality: ArrayLike) -> Curve:
     x, y = np.asarray(bpp, dtype=np.float64), np.asarray(quality, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
-        raise ValueError(f"a curve is two lists of one length, at least two points each, not shapes {x.shape} and {y.shape}")
+        raise ValueError(
+            f"a curve is two lists of one length, at least two points each, not shapes {x.shape} and {y.shape}"
+        )
     if not (np.isfinite(x).all() and np.isfinite(y).all() and x.min() > 0):
         raise ValueError("a curve needs finite values and positive bpp")
     order = np.lexsort((y, x))
@@ -159,7 +165,9 @@ def _best_at_each_rate(curve: Curve) -> Curve:
 def _at_least_two(bpp: ArrayLike, quality: ArrayLike) -> Curve:
     curve = pareto(bpp, quality)
     if len(curve.bpp) < 2:
-        raise ValueError("a Bjontegaard delta needs two points with rising quality on each curve, and one curve has a single one")
+        raise ValueError(
+            "a Bjontegaard delta needs two points with rising quality on each curve, and one curve has a single one"
+        )
     return curve
 
 
@@ -167,7 +175,8 @@ def _common(a: Array, b: Array, axis: str) -> tuple[float, float]:
     low, high = max(a[0], b[0]), min(a[-1], b[-1])
     if low >= high:
         raise CurvesDoNotOverlap(
-            f"no common range of {axis}: {a[0]:.4g} to {a[-1]:.4g} for the anchor, {b[0]:.4g} to {b[-1]:.4g} for the other curve; "
+            f"no common range of {axis}: {a[0]:.4g} to {a[-1]:.4g} for the anchor, "
+            f"{b[0]:.4g} to {b[-1]:.4g} for the other curve; "
             "measure more settings of one of them"
         )
     return low, high

@@ -34,16 +34,19 @@ def report(
     published: str | None = None,
     title: str = "Rate, distortion, and what it looks like",
 ) -> None:
-    """Write one self-contained page: rate-distortion curves, areas beside the paper's Table 1, and a progressive viewer.
+    """Write one self-contained page: rate-distortion curves, areas beside the paper's Table 1, and a progressive
+    viewer.
 
     Args:
         results: the --out of `lit-rnncomp evaluate`.
         out: the page to write.
         codecs: classical codecs that the viewer shows at the models' bytes, separated by commas; or none.
-        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page for each.
-        quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are always those of
-            the true pictures.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
+        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page
+            for each.
+        quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are
+            always those of the true pictures.
+        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
+            keeps them.
         title: the heading.
     """
     if not 1 <= quality <= 100:
@@ -97,14 +100,23 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
             if curve is not None:
                 settings = [f"{example.setting} {point.setting:g}" for point in example.points]
                 rows = zip(curve.bpp, metric.on_axis(curve.quality), settings, strict=False)
-                points[metric.name] = [[round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows]
+                points[metric.name] = [
+                    [round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows
+                ]
         kind = "model" if ours else "codec"
-        drawn.append({"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points})
+        drawn.append(
+            {"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points}
+        )
     others: dict[str, dict[str, Any]] = {}
     for metric in shown():
         for k, entry in enumerate(curves(published, metric.name) if published else ()):
             colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
-            new = {"name": f"published {entry.title}", "title": f"{entry.title}, published", "kind": "published", "colour": colour}
+            new = {
+                "name": f"published {entry.title}",
+                "title": f"{entry.title}, published",
+                "kind": "published",
+                "colour": colour,
+            }
             values = zip(entry.curve.bpp, metric.on_axis(entry.curve.quality), strict=True)
             others.setdefault(entry.title, {**new, "points": {}})["points"][metric.name] = [
                 [round(float(b), 4), round(float(v), 3), ""] for b, v in values
@@ -153,8 +165,10 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
     }
 
 
-def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int) -> dict[str, Any]:
-    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes allow."""
+def _matched(
+    original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int
+) -> dict[str, Any]:
+    """`files` by setting, and for each model `match`: the setting of the largest file within each iteration's bytes."""
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
     truth, sizes = to_tensor(original), dict[int, int]()
@@ -169,7 +183,9 @@ def _matched(original: Image.Image, baseline: Baseline, models: dict[str, list[d
     return {"files": files, "match": match}
 
 
-def _file(original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int) -> dict[str, Any]:
+def _file(
+    original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int
+) -> dict[str, Any]:
     """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
     native = BROWSER_FORMATS.get(baseline.format)
     src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
@@ -190,14 +206,15 @@ def _address(kind: str, data: bytes) -> str:
 def _display(quality: int) -> str:
     ours = "without loss" if quality == 100 else f"as WebP of quality {quality}, to keep the page small"
     return (
-        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files it made "
-        "(as WebP where browsers cannot show them). All numbers are of the true decoded pictures."
+        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files it "
+        "made (as WebP where browsers cannot show them). All numbers are of the true decoded pictures."
     )
 
 
 def _subtitle(results: Results) -> str:
     run = results.run
-    return f"{len(results.common())} pictures of {run['data']}, {', '.join(results.codecs)}; measured {run['finished'][:10]}"
+    pictures, codecs = len(results.common()), ", ".join(results.codecs)
+    return f"{pictures} pictures of {run['data']}, {codecs}; measured {run['finished'][:10]}"
 
 
 def _our_table(results: Results) -> str:
@@ -226,7 +243,8 @@ def _paper_table() -> str:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]], caption: str) -> str:
     heads = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for kind, cells in rows)
-    return f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table>{table}</table></div>'
 
 
 def _cell(value: float | None) -> str:
@@ -239,10 +257,12 @@ def _method(results: Results, published: str | None) -> str:
     if published == "kodak":
         source = f" The published curves are from {escape(shipped()['curves_source'])} ({shipped()['curves_licence']})."
     return (
-        "<p>Every rate is the size of a whole file, headers included; every distortion is of the decoded 8-bit picture; a data set's value "
-        "is the mean of its pictures' values. MS-SSIM follows the script that the paper's authors published (RGB, five scales); PSNR is "
-        "over RGB; PSNR-HVS is the DCT metric of Egiazarian et al. on luma, which is not the metric of that name in the paper. "
-        "The area under a curve is taken by the trapezoid rule over the 16 rates 1/8, 2/8, ..., 2 bits per pixel, where 1.875 is perfect; "
+        "<p>Every rate is the size of a whole file, headers included; every distortion is of the decoded 8-bit "
+        "picture; a data set's value is the mean of its pictures' values. MS-SSIM follows the script that the paper's "
+        "authors published (RGB, five scales); PSNR is over RGB; PSNR-HVS is the DCT metric of Egiazarian et al. on "
+        "luma, which is not the metric of that name in the paper. The area under a curve is taken by the trapezoid "
+        "rule over the 16 rates 1/8, 2/8, ..., 2 bits per pixel, where 1.875 is perfect; a value in dB is the mean "
+        "over these rates, the area over 1.875; "
         f"&ldquo;nominal&rdquo; counts a model's bits before entropy coding and without headers.{source}</p>"
         f'<p class="soft">{escape(machine["processor"])}, {machine["cores"]} cores, Python {machine["python"]}; '
         f"{escape(_versions(results))}</p>"

@@ -39,8 +39,9 @@ class Point:
     """One file of one picture.
 
     `bpp` counts the whole file of `bytes`; `header_bytes` of it are not entropy-coded picture (None: not separable).
-    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent codec encodes
-    once for all its points, so each has the time of the whole stream. A metric is None where the picture is too small for it.
+    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent
+    codec encodes once for all its points, so each has the time of the whole stream. A metric is None where the picture
+    is too small for it.
     """
 
     setting: float
@@ -55,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is everything that decides the bytes."""
+    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is all that decides the bytes."""
 
     codec: str
     title: str
@@ -70,7 +71,7 @@ class Measurement:
         return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
 
     def curve(self, metric: str, nominal: bool = False) -> rd.Curve | None:
-        """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too small for."""
+        """The picture's curve of file bpp (or nominal bpp if the codec has it); None where it is too small."""
         values = [point.metrics[metric] for point in self.points]
         if any(value is None for value in values):
             return None
@@ -108,28 +109,37 @@ class Results:
         try:
             run = json.loads((folder / "run.json").read_text())
             if run["format"] != FORMAT:
-                raise ResultsError(f"{folder} has results of format {run['format']}; this program reads format {FORMAT}")
+                raise ResultsError(
+                    f"{folder} has results of format {run['format']}; this program reads format {FORMAT}"
+                )
             pictures = [json.loads(_picture_path(folder, name).read_text()) for name in run["pictures"]]
         except FileNotFoundError as error:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
             ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ResultsError(f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept") from None
+            raise ResultsError(
+                f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept"
+            ) from None
         if not pictures:
             raise ResultsError(f"{folder} holds no measured picture; its run.json says what failed")
         return cls(
             folder,
             run,
             tuple(
-                PictureResult(**{**picture, "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()}})
+                PictureResult(
+                    **{
+                        **picture,
+                        "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()},
+                    }
+                )
                 for picture in pictures
             ),
         )
 
     @property
     def codecs(self) -> dict[str, str]:
-        """Name -> title of every codec that measured at least one picture, in the order in which they were asked for."""
+        """Name -> title of every codec that measured at least one picture, in the order of the command."""
         titles = {name: codec.title for picture in self.pictures for name, codec in picture.codecs.items()}
         return {name: titles[name] for name in [*self.run["codecs"], *titles] if name in titles}
 
@@ -143,12 +153,14 @@ class Results:
         if not curves:
             return None
         points = min(len(curve.bpp) for curve in curves)
-        return rd.Curve(np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0))
+        return rd.Curve(
+            np.mean([c.bpp[:points] for c in curves], axis=0), np.mean([c.quality[:points] for c in curves], axis=0)
+        )
 
 
 @dataclass(frozen=True)
 class MeanCurves:
-    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent codecs."""
+    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names the recurrent codecs."""
 
     name: str
     codecs: dict[str, dict[str, rd.Curve]]
@@ -179,14 +191,21 @@ class MeanCurves:
             }
             return cls(path.stem, curves, frozenset(data["models"]))
         except OSError:
-            raise ResultsError(f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json") from None
+            raise ResultsError(
+                f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
+            ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
 
-    def write(self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]) -> None:
-        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the numbers."""
+    def write(
+        self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
+    ) -> None:
+        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and what decided them."""
         rounded = {
-            codec: {m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()} for m, c in by_metric.items()}
+            codec: {
+                m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()}
+                for m, c in by_metric.items()
+            }
             for codec, by_metric in self.codecs.items()
         }
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
@@ -213,7 +232,14 @@ def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:
                 fields = asdict(point)
                 metrics = fields.pop("metrics")
                 size = {"width": picture.width, "height": picture.height}
-                row = {"picture": picture.name, **size, "codec": codec.codec, "setting_name": codec.setting, **fields, **metrics}
+                row = {
+                    "picture": picture.name,
+                    **size,
+                    "codec": codec.codec,
+                    "setting_name": codec.setting,
+                    **fields,
+                    **metrics,
+                }
                 if writer is None:
                     writer = csv.DictWriter(text, fieldnames=list(row))
                     writer.writeheader()

@@ -16,7 +16,8 @@ PAPER = {1: 0.41, 16: 0.09}
 
 
 def bits_left(results: Results) -> dict[str, list[float]]:
-    """Model -> for each iteration, payload bytes over what the same codes need as plain bits; summed over the common pictures.
+    """Model -> for each iteration, payload bytes over what the same codes need as plain bits; summed over the common
+    pictures.
 
     Headers, lengths and checksums are not counted. Models without an entropy model are left out.
     """
@@ -40,7 +41,9 @@ def table(left: dict[str, list[float]]) -> Table:
     """Savings by iteration for a terminal, the paper's beside them."""
     from rich.table import Table
 
-    shown = Table("iteration", *left, "paper", title="Saved by the entropy model", caption="Share of the iteration's bits.")
+    shown = Table(
+        "iteration", *left, "paper", title="Saved by the entropy model", caption="Share of the iteration's bits."
+    )
     for t in range(max(map(len, left.values()))):
         cells = (f"{1 - shares[t]:.1%}" if t < len(shares) else "" for shares in left.values())
         shown.add_row(str(t + 1), *cells, f"{PAPER[t + 1]:.0%}" if t + 1 in PAPER else "")

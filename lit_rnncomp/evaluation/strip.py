@@ -30,7 +30,8 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
     """The panels side by side. Pictures must be of one size.
 
     Args:
-        detail: upper left corner of the enlarged part in pixels of the pictures; by default where the first has most texture.
+        detail: upper left corner of the enlarged part in pixels of the pictures; by default where the first has most
+            texture.
     """
     width, height = panels[0].picture.size
     scale = PANEL / width
@@ -56,7 +57,7 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
 
 
 def busiest(picture: Image.Image, side: int) -> tuple[int, int]:
-    """Upper left corner of the `side` x `side` part with the most local contrast, away from the border where there is room."""
+    """Upper left corner of the `side` x `side` part with most local contrast, off the border where there is room."""
     grey = np.asarray(picture.convert("L"), dtype=np.float64)
     energy = np.zeros_like(grey)
     energy[:-1, :-1] = np.abs(np.diff(grey, axis=0)[:, :-1]) + np.abs(np.diff(grey, axis=1)[:-1])
@@ -83,12 +84,15 @@ def save(strip: Image.Image, path: Path) -> None:
 
 
 def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str = "jpeg420") -> None:
-    """Original, each model near `bpp`, and `other` at the bytes of the first model, of the first picture with kept frames.
+    """Original, each model near `bpp`, and `other` at the bytes of the first model, of the first picture with kept
+    frames.
 
     Without a model or without kept frames there is nothing to draw, and an older strip is removed.
     """
     try:
-        folder, picture = next((folder, p) for p in results.common() if (folder := frames_folder(results, p.name)) is not None)
+        folder, picture = next(
+            (folder, p) for p in results.common() if (folder := frames_folder(results, p.name)) is not None
+        )
     except StopIteration:
         path.unlink(missing_ok=True)
         return
@@ -98,7 +102,9 @@ def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str 
     for model in results.run["models"]:
         point = min(picture.codecs[model].points, key=lambda point: abs(point.bpp - bpp))
         decoded = open_frame(folder / model / f"{int(point.setting):03d}.webp")
-        panels.append(Panel(decoded, f"{model}, {int(point.setting)} iterations", numbers(original, decoded, point.bytes)))
+        panels.append(
+            Panel(decoded, f"{model}, {int(point.setting)} iterations", numbers(original, decoded, point.bytes))
+        )
         max_bytes = max_bytes or point.bytes
     if BASELINES[other].missing() is None:
         panels.append(baseline_panel(original, other, max_bytes))
@@ -109,7 +115,9 @@ def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:
     """A classical codec's picture at no more than `max_bytes`, or its smallest file, which the title then says."""
     coded = BASELINES[name].fit(original, max_bytes)
     note = "" if coded.size <= max_bytes else " (its smallest file)"
-    return Panel(coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size))
+    return Panel(
+        coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size)
+    )
 
 
 def frames_folder(results: Results, picture: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,17 +16,18 @@ if TYPE_CHECKING:
 
 
 class MeanDelta(NamedTuple):
-    """The mean over `pictures` of a Bjontegaard delta; the other pictures' curves do not overlap. NaN when none does."""
+    """The mean over `pictures` of a Bjontegaard delta; the others' curves do not overlap. NaN when none does."""
 
     value: float
     pictures: int
 
 
 def areas(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """`summary.json`: codec -> metric -> `auc` and `auc_file`, each the mean over the pictures that every codec measured.
+    """`summary.json`: codec -> metric -> `auc` and `auc_file`, each the mean over the pictures that every codec
+    measured.
 
-    `auc_file` is of real files, headers included. `auc` is of a recurrent codec's nominal bits, the paper's rule; other codecs have
-    no nominal rate, so both are the same there.
+    `auc_file` is of real files, headers included. `auc` is of a recurrent codec's nominal bits, the paper's rule; other
+    codecs have no nominal rate, so both are the same there.
     """
     summary: dict[str, dict[str, dict[str, float]]] = {}
     for codec in results.codecs:
@@ -42,23 +44,18 @@ def areas(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     return summary
 
 
-def mean_bd_rate(
-    results: Results, anchor: str, codec: str, metric: Metric, interpolation: rd.Interpolation = "pchip"
+def mean_delta(
+    delta: Callable[..., float],
+    results: Results,
+    anchor: str,
+    codec: str,
+    metric: Metric,
+    interpolation: rd.Interpolation = "pchip",
 ) -> MeanDelta:
-    """Mean of the pictures' BD-rates of `codec` against `anchor`, in percent; similarities are taken in decibels."""
-    return _mean_delta(rd.bd_rate, results, anchor, codec, metric, interpolation)
+    """Mean over pictures of `rd.bd_rate` (percent) or `rd.bd_quality` (unit of the curves) of `codec` against `anchor`.
 
-
-def mean_bd_quality(
-    results: Results, anchor: str, codec: str, metric: Metric, interpolation: rd.Interpolation = "pchip"
-) -> MeanDelta:
-    """Mean of the pictures' differences in quality at equal rate, in the unit of the curves; positive is better."""
-    return _mean_delta(rd.bd_quality, results, anchor, codec, metric, interpolation)
-
-
-def _mean_delta(
-    delta: Any, results: Results, anchor: str, codec: str, metric: Metric, interpolation: rd.Interpolation
-) -> MeanDelta:
+    Similarities are taken in decibels; of a distance less is better.
+    """
     values = []
     for picture in results.common():
         pair = [picture.codecs[name].curve(metric.name) for name in (anchor, codec)]
@@ -86,7 +83,7 @@ def comparison(results: Results, anchor: str) -> list[dict[str, Any]]:
                 row[f"{metric.name}_{key.replace('auc', metric.summary)}"] = metric.summarise(area)
         for metric, target in compared():
             if anchor in results.codecs:
-                delta = mean_bd_rate(results, anchor, codec, metric)
+                delta = mean_delta(rd.bd_rate, results, anchor, codec, metric)
                 row[f"bd_rate_{metric.name}"], row[f"bd_rate_{metric.name}_pictures"] = delta
             row[f"bpp_at_{metric.name}_{target:g}"] = _bpp_at(results.mean_curve(codec, metric.name), metric, target)
         points = [point for picture in results.common() for point in picture.codecs[codec].points]
@@ -160,10 +157,13 @@ def rate_columns() -> list[Column]:
 def tables(results: Results, rows: list[dict[str, Any]], anchor: str, of: int) -> tuple[Table, Table]:
     """The comparison for a terminal of 80 columns: areas, then rates against the anchor and seconds."""
     pictures = len(results.common())
-    measured = f"{pictures} pictures" if pictures == of else f"{pictures} of {of} pictures, those that every codec measured"
+    measured = (
+        f"{pictures} pictures" if pictures == of else f"{pictures} of {of} pictures, those that every codec measured"
+    )
     small = pictures - _pictures_with(results, "ms_ssim")
     note = f"; MS-SSIM without {small} pictures under 161 pixels a side" if small else ""
-    title, caption = f"Quality from 1/8 to 2 bpp, mean over {measured}", f"Areas and means; a perfect area is {rd.WIDTH:g}{note}."
+    title = f"Quality from 1/8 to 2 bpp, mean over {measured}"
+    caption = f"Areas and means; a perfect area is {rd.WIDTH:g}{note}."
     first = [*area_columns(), Column("header at\n0.5 bpp", "header_share_at_0.5_bpp", ".1%")]
     second = [*rate_columns(), Column("encode", "encode_seconds", ".3f"), Column("decode", "decode_seconds", ".3f")]
     against = f"Rate against {anchor}, rate at equal quality, seconds a file"
@@ -181,9 +181,7 @@ def _pictures_with(results: Results, metric: str) -> int:
     return sum(next(iter(picture.codecs.values())).curve(metric) is not None for picture in pictures)
 
 
-def _table(
-    results: Results, rows: list[dict[str, Any]], columns: list[Column], title: str, caption: str
-) -> Table:
+def _table(results: Results, rows: list[dict[str, Any]], columns: list[Column], title: str, caption: str) -> Table:
     from rich.table import Table
 
     table = Table(title=title, caption=caption)

@@ -71,7 +71,7 @@ def perform(task: Task) -> Outcome:
 def collect(
     tasks: list[Task], workers: int, folder: Path, quiet: bool
 ) -> tuple[dict[str, PictureResult], dict[str, str]]:
-    """Runs the tasks; a picture's file is written as soon as its last codec is through. Results, and failures with their reasons."""
+    """Results, and failures with their reasons; a picture's file is written as soon as its last codec is through."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -112,7 +112,9 @@ def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
                 try:
                     yield future.result()
                 except BrokenProcessPool:
-                    reason = "a worker process died, most often of a lack of memory: evaluate again with fewer --workers"
+                    reason = (
+                        "a worker process died, most often of a lack of memory: evaluate again with fewer --workers"
+                    )
                     yield Outcome(task.picture, task.codec.name, reason)
         finally:
             pool.shutdown(cancel_futures=True)

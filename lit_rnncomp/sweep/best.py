@@ -57,7 +57,9 @@ def best_of_study(folder: Path) -> Best:
         path, reported = folder / "trials" / f"{trial.number:04}", trial.intermediate_values
         checkpoint = best_checkpoint(path)
         if reported and checkpoint is not None:
-            candidates.append(Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params))
+            candidates.append(
+                Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params)
+            )
     found = best_of(candidates, study.direction.name.lower(), lambda one: one.value)
     if found is None:
         raise SweepError(f"the study in {folder} has no finished trial with a checkpoint")
@@ -86,7 +88,8 @@ def best_of_server(path: str, runs: Path) -> Best:
     local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
     checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
     if checkpoint is None:
-        raise SweepError(f"the best run of {path} is {run.id}, whose checkpoint is neither under {runs} (--runs) nor among its artifacts")
+        where = f"neither under {runs} (--runs) nor among its artifacts"
+        raise SweepError(f"the best run of {path} is {run.id}, whose checkpoint is {where}")
     swept = {key: run.config.get(key) for key in sweep.config["parameters"]}
     return Best(run.id, metric["name"], float(run.summary[metric["name"]]), checkpoint, swept)
 

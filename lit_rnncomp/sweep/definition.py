@@ -12,7 +12,19 @@ from typing import Any, Literal, TypeVar, cast
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
 
-_KEYS = {"name", "description", "project", "entity", "method", "metric", "parameters", "early_terminate", "command", "program", "run_cap"}
+_KEYS = {
+    "name",
+    "description",
+    "project",
+    "entity",
+    "method",
+    "metric",
+    "parameters",
+    "early_terminate",
+    "command",
+    "program",
+    "run_cap",
+}
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 _MACROS = ("env", "interpreter", "program", "args", "args_no_hyphens", "args_json")
 
@@ -66,7 +78,9 @@ class Sweep:
         """The number of points of a grid. Raises `SweepError` when a parameter has infinitely many values."""
         for key, parameter in self.parameters.items():
             if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
-                raise SweepError(f"sweep {self.name}: parameter {key} is continuous, which a grid cannot cover; list its values")
+                raise SweepError(
+                    f"sweep {self.name}: parameter {key} is continuous, which a grid cannot cover; list its values"
+                )
         return math.prod(len(grid_values(parameter)) for parameter in self.parameters.values())
 
     def grid_point(self, number: int) -> dict[str, Scalar]:
@@ -137,14 +151,20 @@ def _sweep(data: Any, name: str) -> Sweep:
     if data.get("method") not in ("grid", "random", "bayes"):
         raise SweepError(f"method is {data.get('method')!r}, must be grid, random or bayes")
     metric = data.get("metric")
-    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str) or metric.get("goal") not in ("maximize", "minimize"):
+    if (
+        not isinstance(metric, dict)
+        or not isinstance(metric.get("name"), str)
+        or metric.get("goal") not in ("maximize", "minimize")
+    ):
         raise SweepError(f"metric is {metric!r}, must be like {{name: val/auc_ms_ssim_best, goal: maximize}}")
     if not isinstance(data.get("parameters"), dict) or not data["parameters"]:
         raise SweepError("parameters must be a mapping from argument names to their values")
     command = [str(word) for word in data.get("command") or _DEFAULT_COMMAND]
     for word in command:
         if word.startswith("${") and word[2:-1] not in _MACROS:
-            raise SweepError(f"command holds {word}; supported are {', '.join('${' + macro + '}' for macro in _MACROS)}")
+            raise SweepError(
+                f"command holds {word}; supported are {', '.join('${' + macro + '}' for macro in _MACROS)}"
+            )
     if "${program}" in command and not data.get("program"):
         raise SweepError("command holds ${program}, and no program is given")
     return Sweep(
@@ -162,7 +182,9 @@ def _sweep(data: Any, name: str) -> Sweep:
 
 def _parameter(key: str, given: Any) -> Choice | Range:
     if not isinstance(given, dict):
-        raise SweepError(f"parameter {key} is {given!r}, must be like {{value: 1}}, {{values: [1, 2]}} or {{min: 0.1, max: 1.0}}")
+        raise SweepError(
+            f"parameter {key} is {given!r}, must be like {{value: 1}}, {{values: [1, 2]}} or {{min: 0.1, max: 1.0}}"
+        )
     if unknown := sorted(set(given) - {"value", "values", "min", "max", "q", "distribution"}):
         raise SweepError(f"parameter {key} has {unknown[0]!r}, which does not run without a server")
     if "value" in given or "values" in given:
@@ -172,7 +194,9 @@ def _parameter(key: str, given: Any) -> Choice | Range:
         return Choice(tuple(json.dumps(value) if isinstance(value, (list, dict)) else value for value in values))
     low, high = given.get("min"), given.get("max")
     if not all(isinstance(bound, (int, float)) for bound in (low, high)):
-        raise SweepError(f"parameter {key} needs value, values, or min and max as numbers (write 1.0e-4: YAML reads 1e-4 as text)")
+        raise SweepError(
+            f"parameter {key} needs value, values, or min and max as numbers (write 1.0e-4: YAML reads 1e-4 as text)"
+        )
     low, high = cast(float, low), cast(float, high)
     integers = isinstance(low, int) and isinstance(high, int)
     kind = given.get("distribution", "int_uniform" if integers else "uniform")
@@ -188,7 +212,9 @@ def _parameter(key: str, given: Any) -> Choice | Range:
         "log_uniform_values": Range(low, high, log=True),
     }
     if kind not in kinds:
-        raise SweepError(f"parameter {key}: distribution {kind} does not run without a server; those that do are {', '.join(kinds)}")
+        raise SweepError(
+            f"parameter {key}: distribution {kind} does not run without a server; those that do are {', '.join(kinds)}"
+        )
     return kinds[kind]
 
 

@@ -1,7 +1,7 @@
 """`lit-rnncomp sweep run`: draws trials with Optuna, runs some at a time, stops the hopeless, survives being killed.
 
-A study is a folder: `study.db` (SQLite) knows every trial, `trials/0007/` holds the run of one. A trial that was running when
-the sweep was killed still is in the study, and is run on from its last checkpoint.
+A study is a folder: `study.db` (SQLite) knows every trial, `trials/0007/` holds the run of one. A trial that was
+running when the sweep was killed still is in the study, and is run on from its last checkpoint.
 """
 
 import math
@@ -23,7 +23,7 @@ POLL = 0.2  # seconds
 
 
 class Outcome(NamedTuple):
-    """A finished trial: `state` is complete, pruned or failed; `value` the last one of the metric, if any; `error` why it failed."""
+    """A finished trial: `state` complete, pruned or failed; `value` the metric's last, if any; `error` the reason."""
 
     number: int
     state: str
@@ -68,14 +68,20 @@ class Study:
         )
         definition = repr(sweep)
         if self.study.user_attrs.setdefault("sweep", definition) != definition:
-            raise SweepError(f"{folder} holds a study of another sweep (or this one has changed); name another folder with --out")
+            raise SweepError(
+                f"{folder} holds a study of another sweep (or this one has changed); name another folder with --out"
+            )
         self.study.set_user_attr("sweep", definition)
         self.study.set_user_attr("metric", sweep.metric)
 
     def unfinished(self) -> list["optuna.Trial"]:
         """Trials that were running when the sweep was killed."""
         running = self.optuna.trial.TrialState.RUNNING
-        return [self.optuna.Trial(self.study, trial._trial_id) for trial in self.study.get_trials(deepcopy=False) if trial.state == running]
+        return [
+            self.optuna.Trial(self.study, trial._trial_id)
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.state == running
+        ]
 
     def draw(self) -> "optuna.Trial":
         """Starts a new trial."""
@@ -113,7 +119,9 @@ class Study:
         names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         value = reported[max(reported)] if reported else None
         folder = self.folder / "trials" / f"{trial.number:04}"
-        return Outcome(trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error"))
+        return Outcome(
+            trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error")
+        )
 
     def _pruner(self) -> Any:
         band = self.sweep.hyperband
@@ -144,15 +152,19 @@ class Study:
 
 @contextmanager
 def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
-    """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next begins.
+    """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next
+    begins.
 
     Raises:
-        SweepError: another sweep still works there after `patience` seconds, or this is Windows, which has no such locks.
+        SweepError: another sweep still works there after `patience` seconds, or this is Windows, which has no such
+            locks.
     """
     try:
         import fcntl
     except ImportError:
-        raise SweepError("sweep run needs Linux or macOS; on Windows, register the sweep with W&B and run wandb agent") from None
+        raise SweepError(
+            "sweep run needs Linux or macOS; on Windows, register the sweep with W&B and run wandb agent"
+        ) from None
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -163,14 +175,18 @@ def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise SweepError(f"another sweep is at work in {folder}; wait for it, or name another folder with --out") from None
+                    raise SweepError(
+                        f"another sweep is at work in {folder}; wait for it, or name another folder with --out"
+                    ) from None
                 time.sleep(POLL)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def run_study(study: Study, count: int, workers: int, gpus: int = 0, inherit: tuple[int, ...] = ()) -> Generator[Outcome, None, None]:
+def run_study(
+    study: Study, count: int, workers: int, gpus: int = 0, inherit: tuple[int, ...] = ()
+) -> Generator[Outcome, None, None]:
     """Runs trials, `workers` at a time, until the study has `count` of them; yields each as it finishes.
 
     Closing the iterator stops the running trials and leaves them in the study, to be run on another time.
@@ -189,7 +205,10 @@ def run_study(study: Study, count: int, workers: int, gpus: int = 0, inherit: tu
                 else:
                     break
                 device = str(slot % gpus) if gpus else None
-                running[slot] = trial, TrialProcess(study.sweep, trial.params, study.trial_folder(trial), threads, device, inherit)
+                running[slot] = (
+                    trial,
+                    TrialProcess(study.sweep, trial.params, study.trial_folder(trial), threads, device, inherit),
+                )
             if not running:
                 return
             time.sleep(POLL)

@@ -21,8 +21,8 @@ def run(
 ) -> None:
     """Run the trials of a Weights & Biases sweep on this machine, with Optuna and no server.
 
-    Started again, it goes on where it was: trials that were interrupted continue from their last checkpoint. A trial that fails is
-    recorded and does not stop the others.
+    Started again, it goes on where it was: trials that were interrupted continue from their last checkpoint. A trial
+    that fails is recorded and does not stop the others.
 
     Args:
         sweep: the YAML of the sweep.
@@ -43,7 +43,9 @@ def run(
     if definition.method == "grid":
         wanted = min(definition.grid_size(), wanted or definition.grid_size())
     if wanted is None or wanted < 1:
-        raise SweepError(f"a {definition.method} sweep has no end of its own: say how many trials with --count (given: {wanted})")
+        raise SweepError(
+            f"a {definition.method} sweep has no end of its own: say how many trials with --count (given: {wanted})"
+        )
     folder = Path(out) if out else Path("runs") / "sweeps" / definition.name
     with alone_in(folder) as lock:
         study = Study(definition, folder.resolve(), seed)
@@ -51,22 +53,46 @@ def run(
     scored = [outcome for outcome in outcomes if outcome.value is not None and outcome.state != "failed"]
     best = best_of(scored, definition.goal, lambda outcome: outcome.value or 0.0)
     if json:
-        print(dumps({"metric": definition.metric, "best": best and best.number, "trials": [outcome._asdict() for outcome in outcomes]}))
+        print(
+            dumps(
+                {
+                    "metric": definition.metric,
+                    "best": best and best.number,
+                    "trials": [outcome._asdict() for outcome in outcomes],
+                }
+            )
+        )
     else:
         _print_table(outcomes, definition.metric, best)
     if best is None:
-        raise SweepError(f"none of {len(outcomes)} trials gave a value of {definition.metric}; the first: {outcomes[0].error}")
+        raise SweepError(
+            f"none of {len(outcomes)} trials gave a value of {definition.metric}; the first: {outcomes[0].error}"
+        )
 
 
 def _watched(study: Study, count: int, workers: int, gpus: int, lock: int, quiet: bool) -> list[Outcome]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)  # as Ctrl-C: the trials save, and go on another time
-    columns = TextColumn("sweep"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("sweep"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     outcomes = run_study(study, count, workers, gpus, (lock,))
     try:
         with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
@@ -83,7 +109,8 @@ def _watched(study: Study, count: int, workers: int, gpus: int, lock: int, quiet
 
 def _line(outcome: Outcome, metric: str) -> str:
     value = "" if outcome.value is None else f" {metric} {outcome.value:.5g}"
-    return f"trial {outcome.number} {outcome.state}{value}  {_parameters(outcome)}{'  ' + outcome.error if outcome.error else ''}"
+    error = f"  {outcome.error}" if outcome.error else ""
+    return f"trial {outcome.number} {outcome.state}{value}  {_parameters(outcome)}{error}"
 
 
 def _parameters(outcome: Outcome) -> str:
@@ -100,7 +127,9 @@ def _print_table(outcomes: list[Outcome], metric: str, best: Outcome | None) -> 
     table = Table("trial", "state", metric, "parameters")
     for outcome in outcomes:
         value = "-" if outcome.value is None else f"{outcome.value:.5g}"
-        table.add_row(str(outcome.number), outcome.state, value, _parameters(outcome), style="bold" if outcome is best else None)
+        table.add_row(
+            str(outcome.number), outcome.state, value, _parameters(outcome), style="bold" if outcome is best else None
+        )
     Console().print(table)
     if best is not None:
         print(f"best: trial {best.number}, {metric} {best.value:.5g}, in {best.folder}")

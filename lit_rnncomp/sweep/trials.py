@@ -87,7 +87,9 @@ class TrialProcess:
         if (checkpoint := last_checkpoint(folder)) is not None:
             extra.append(f"--ckpt_path={checkpoint}")
         self.command = sweep.command_line(values, extra)
-        environment = dict(os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+        environment = dict(
+            os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        )
         environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device

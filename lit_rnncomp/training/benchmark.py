@@ -1,4 +1,4 @@
-"""`python -m lit_rnncomp.training.benchmark`: memory and time of a training step with the options that trade one for the other."""
+"""`python -m lit_rnncomp.training.benchmark`: memory and time of a training step, by option."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: int = 16, steps: int = 3) -> None:
-    """Prints, for each option, the peak memory of a step of an additive LSTM above what the weights and the interpreter take, and its
-    time: seconds of the process on one core, the median, so that other work on the machine matters less. Linux only.
+    """Prints, for each option, the peak memory of a step of an additive LSTM above what the weights and the interpreter
+    take, and its time: seconds of the process on one core, the median, so that other work on the machine matters less.
+    Linux only.
 
     Args:
         width: of the network; 1 is the paper's.
@@ -36,7 +37,10 @@ def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: 
         steps: steps to time, after one that is not.
     """
     size = dict(width=width, batch=batch, patch=patch, iterations=iterations)
-    print(f"{', '.join(f'{name} {value}' for name, value in size.items())}; one thread of {platform.machine()}, torch {torch.__version__}")
+    print(
+        ", ".join(f"{name} {value}" for name, value in size.items())
+        + f"; one thread of {platform.machine()}, torch {torch.__version__}"
+    )
     print("| option | peak memory, MB | seconds a step |\n|---|---|---|")
     for name, options in CASES.items():
         # A process each: a peak does not come down again.
@@ -45,12 +49,16 @@ def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: 
         print(f"| {name} | {memory / 1e6:.0f} | {seconds:.2f} |", flush=True)
 
 
-def measure(options: dict[str, Any], width: float, batch: int, patch: int, iterations: int, steps: int) -> tuple[int, float]:
+def measure(
+    options: dict[str, Any], width: float, batch: int, patch: int, iterations: int, steps: int
+) -> tuple[int, float]:
     """Peak bytes and median seconds of a training step."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     module = LSTMCompressor(width=width, iterations=iterations, **options).train()
-    module.trainer = L.Trainer(max_steps=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
+    module.trainer = L.Trainer(
+        max_steps=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
+    )
     module.log = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
     image = torch.rand(batch, 3, patch, patch) * 2 - 1
     before, times = _status("VmRSS"), []

@@ -16,7 +16,7 @@ from ..data.sampling import mix
 
 
 class StepSeeds(Callback):
-    """Makes the binarizer's noise a function of (seed, step, rank), so that a resumed run repeats an uninterrupted one exactly."""
+    """Makes the binarizer's noise a function of (seed, step, rank), so that resumed runs repeat unbroken ones."""
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_index: int) -> None:
         state = np.zeros(1, np.uint64)
@@ -28,14 +28,20 @@ class StepSeeds(Callback):
 class FiniteLoss(Callback):
     """Stops a run whose loss is no longer a number, naming the last good checkpoint. Raises `FloatingPointError`."""
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         wrong = loss is not None and not math.isfinite(loss)
         if not trainer.strategy.reduce_boolean_decision(wrong, all=False):
             return
         if not trainer.is_global_zero:  # one message is enough
             raise SystemExit(0)
-        kept = [getattr(callback, name, "") for name in ("last_model_path", "best_model_path") for callback in trainer.checkpoint_callbacks]
+        kept = [
+            getattr(callback, name, "")
+            for name in ("last_model_path", "best_model_path")
+            for callback in trainer.checkpoint_callbacks
+        ]
         checkpoint = next(filter(None, kept), None)
         way_out = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
         value = float(loss) if wrong else "not a number on another process"
@@ -43,8 +49,8 @@ class FiniteLoss(Callback):
 
 
 class Diagnostics(Callback):
-    """Logs `train/pictures_per_second` over all processes, and the norm of the gradient before clipping: `train/grad_norm` of all
-    weights, `train/grad_norm_encoder` and so on of each part of the network."""
+    """Logs `train/pictures_per_second` over all processes, and the norm of the gradient before clipping:
+    `train/grad_norm` of all weights, `train/grad_norm_encoder` and so on of each part of the network."""
 
     def __init__(self) -> None:
         self._since = 0.0
@@ -53,14 +59,18 @@ class Diagnostics(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._since, self._pictures = time.monotonic(), 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
         self._pictures += len(batch) * trainer.world_size
         if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.monotonic()
             module.log("train/pictures_per_second", self._pictures / (now - self._since))
             self._since, self._pictures = now, 0
 
-    def on_before_optimizer_step(self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
         if (trainer.global_step + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         squares: dict[str, list[torch.Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM, and `--ckpt_path last`."""
+"""Runs that end before they are done and go on: checkpoints whole at any moment, SIGTERM, `--ckpt_path last`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ _VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbL
 
 def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> ModelCheckpoint:
     """Keeps `best.ckpt`: the one with the largest area under the MS-SSIM curve (or the best `monitor`)."""
-    return ModelCheckpoint(monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False)
+    return ModelCheckpoint(
+        monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False
+    )
 
 
 class Termination:
-    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two steps.
+    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two
+    steps.
 
-    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and ends with exit
-    code 0, as if the run were done.)
+    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and
+    ends with exit code 0, as if the run were done.)
     """
 
     def __init__(self) -> None:
@@ -58,9 +61,9 @@ class Termination:
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
-    It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run ends, and when
-    SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being accumulated, and not with weights
-    that are not finite.
+    It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run
+    ends, and when SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being
+    accumulated, and not with weights that are not finite.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -96,17 +99,22 @@ class LastCheckpoint(ModelCheckpoint):
         if self._ending:
             self._termination.end(trainer)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         step = trainer.global_step
         self._between_steps, self._seen = step > self._seen, step
-        ends = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
+        ends = (
+            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
+        )
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
         self._ending = self._between_steps and self._termination.asked(trainer)
         if ends or self._ending or step % self.every_n_steps == 0:
             self._write(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        # With several processes, which may have different numbers of pictures, only the end of the validation is a common place.
+        # With several processes, which may have different numbers of pictures, only the end of the validation is a
+        # common place.
         if trainer.world_size == 1 and self._termination.asked(trainer):
             self._termination.end(trainer)
 
@@ -123,7 +131,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: the last batch was saved."""
 
     def _write(self, trainer: L.Trainer) -> None:
-        if not self._between_steps or trainer.fast_dev_run or not all(p.isfinite().all() for p in trainer.lightning_module.parameters()):  # type: ignore[attr-defined]
+        finite = all(parameter.isfinite().all() for parameter in trainer.lightning_module.parameters())
+        if not self._between_steps or trainer.fast_dev_run or not finite:  # type: ignore[attr-defined]
             return
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
@@ -148,13 +157,15 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def go_on(config: Any) -> None:
-    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it names.
+    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it
+    names.
 
-    (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds nothing there.)
+    (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds
+    nothing there.)
 
     Args:
-        config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger that would number
-            or name a new run becomes that of the old one. A logger of another kind is left as it is.
+        config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger
+            that would number or name a new run becomes that of the old one. A logger of another kind is left as it is.
     """
     if config.get("ckpt_path") != "last":
         return
@@ -165,7 +176,9 @@ def go_on(config: Any) -> None:
         return
     options = logger.init_args
     version, runs = options.get("id") or options.get("version"), runs_folder(kind, options)
-    found = newest(runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version)
+    found = newest(
+        runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version
+    )
     if found is None:
         config["ckpt_path"] = None
         rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")
@@ -188,7 +201,7 @@ def newest(runs: Path, pattern: str) -> Path | None:
 
 
 class TimeOfThisStart(Callback):
-    """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started again."""
+    """Makes `max_time` the time from each start, not from the first: a job that met its limit can be started again."""
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["callbacks"].pop("Timer", None)

@@ -1,4 +1,4 @@
-"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over the compressors, the entropy models and their data."""
+"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over compressors, entropy models and their data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class CompressionCLI(LightningCLI):
         parser.set_defaults(
             {
                 "data": {"class_path": f"{PhotographData.__module__}.PhotographData"},
-                "trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}},
+                "trainer.logger": {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": "runs"},
+                },
             }
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
@@ -72,7 +75,7 @@ class CompressionCLI(LightningCLI):
 
 
 def main() -> None:
-    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
+    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again elsewhere."""
     _quiet()
     CompressionCLI()
 
@@ -80,4 +83,6 @@ def main() -> None:
 def _quiet() -> None:
     """Leaves out what is no news: an advertisement, and deprecations between Lightning 2.6 and torch 2.13."""
     warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*does not have many workers.*|.*exists and is not empty.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )

@@ -22,9 +22,9 @@ from .rate_distortion import RateDistortionCurve
 class Compressor(L.LightningModule):
     """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
 
-    Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and logs the area
-    under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in dB, each point as
-    `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
+    Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and
+    logs the area under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in
+    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
     """
 
     unit: ClassVar[Unit]
@@ -84,9 +84,13 @@ class Compressor(L.LightningModule):
         if truncate is not None and not 1 <= truncate <= iterations:
             raise ValueError(f"truncate={truncate} is outside 1..{iterations}")
         if accelerate == "cuda_graph" and (recompute or truncate):
-            raise ValueError("accelerate=cuda_graph keeps all activations: leave out recompute and truncate, or use compile")
+            raise ValueError(
+                "accelerate=cuda_graph keeps all activations: leave out recompute and truncate, or use compile"
+            )
         if accelerate == "compile" and (config.projections, config.shortcut) != ("shared", False):
-            raise ValueError("accelerate=compile would compile every iteration anew: it needs projections=shared and shortcut=false")
+            raise ValueError(
+                "accelerate=compile would compile every iteration anew: it needs projections=shared and shortcut=false"
+            )
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
@@ -120,10 +124,17 @@ class Compressor(L.LightningModule):
             parts = [self._graphed(image, iterations)]
             loss = parts[0].loss
         else:
-            loss = sum_of_segments(losses(), self.codec) if length and self.training else torch.stack(list(losses())).sum()
+            loss = (
+                sum_of_segments(losses(), self.codec) if length and self.training else torch.stack(list(losses())).sum()
+            )
         self.log("train/l1", torch.stack([part.l1 for part in parts]).sum(), prog_bar=True, sync_dist=True)
         if share:
-            self.log("train/1-ms_ssim", torch.stack([part.dissimilarity for part in parts]).sum(), prog_bar=True, sync_dist=True)
+            self.log(
+                "train/1-ms_ssim",
+                torch.stack([part.dissimilarity for part in parts]).sum(),
+                prog_bar=True,
+                sync_dist=True,
+            )
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
@@ -149,7 +160,9 @@ class Compressor(L.LightningModule):
         self.log_dict(self._summary("test", self.curve.compute()))
 
     def _summary(self, stage: str, curves: dict[str, Array]) -> dict[str, float]:
-        return {f"{stage}/{metric.summary}_{metric.name}": value for metric, value in self.curve.summary(curves).items()}
+        return {
+            f"{stage}/{metric.summary}_{metric.name}": value for metric, value in self.curve.summary(curves).items()
+        }
 
     def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
         """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""
@@ -165,7 +178,11 @@ class Compressor(L.LightningModule):
         """Refuses to go on with another network, which a folder shared by several runs may hold."""
         there, here = checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict()
         if there is not None and there != here and self._trainer is not None and self.trainer.state.fn == "fit":
-            differ = [f"{name} is {value} in this run, {there.get(name)} there" for name, value in here.items() if value != there.get(name)]
+            differ = [
+                f"{name} is {value} in this run, {there.get(name)} there"
+                for name, value in here.items()
+                if value != there.get(name)
+            ]
             way_out = "give the same options, or a folder of its own with --trainer.logger.init_args.version"
             raise ValueError(f"cannot go on from {self.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
 
@@ -201,10 +218,11 @@ class ResidualGRUCompressor(Compressor):
 
 
 def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
-    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
+    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the
+    shortcut.
 
-    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs then reconstruct
-    the same pictures. Raises `ValueError` when the networks differ in anything else.
+    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs
+    then reconstruct the same pictures. Raises `ValueError` when the networks differ in anything else.
     """
     given, wanted = start.state_dict(), codec.state_dict()
     state, used = {}, set()
@@ -215,7 +233,9 @@ def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
         source = given.get(old, value if name.split(".")[1] in ("shortcut", "gate") else None)
         if source is None or source.shape != value.shape:
             there = "nothing" if source is None else tuple(source.shape)
-            raise ValueError(f"cannot start from these weights: {name} is {tuple(value.shape)} in this network, {there} there")
+            raise ValueError(
+                f"cannot start from these weights: {name} is {tuple(value.shape)} in this network, {there} there"
+            )
         state[name] = source
     if unused := sorted(given.keys() - used):
         raise ValueError(f"cannot start from these weights: this network has no {unused[0]}")

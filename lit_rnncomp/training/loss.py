@@ -1,4 +1,4 @@
-"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; in less memory, or in fewer launches."""
+"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; less memory, fewer launches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class StepLoss(NamedTuple):
     dissimilarity: Tensor
 
 
-def segment_losses(codec: RecurrentCodec, image: Tensor, iterations: int, length: int | None, share: float) -> Iterator[StepLoss]:
+def segment_losses(
+    codec: RecurrentCodec, image: Tensor, iterations: int, length: int | None, share: float
+) -> Iterator[StepLoss]:
     """The loss of `length` iterations after the other (None: all at once), lazily; gradients are cut between segments.
 
     `image`: `(B, 3, H, W)` in [-1, 1]. `share`: of `1 - MS-SSIM`, 0 to 1; the rest is the absolute residual.
@@ -49,11 +51,12 @@ def segment_losses(codec: RecurrentCodec, image: Tensor, iterations: int, length
 
 
 def sum_of_segments(losses: Iterator[Tensor], module: nn.Module) -> Tensor:
-    """The sum of losses that share no graph, in the memory of one of them, differentiable in the parameters of `module`.
+    """The sum of losses that share no graph, in the memory of one of them, differentiable in the parameters of
+    `module`.
 
-    Each is differentiated as soon as it is there, so that its activations are gone when the next is asked for. The gradients wait in
-    the result; its backward pass multiplies them by what comes from above and hands them to the parameters, so loss scaling, gradient
-    accumulation, and the hooks of distributed training work as ever.
+    Each is differentiated as soon as it is there, so that its activations are gone when the next is asked for. The
+    gradients wait in the result; its backward pass multiplies them by what comes from above and hands them to the
+    parameters, so loss scaling, gradient accumulation, and the hooks of distributed training work as ever.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     return _Sum.apply(losses, parameters, *parameters)
@@ -67,7 +70,10 @@ class _Sum(torch.autograd.Function):
         with torch.enable_grad():
             for loss in losses:
                 found = torch.autograd.grad(loss, wanted, allow_unused=True)
-                gradients = [new if old is None else old if new is None else old + new for old, new in zip(gradients, found, strict=True)]
+                gradients = [
+                    new if old is None else old if new is None else old + new
+                    for old, new in zip(gradients, found, strict=True)
+                ]
                 total = total + loss.detach()
                 del loss, found
         ctx.gradients = gradients
@@ -81,17 +87,25 @@ class _Sum(torch.autograd.Function):
 def require(accelerate: Accelerate, device: torch.device, processes: int) -> None:
     """Raises `ValueError` with the way out where `accelerate` cannot work on `device`."""
     if accelerate == "compile" and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-        raise ValueError("accelerate=compile needs a C++ compiler on a CPU and there is none: install g++ or name one in CXX")
+        raise ValueError(
+            "accelerate=compile needs a C++ compiler on a CPU and there is none: install g++ or name one in CXX"
+        )
     if accelerate == "cuda_graph" and device.type != "cuda":
-        raise ValueError(f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile")
+        raise ValueError(
+            f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile"
+        )
     if accelerate == "cuda_graph" and processes > 1:
-        raise ValueError(f"accelerate=cuda_graph captures one process's step and this run has {processes}: use compile, or devices=1")
+        raise ValueError(
+            f"accelerate=cuda_graph captures one process's step and this run has {processes}: use compile, or devices=1"
+        )
 
 
 class GraphedLoss:
-    """`segment_losses` of all iterations, captured forward and backward at first use for each shape and number of iterations.
+    """`segment_losses` of all iterations, captured forward and backward at first use for each shape and number of
+    iterations.
 
-    The noise of the binarizer is drawn on the device, so every replay has its own. Results are valid until the next call.
+    The noise of the binarizer is drawn on the device, so every replay has its own. Results are valid until the next
+    call.
     """
 
     def __init__(self, codec: RecurrentCodec, share: float) -> None:

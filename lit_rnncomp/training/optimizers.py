@@ -16,20 +16,22 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 
 def configure(trainer: L.Trainer, module: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What Lightning's `configure_optimizers` answers for the options `optimizer`, `lr`, `eps`, `weight_decay`, `schedule`, `warmup` and
-    `final_lr` of a run that trains `module`."""
+    """What Lightning's `configure_optimizers` answers for the options `optimizer`, `lr`, `eps`, `weight_decay`,
+    `schedule`, `warmup` and `final_lr` of a run that trains `module`."""
     optimizer = make_optimizer(options["optimizer"], module, options["lr"], options["eps"], options["weight_decay"])
     total = total_steps(trainer)
     schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    name: OptimizerName, module: nn.Module, lr: float, eps: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """The optimizer `name` over all parameters that want a gradient.
 
-    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix); the other parameters are Adam's, biases at
-    a tenth of `lr`, learned gains and shortcuts (which must travel far) at `lr`, both without weight decay. `eps` is Adam's,
-    `weight_decay` is decoupled except for `sgd`.
+    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix); the other parameters are
+    Adam's, biases at a tenth of `lr`, learned gains and shortcuts (which must travel far) at `lr`, both without weight
+    decay. `eps` is Adam's, `weight_decay` is decoupled except for `sgd`.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
@@ -47,7 +49,9 @@ def make_optimizer(name: OptimizerName, module: nn.Module, lr: float, eps: float
         {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
         {"params": gains, "use_muon": False, "lr": lr, "weight_decay": 0.0},
     ]
-    return _muon()([g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps)
+    return _muon()(
+        [g for g in groups if g["params"]], lr=lr, weight_decay=weight_decay, adamw_lr=lr / 10, adamw_eps=eps
+    )
 
 
 def _muon() -> Callable[..., torch.optim.Optimizer]:
@@ -75,8 +79,10 @@ def _muon() -> Callable[..., torch.optim.Optimizer]:
     return Float32Muon
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: int, total: float, final: float) -> LambdaLR:
-    """Linear warm-up over `warmup` steps, then `constant`, `linear` or `cosine` to `final` times the rate at step `total`."""
+def make_schedule(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: int, total: float, final: float
+) -> LambdaLR:
+    """Linear warm-up over `warmup` steps, then constant, linear or cosine to `final` of the rate at step `total`."""
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -93,9 +99,10 @@ def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: 
 def total_steps(trainer: L.Trainer) -> float:
     """Optimizer steps of the whole run; infinite when neither epochs nor steps are limited.
 
-    `trainer.estimated_stepping_batches` says the same, but builds the training loader to find out. Asked for while the optimizers are
-    configured, that is before Lightning restores a checkpoint's loops, and the loader's place in the data is then never restored
-    (Lightning 2.6). So it is asked only when the data module does not have `steps_per_epoch`.
+    `trainer.estimated_stepping_batches` says the same, but builds the training loader to find out. Asked for while the
+    optimizers are configured, that is before Lightning restores a checkpoint's loops, and the loader's place in the
+    data is then never restored (Lightning 2.6). So it is asked only when the data module does not have
+    `steps_per_epoch`.
     """
     batches: float | None = getattr(trainer.datamodule, "steps_per_epoch", None)  # type: ignore[attr-defined]
     if batches is None:
@@ -103,5 +110,7 @@ def total_steps(trainer: L.Trainer) -> float:
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epochs = trainer.max_epochs
-    by_epochs = math.inf if epochs is None or epochs < 0 else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    by_epochs = (
+        math.inf if epochs is None or epochs < 0 else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    )
     return by_epochs if trainer.max_steps < 0 else min(by_epochs, trainer.max_steps)

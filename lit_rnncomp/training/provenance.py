@@ -35,7 +35,7 @@ def run_folder(trainer: L.Trainer) -> Path | None:
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B when that is the logger."""
+    """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B if that logs."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Nothing: the run's folder is not known yet."""
@@ -49,7 +49,9 @@ class RunConfig(SaveConfigCallback):
         write_bytes(folder / CONFIG, text.encode())
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_hyperparams({"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))})
+                logger.log_hyperparams(
+                    {"config": json.loads(self.parser.dump(self.config, format="json", skip_none=False))}
+                )
 
 
 class Provenance(Callback):
@@ -89,10 +91,12 @@ class Provenance(Callback):
 
 
 def source_state(folder: Path) -> tuple[str | None, bytes]:
-    """The git commit that `folder` is at and what differs from it, new files included; None when git does not track it."""
+    """The git commit that `folder` is at and what differs from it, new files included; None if untracked."""
 
     def git(*arguments: str) -> bytes:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=60
+        ).stdout
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
@@ -106,7 +110,9 @@ def source_state(folder: Path) -> tuple[str | None, bytes]:
 
 def _as_new(folder: Path, name: str) -> bytes:
     # `git diff --no-index` exits with 1 because the files differ.
-    return subprocess.run(["git", "-C", str(folder), "diff", "--no-index", "--binary", "/dev/null", name], capture_output=True).stdout
+    return subprocess.run(
+        ["git", "-C", str(folder), "diff", "--no-index", "--binary", "/dev/null", name], capture_output=True
+    ).stdout
 
 
 def _digest(trainer: L.Trainer) -> str | None:
@@ -119,6 +125,8 @@ def _device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
     )
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"

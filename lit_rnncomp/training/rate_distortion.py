@@ -41,7 +41,9 @@ class RateDistortionCurve(torchmetrics.Metric):
         """
         truth = to_8_bit(image)
         ms_ssim = MultiScaleTarget(truth, fewer_scales=True)  # once for all iterations
-        measures: dict[str, Callable[[Tensor], Tensor]] = {metric.name: partial(metric.measure, truth) for metric in self.metrics}
+        measures: dict[str, Callable[[Tensor], Tensor]] = {
+            metric.name: partial(metric.measure, truth) for metric in self.metrics
+        }
         measures["ms_ssim"] = lambda decoded: ms_ssim(decoded[None])[0]
         for t, reconstruction in enumerate(reconstructions):
             decoded = to_8_bit(reconstruction)
@@ -55,7 +57,7 @@ class RateDistortionCurve(torchmetrics.Metric):
         return {metric.name: curve[:, k] for k, metric in enumerate(self.metrics)}
 
     def summary(self, curves: dict[str, Array]) -> dict[Metric, float]:
-        """Of each of `curves` the area or the mean (`Metric.summary`) from 1/8 to 2 bpp; beyond its ends a curve is held."""
+        """Of each of `curves` the area or the mean (`Metric.summary`) from 1/8 to 2 bpp, a curve's ends held."""
         known = [metric for metric in self.metrics if metric.name in curves]
         return {metric: metric.summarise(metric.area(Curve(self.bpp, curves[metric.name]))) for metric in known}
 

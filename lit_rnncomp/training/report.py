@@ -1,4 +1,4 @@
-"""What a person sees of a run: curve and pictures when it ends, W&B panels while it runs, the pictures that `predict` leaves."""
+"""What a person sees of a run: curve and pictures when it ends, W&B panels while it runs, what `predict` leaves."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from .rate_distortion import RateDistortionCurve
 
 
 class RunReport(Callback):
-    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two pictures.
+    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two
+    pictures.
 
-    `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit per pixel
-    (or of all iterations, if that is less), beside JPEG at the same bytes.
+    `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit
+    per pixel (or of all iterations, if that is less), beside JPEG at the same bytes.
 
     The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files.
     """
@@ -69,7 +70,11 @@ class RunReport(Callback):
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-            _strip(strip, Codec(copy.deepcopy(module.codec), "this run"), to_signal(image) if image.dtype == torch.uint8 else image)
+            _strip(
+                strip,
+                Codec(copy.deepcopy(module.codec), "this run"),
+                to_signal(image) if image.dtype == torch.uint8 else image,
+            )
             console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
 
 
@@ -86,9 +91,7 @@ def _strip(path: Path, codec: Codec, image: Tensor) -> None:
     save(draw_strip(panels), path)
 
 
-def _plot(
-    path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]
-) -> None:
+def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -105,17 +108,26 @@ def _plot(
 
 
 class WandbPanels(Callback):
-    """After every validation, with a W&B logger: the curve as a table (`val/curve`) and a plot of each metric, and the first
-    validation picture as a strip (`val/pictures`): the original, and after some iterations the reconstruction above its residual."""
+    """After every validation, with a W&B logger: the curve as a table (`val/curve`) and a plot of each metric, and the
+    first validation picture as a strip (`val/pictures`): the original, and after some iterations the reconstruction
+    above its residual."""
 
     def __init__(self) -> None:
         self._strip: np.ndarray | None = None
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Tensor, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: object,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0 and isinstance(module, Compressor) and _logger(trainer) is not None:
-            with torch.no_grad():  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
+            with (
+                torch.no_grad()
+            ):  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
                 self._strip = picture_strip(batch[:1], module.codec(batch[:1]).reconstructions)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -134,7 +146,9 @@ class WandbPanels(Callback):
             for metric in module.curve.metrics
         }
         panels["val/curve"] = table
-        caption = "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
+        caption = (
+            "original; then after iteration " + ", ".join(str(t + 1) for t in shown(len(points))) + ", residuals below"
+        )
         panels["val/pictures"] = wandb.Image(Image.fromarray(self._strip), caption=caption)
         logger.experiment.log({**panels, "trainer/global_step": trainer.global_step})
 
@@ -147,7 +161,8 @@ def shown(iterations: int, most: int = 6) -> list[int]:
 def picture_strip(image: Tensor, reconstructions: list[Tensor]) -> np.ndarray:
     """A picture `(1, 3, H, W)` in [-1, 1] and its reconstructions as one `(2H, (1 + n)W, 3)` uint8 picture.
 
-    Above: the original, the reconstructions. Below: grey, then the residuals, grey where there is none, at half contrast.
+    Above: the original, the reconstructions. Below: grey, then the residuals, grey where there is none, at half
+    contrast.
     """
     chosen = [reconstructions[t] for t in shown(len(reconstructions))]
     above = torch.cat([image, *chosen], dim=3)
@@ -160,9 +175,11 @@ def _logger(trainer: L.Trainer) -> WandbLogger | None:
 
 
 class PredictedPictures(BasePredictionWriter):
-    """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the run's folder.
+    """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the
+    run's folder.
 
-    Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode` does that.
+    Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode`
+    does that.
     """
 
     def __init__(self) -> None:
@@ -171,7 +188,8 @@ class PredictedPictures(BasePredictionWriter):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "predict":
-            trainer.predict_loop.return_predictions = False  # sixteen float pictures for each picture would stay in memory
+            # Sixteen float pictures for each picture would stay in memory.
+            trainer.predict_loop.return_predictions = False
 
     def write_on_batch_end(
         self,

@@ -25,7 +25,9 @@ def test_it_measures_a_saved_model(tmp_path, capsys):
 
 def test_it_reports_nothing_when_decoding_fails(monkeypatch):
     coder = EntropyCoder(*tensors_and_config())
-    monkeypatch.setattr(coder, "decode", lambda chunks, rows, columns: np.zeros((2, coder.bits, rows, columns), np.int8))
+    monkeypatch.setattr(
+        coder, "decode", lambda chunks, rows, columns: np.zeros((2, coder.bits, rows, columns), np.int8)
+    )
     with pytest.raises(AssertionError, match="no figures"):
         benchmark_entropy.measure(coder, 2, 5, 6, 1)
 

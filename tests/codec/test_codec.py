@@ -69,7 +69,10 @@ def test_rate_targets_are_met_and_filled(codec: Codec, photo: np.ndarray) -> Non
 
 def test_psnr_target_stops_at_the_first_iteration_that_reaches_it(codec: Codec, photo: np.ndarray) -> None:
     data = codec.encode(photo)
-    quality = [10 * np.log10(255**2 / np.square(np.asarray(picture, float) - photo).mean()) for picture in codec.decode_progressive(data)]
+    quality = [
+        10 * np.log10(255**2 / np.square(np.asarray(picture, float) - photo).mean())
+        for picture in codec.decode_progressive(data)
+    ]
     target = quality[0]
     assert len(container.parse(codec.encode(photo, psnr=target - 1e-9))[2]) == 1
     with pytest.warns(UserWarning, match="all 4 iterations together stay below 90 dB"):
@@ -156,7 +159,9 @@ def test_windows_cover_the_grid_and_overlap(rows: int, columns: int) -> None:
 
 def test_another_model_is_named(codec: Codec, tiny_codec, photo: np.ndarray) -> None:
     other = Codec(tiny_codec(unit="lstm"), "other")
-    with pytest.raises(BitstreamError, match=f"made by model {codec.digest.hex()}, this one .other. is {other.digest.hex()}"):
+    with pytest.raises(
+        BitstreamError, match=f"made by model {codec.digest.hex()}, this one .other. is {other.digest.hex()}"
+    ):
         other.decode(codec.encode(photo))
 
 
@@ -179,7 +184,13 @@ def test_absurd_dimensions_are_refused_before_allocation(codec: Codec, photo: np
     data = head + container.pack_chunk(head, 0, chunks[0])
     with pytest.raises(BitstreamError, match="the header claims 2147483648x2147483648 pixels"):
         codec.decode(data)
-    for change in ({"window": 6, "overlap": 5}, {"window": 5, "overlap": 2}, {"overlap": 2}, {"bits": 8}, {"stride": 8}):
+    for change in (
+        {"window": 6, "overlap": 5},
+        {"window": 5, "overlap": 2},
+        {"overlap": 2},
+        {"bits": 8},
+        {"stride": 8},
+    ):
         head = replace(header, **change).to_bytes()
         with pytest.raises(BitstreamError, match="the header claims|raw bits belong"):
             codec.decode(head + container.pack_chunk(head, 0, chunks[0]))

@@ -71,7 +71,9 @@ def test_appended_bytes_and_swapped_chunks_are_found(codec: Codec, data: bytes) 
 def test_messages_say_what_is_intact(codec: Codec, data: bytes) -> None:
     damaged = bytearray(data)
     damaged[-1] ^= 1
-    with pytest.raises(BitstreamError, match=r"chunk 4 fails its checksum; the first 3 iterations are intact \(use --partial\)"):
+    with pytest.raises(
+        BitstreamError, match=r"chunk 4 fails its checksum; the first 3 iterations are intact \(use --partial\)"
+    ):
         codec.decode(bytes(damaged))
     with pytest.raises(BitstreamError, match="not an .rnnc file"):
         codec.decode(b"\x89PNG\r\n")
@@ -100,7 +102,12 @@ def test_cut_keeps_the_longest_prefix(data: bytes) -> None:
     assert container.cut(data, iterations=2)[1] == data[: len(head) + 2 * size]
     assert container.cut(data, max_bytes=len(head) + 3 * size - 1)[1:] == (data[: len(head) + 2 * size], 2)
     assert container.cut(data, bpp=100)[1] == data
-    for limits, message in (({"iterations": 5}, "holds 1..4"), ({"max_bytes": 20}, "too few"), ({}, "exactly one"), ({"bpp": 0}, "bpp=0")):
+    for limits, message in (
+        ({"iterations": 5}, "holds 1..4"),
+        ({"max_bytes": 20}, "too few"),
+        ({}, "exactly one"),
+        ({"bpp": 0}, "bpp=0"),
+    ):
         with pytest.raises(ValueError, match=message):
             container.cut(data, **limits)  # type: ignore[arg-type]
 
@@ -110,7 +117,13 @@ def test_golden_files_keep_their_bytes(name: str, tiny_codec) -> None:
     """A change here breaks every file in the world: it needs a new format version."""
     options = {
         "residual_gru_additive": {"unit": "residual_gru", "reconstruction": "additive", "bits": 4},
-        "lstm_dct": {"unit": "lstm", "reconstruction": "scheduled_gain", "frontend": "dct", "code_stride": 8, "bits": 8},
+        "lstm_dct": {
+            "unit": "lstm",
+            "reconstruction": "scheduled_gain",
+            "frontend": "dct",
+            "code_stride": 8,
+            "bits": 8,
+        },
     }[name]
     codec = Codec(tiny_codec(**options), name)
     y, x = np.mgrid[:40, :24]

@@ -1,4 +1,5 @@
-"""Chunks of the learned coder: they come back, cost what the model says, end in a typed error when hostile, and never change."""
+"""Chunks of the learned coder: they come back, cost what the model says, end in a typed error when hostile, and never
+change."""
 
 import json
 import time
@@ -153,7 +154,10 @@ def test_a_saved_model_is_the_same_model(tmp_path):
 def test_the_digest_covers_weights_tables_and_configuration_but_not_storage():
     tensors, config = tensors_and_config()
     original = EntropyCoder(tensors, config).digest
-    assert EntropyCoder({name: value.astype(np.int32) for name, value in reversed(tensors.items())}, config).digest == original
+    assert (
+        EntropyCoder({name: value.astype(np.int32) for name, value in reversed(tensors.items())}, config).digest
+        == original
+    )
     for name in tensors:
         other = tensors[name].copy()
         other.reshape(-1)[0] += 1 if other.reshape(-1)[0] <= 1 else -1

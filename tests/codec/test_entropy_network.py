@@ -1,4 +1,5 @@
-"""The integer network equals the quantised torch network to the last bit, however its positions are grouped and wherever it runs."""
+"""The integer network equals the quantised torch network to the last bit, however its positions are grouped and
+wherever it runs."""
 
 import hashlib
 import json
@@ -141,9 +142,13 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     if environment.get("NPY_DISABLE_CPU_FEATURES") == "ALL":
         environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(found)
     arguments = [str(tmp_path / name) for name in ("model.safetensors", "codes.npy", "chunks.json")]
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == hashlib.sha256(b"".join(bytes([raw]) + payload for payload, raw in chunks)).hexdigest()
+    assert (
+        done.stdout.strip() == hashlib.sha256(b"".join(bytes([raw]) + payload for payload, raw in chunks)).hexdigest()
+    )
 
 
 @pytest.mark.parametrize(

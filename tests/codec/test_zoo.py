@@ -51,7 +51,9 @@ SIMD = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     [{"OMP_NUM_THREADS": "2"}, {"OPENBLAS_CORETYPE": "Prescott"}, {"NPY_DISABLE_CPU_FEATURES": SIMD}],
     ids=lambda s: next(iter(s)),
 )
-def test_a_file_is_decoded_under_other_settings_of_the_processor(codec, setting: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_is_decoded_under_other_settings_of_the_processor(
+    codec, setting: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "a.rnnc").write_bytes(codec.encode(PHOTO, iterations=4))
     script = "from lit_rnncomp.cli import main; main()"
     command = [sys.executable, "-c", script, "decode", str(tmp_path / "a.rnnc"), str(tmp_path / "a.png")]

@@ -77,7 +77,12 @@ def test_16_bit_colour_keeps_the_high_byte_too():
 
     samples = np.array([0x01FF, 0x8000, 0xFFFF], dtype=">u2")
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes())) + chunk(b"IEND", b"")
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes()))
+        + chunk(b"IEND", b"")
+    )
     np.testing.assert_array_equal(pixels(read_image(io.BytesIO(data))), [[[1, 0x80, 0xFF]]])
 
 

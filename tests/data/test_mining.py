@@ -58,7 +58,9 @@ class Here:
 
 def contents(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
@@ -111,7 +113,11 @@ def test_the_other_sets(pictures, tmp_path, keep, each):
     assert mine_tiles(pictures, tmp_path / "tiles", Rule(32, keep), Here()).tiles == 7 * each
     last = TileShards(tmp_path / "tiles").read(np.arange(7 * each - each, 7 * each))
     whole = Image.open(pictures / "8.png")
-    expected = cut(np.asarray(whole), 32) if keep == "all" else np.asarray(whole.resize((32, 32), Image.Resampling.BICUBIC))[None]
+    expected = (
+        cut(np.asarray(whole), 32)
+        if keep == "all"
+        else np.asarray(whole.resize((32, 32), Image.Resampling.BICUBIC))[None]
+    )
     np.testing.assert_array_equal(last, expected)
 
 
@@ -157,7 +163,9 @@ def test_nothing_to_mine_is_an_error(pictures, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match=r"no PNG, .* in .*empty"):
         mine_tiles(tmp_path / "empty", tmp_path / "out", Rule(32, "all"), Here())
-    with pytest.raises(ShardError, match=r"no picture gave a tile; the first: 0\.png is 100x70, smaller than a tile of 128"):
+    with pytest.raises(
+        ShardError, match=r"no picture gave a tile; the first: 0\.png is 100x70, smaller than a tile of 128"
+    ):
         mine_tiles(pictures, tmp_path / "out", Rule(128, "all"), Here())
     with pytest.raises(ValueError, match=r"tiles a picture \(hardest 0\) must be at least 1"):
         mine_tiles(pictures, tmp_path / "out2", Rule(32, "hardest 0"), Here())
@@ -171,7 +179,11 @@ def test_two_processes_make_the_same_bytes(pictures, tmp_path, capsys):
     assert (printed["pictures"], printed["tiles"], len(printed["skipped"])) == (7, 28, 2)
     mine(images=str(pictures), out=str(tmp_path / "there"), per_image=4, per_shard=2, workers=1)
     shown = capsys.readouterr().out
-    assert "28 tiles of 7 pictures in 5 shards" in shown and "2 pictures left out" in shown and "cannot read 3.png" in shown
+    assert (
+        "28 tiles of 7 pictures in 5 shards" in shown
+        and "2 pictures left out" in shown
+        and "cannot read 3.png" in shown
+    )
 
 
 def test_a_dask_cluster_makes_the_same_bytes(pictures, tmp_path):
@@ -193,7 +205,8 @@ def test_wrong_places_to_work_are_named():
 
 
 def test_a_killed_run_leaves_no_processes_and_goes_on(pictures, tmp_path):
-    """SIGKILL of the parent in the middle of real work: the workers end by themselves, the rerun ends with the same bytes."""
+    """SIGKILL of the parent in the middle of real work: the workers end by themselves, the rerun ends with the same
+    bytes."""
     for copy in range(40):
         (pictures / f"more{copy:02}.png").symlink_to(pictures / "8.png")
     script = (
@@ -240,7 +253,9 @@ def test_tiles_are_read_from_any_shard_in_any_order(pictures, tmp_path):
 def test_a_shard_of_another_shape_is_refused(pictures, tmp_path):
     mine_tiles(pictures, tmp_path / "tiles", Rule(32, "all"), Here())
     np.save(tmp_path / "tiles" / "tiles-00000.npy", np.zeros((42, 16, 16, 3), np.uint8))
-    with pytest.raises(ShardError, match=r"holds uint8 \(42, 16, 16, 3\) where index.json says uint8 \(42, 32, 32, 3\)"):
+    with pytest.raises(
+        ShardError, match=r"holds uint8 \(42, 16, 16, 3\) where index.json says uint8 \(42, 32, 32, 3\)"
+    ):
         TileShards(tmp_path / "tiles")
     (tmp_path / "tiles" / "index.json").write_text('{"format": 9}')
     with pytest.raises(ShardError, match="has format 9; this version reads 1"):
@@ -254,7 +269,9 @@ def test_tiles_train(pictures, tmp_path):
     data = PhotographData(str(tmp_path / "tiles"), val=str(pictures / "8.png"), batch_size=7, steps_per_epoch=6, seed=3)
     first, again = (torch.cat(list(data.train_dataloader())) for _ in range(2))
     assert torch.equal(first, again) and first.shape == (42, 3, 32, 32) and first.dtype == torch.uint8
-    assert sorted(map(digest, first)) == sorted(map(digest, ShuffledTiles(TileShards(tmp_path / "tiles"), seed=8).__getitems__(range(42))))
+    assert sorted(map(digest, first)) == sorted(
+        map(digest, ShuffledTiles(TileShards(tmp_path / "tiles"), seed=8).__getitems__(range(42)))
+    )
     assert digest(first[5]) == digest(ShuffledTiles(TileShards(tmp_path / "tiles"), seed=3)[5])
     far = np.random.default_rng(0).integers(0, 10**6, 300)  # more blocks of positions than are kept
     for positions in (far, far[::-1], np.arange(4000, 4200)):

@@ -25,7 +25,9 @@ def test_without_a_folder_the_sample_photographs_are_used():
     assert [batch.shape for batch in batches] == [(4, 3, 32, 32)] * 3
     pictures = list(data.val_dataloader())
     assert len(pictures) == 4
-    assert all(picture.shape[0] == 1 and picture.shape[2] % 32 == 0 and picture.shape[3] % 32 == 0 for picture in pictures)
+    assert all(
+        picture.shape[0] == 1 and picture.shape[2] % 32 == 0 and picture.shape[3] % 32 == 0 for picture in pictures
+    )
 
 
 def test_validation_is_held_out_or_named(folder):
@@ -33,7 +35,9 @@ def test_validation_is_held_out_or_named(folder):
     train, val = data.split()
     assert (train, val) == hold_out(sorted(folder.iterdir()), 3)
     assert [len(data.train_dataloader().dataset), len(data.val_dataloader()), len(data.test_dataloader())] == [5, 3, 3]
-    named = PhotographData(str(folder), val=[str(train[0])], test=[str(path) for path in train[:2]], predict=str(folder))
+    named = PhotographData(
+        str(folder), val=[str(train[0])], test=[str(path) for path in train[:2]], predict=str(folder)
+    )
     assert named.split() == (sorted(folder.iterdir()), [train[0]])
     assert [len(named.test_dataloader()), len(named.predict_dataloader())] == [2, 8]
     with pytest.raises(ValueError, match=r"cannot hold out 32 of 8 pictures; lower data\.holdout"):
@@ -88,13 +92,18 @@ def run(folder, workers: int, steps: int, checkpoint=None):
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    data = PhotographData(str(folder), holdout=2, batch_size=2, patch=16, steps_per_epoch=4, num_workers=workers, seed=9)
+    data = PhotographData(
+        str(folder), holdout=2, batch_size=2, patch=16, steps_per_epoch=4, num_workers=workers, seed=9
+    )
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     return model.seen
 
 
 @pytest.mark.filterwarnings(
-    "ignore:The .*dataloader. does not have many workers", "ignore:Checkpoint directory", "ignore:.*treespec.*", "ignore:.*LeafSpec.*"
+    "ignore:The .*dataloader. does not have many workers",
+    "ignore:Checkpoint directory",
+    "ignore:.*treespec.*",
+    "ignore:.*LeafSpec.*",
 )
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_sees_what_an_unbroken_one_sees(folder, workers):

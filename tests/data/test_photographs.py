@@ -4,7 +4,15 @@ import torch
 from PIL import Image
 
 from lit_rnncomp.data import ImageError, read_image, sample_photographs
-from lit_rnncomp.data.photographs import PictureCache, RandomCrops, WholePictures, _resample, find_pictures, hold_out, to_signal
+from lit_rnncomp.data.photographs import (
+    PictureCache,
+    RandomCrops,
+    WholePictures,
+    _resample,
+    find_pictures,
+    hold_out,
+    to_signal,
+)
 
 
 @pytest.fixture
@@ -53,14 +61,19 @@ def test_content_is_a_function_of_seed_and_position(ramps):
     first = RandomCrops(ramps, patch=8, seed=1)
     first.__getitems__(range(50))
     second = RandomCrops(ramps, patch=8, seed=1, cache_mb=0)
-    torch.testing.assert_close(first.__getitems__(positions), torch.stack([second[p] for p in positions]), rtol=0, atol=0)
+    torch.testing.assert_close(
+        first.__getitems__(positions), torch.stack([second[p] for p in positions]), rtol=0, atol=0
+    )
     assert not torch.equal(first.__getitems__(positions), RandomCrops(ramps, patch=8, seed=2).__getitems__(positions))
 
 
 def test_flips_mirror_half_of_the_crops_each_way(ramps):
     plain = RandomCrops(ramps, patch=8, scale=(1, 1), flips=False).__getitems__(range(400))
     flipped = RandomCrops(ramps, patch=8, scale=(1, 1), flips=True).__getitems__(range(400))
-    ways = [sum(torch.equal(f, p.flip(axes)) for f, p in zip(flipped, plain, strict=True)) for axes in ([], [1], [2], [1, 2])]
+    ways = [
+        sum(torch.equal(f, p.flip(axes)) for f, p in zip(flipped, plain, strict=True))
+        for axes in ([], [1], [2], [1, 2])
+    ]
     assert sum(ways) == 400
     assert all(abs(way - 100) < 45 for way in ways), ways  # five standard deviations
 

@@ -29,14 +29,20 @@ def call(function, *words):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("a", "b", "--out", "x", "--flag"), ("--out=x", "a", "--flag", "true", "b"), ("[a, b]", "--out", "x", "--flag=true")]
+    "arguments",
+    [
+        ("a", "b", "--out", "x", "--flag"),
+        ("--out=x", "a", "--flag", "true", "b"),
+        ("[a, b]", "--out", "x", "--flag=true"),
+    ],
 )
 def test_a_positional_list(arguments):
     assert call(gather, *arguments) == (["a", "b"], "x", True)
 
 
 @pytest.mark.parametrize(
-    "models", [("--model", "m", "--model", "n=p/q.ckpt"), ("--model=m", "--model=n=p/q.ckpt"), ("--model", "[m, n=p/q.ckpt]")]
+    "models",
+    [("--model", "m", "--model", "n=p/q.ckpt"), ("--model=m", "--model=n=p/q.ckpt"), ("--model", "[m, n=p/q.ckpt]")],
 )
 def test_a_repeated_option(models):
     assert call(options, "f", *models, "--per_image", "3") == ("f", ["m", "n=p/q.ckpt"], False, True, 3)

@@ -15,7 +15,9 @@ from lit_rnncomp.evaluation import metrics, rd
 from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
 from lit_rnncomp.evaluation.headers import header_bytes
 
-KODAK = Path(os.environ.get("LIT_RNNCOMP_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data" / "kodak"
+KODAK = (
+    Path(os.environ.get("LIT_RNNCOMP_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data" / "kodak"
+)
 kodak = pytest.mark.skipif(not KODAK.is_dir(), reason="the 24 Kodak pictures are not beside the checkout")
 AVAILABLE = [name for name, baseline in BASELINES.items() if baseline.missing() is None]
 
@@ -39,7 +41,9 @@ def test_measured_points(photo, name):
     low, high = baseline.measure(photo, (baseline.settings[2], baseline.settings[-3]))
     assert low.picture.size == high.picture.size == photo.size
     assert low.size < high.size < 240 * 192 * 3
-    assert low.size == len(baseline.encode(photo, low.setting)), "the size is the file's, and the codec is deterministic"
+    assert low.size == len(baseline.encode(photo, low.setting)), (
+        "the size is the file's, and the codec is deterministic"
+    )
     assert metrics.psnr(tensor(photo), tensor(low.picture)) < metrics.psnr(tensor(photo), tensor(high.picture))
     assert baseline.versions()["pillow"]
     if name == "jpegxl":
@@ -53,7 +57,9 @@ def test_header_of_a_jpeg_is_what_an_empty_picture_leaves(photo):
     grey = [Image.new("RGB", (64, side), (128, 128, 128)) for side in (64, 640)]
     files = [BASELINES["jpeg420-default"].encode(image, 50) for image in grey]
     assert len(files[0]) < len(files[1])
-    assert header_bytes(files[0]) == header_bytes(files[1]) == header_bytes(BASELINES["jpeg420-default"].encode(photo, 50))
+    assert (
+        header_bytes(files[0]) == header_bytes(files[1]) == header_bytes(BASELINES["jpeg420-default"].encode(photo, 50))
+    )
     quantised = files[0].index(b"\xff\xda")
     assert header_bytes(files[0]) == quantised + 2 + int.from_bytes(files[0][quantised + 2 : quantised + 4], "big") + 2
 
@@ -94,7 +100,8 @@ def kodak_pictures():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "published"), [("jpeg420-default", 1.7998), ("jpeg444-default", 1.7748)])
 def test_the_papers_jpeg_rows_are_reproduced(name, published):
-    """Table 1: the lowest quality whose size without headers reaches the target, plotted at the target; the standard's tables."""
+    """Table 1: the lowest quality whose size without headers reaches the target, plotted at the target; the standard's
+    tables."""
     baseline, areas = BASELINES[name], []
     for image in kodak_pictures():
         files = [baseline.encode(image, quality) for quality in range(1, 100)]
@@ -110,7 +117,8 @@ def test_the_papers_jpeg_rows_are_reproduced(name, published):
 @kodak
 @pytest.mark.slow
 def test_optimised_jpeg_on_kodak():
-    """Real files with optimised Huffman tables, headers counted: better than every model of Table 1 trained on 32x32 pictures."""
+    """Real files with optimised Huffman tables, headers counted: better than every model of Table 1 trained on 32x32
+    pictures."""
     areas = []
     for image in kodak_pictures():
         bpp, quality = [], []

@@ -10,18 +10,52 @@ from lit_rnncomp.cli import main
 
 def test_from_pictures_to_page(tiny_model, photographs, results, tmp_path, capsys):
     out = tmp_path / "results"
-    options = ["--model", str(tiny_model), f"--model=again={tiny_model}", "--codecs", "jpeg420", "--workers", "1", "--frames", "1"]
+    options = [
+        "--model",
+        str(tiny_model),
+        f"--model=again={tiny_model}",
+        "--codecs",
+        "jpeg420",
+        "--workers",
+        "1",
+        "--frames",
+        "1",
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        main(["evaluate", *options, "--data", str(photographs), "--out", str(out), "--cache", str(results / "cache"), "--json"])
+        main(
+            [
+                "evaluate",
+                *options,
+                "--data",
+                str(photographs),
+                "--out",
+                str(out),
+                "--cache",
+                str(results / "cache"),
+                "--json",
+            ]
+        )
     printed = capsys.readouterr()
     assert [row["codec"] for row in json.loads(printed.out)] == ["tiny", "again", "jpeg420"]
     assert printed.err.startswith("warning: broken.png: cannot read")
-    main(["plot", str(out), str(results / "curves.json"), "--published", "kodak", "--out", str(tmp_path / "curves.png")])
+    main(
+        ["plot", str(out), str(results / "curves.json"), "--published", "kodak", "--out", str(tmp_path / "curves.png")]
+    )
     assert (tmp_path / "curves.svg").exists()
     main(["bdrate", "jpeg420", "webp", "--results", str(results), "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["bd_rate"] < 0
-    main(["compare", str(tiny_model), "jpeg420", "--picture", str(photographs / "astronaut.png"), "--out", str(tmp_path / "s.png")])
+    main(
+        [
+            "compare",
+            str(tiny_model),
+            "jpeg420",
+            "--picture",
+            str(photographs / "astronaut.png"),
+            "--out",
+            str(tmp_path / "s.png"),
+        ]
+    )
     main(["report", str(out), "--out", str(tmp_path / "report.html")])
     assert "again" in (tmp_path / "report.html").read_text()
 

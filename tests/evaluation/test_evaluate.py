@@ -15,7 +15,7 @@ from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
 from lit_rnncomp.evaluation.results import Results, ResultsError
-from lit_rnncomp.evaluation.summary import areas, comparison, mean_bd_rate, tables
+from lit_rnncomp.evaluation.summary import areas, comparison, mean_delta, tables
 
 
 def tensor(image):
@@ -60,7 +60,9 @@ def test_a_models_points_are_its_real_files(results, tiny_model, photographs):
         assert point.bytes - point.header_bytes == k * 12 * 11 * 32 // 8, "what is no header is the code's bits"
         decoded = codec.decode(data)
         assert point.metrics["psnr"] == pytest.approx(metrics.psnr(tensor(image), tensor(decoded)).item(), abs=1e-5)
-        assert point.metrics["ms_ssim"] == pytest.approx(metrics.ms_ssim(tensor(image), tensor(decoded)).item(), abs=1e-5)
+        assert point.metrics["ms_ssim"] == pytest.approx(
+            metrics.ms_ssim(tensor(image), tensor(decoded)).item(), abs=1e-5
+        )
         kept = Image.open(results / "frames" / "astronaut.png" / "tiny" / f"{k:03d}.webp").convert("RGB")
         assert np.array_equal(np.array(kept), np.array(decoded)), "frames are kept without loss"
 
@@ -87,7 +89,9 @@ def test_run_record_and_csv(results):
     rows = list(csv.DictReader((results / "points.csv").open()))
     settings = 3 + len(BASELINES["jpeg420"].settings) + len(BASELINES["webp"].settings)
     assert len(rows) == 2 * settings
-    assert set(rows[0]) > {"picture", "codec", "setting", "bytes", "bpp", "encode_seconds", "decode_seconds"} | set(METRICS)
+    assert set(rows[0]) > {"picture", "codec", "setting", "bytes", "bpp", "encode_seconds", "decode_seconds"} | set(
+        METRICS
+    )
 
 
 def test_a_second_run_measures_nothing(results, tiny_model, photographs, tmp_path, monkeypatch, capsys):
@@ -97,7 +101,15 @@ def test_a_second_run_measures_nothing(results, tiny_model, photographs, tmp_pat
     monkeypatch.setattr(Neural, "measure", never)
     monkeypatch.setattr(Baseline, "measure", never)
     with pytest.warns(UserWarning, match="broken"):
-        evaluate([str(tiny_model)], str(photographs), "webp,jpeg420", str(tmp_path), cache=str(results / "cache"), frames=0, json=True)
+        evaluate(
+            [str(tiny_model)],
+            str(photographs),
+            "webp,jpeg420",
+            str(tmp_path),
+            cache=str(results / "cache"),
+            frames=0,
+            json=True,
+        )
     again, first = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path, results))
     assert again == first
     assert not (tmp_path / "strip.png").exists()
@@ -106,7 +118,9 @@ def test_a_second_run_measures_nothing(results, tiny_model, photographs, tmp_pat
 
 
 def test_a_changed_picture_is_measured_again(results, photographs, tmp_path):
-    Image.open(photographs / "astronaut.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "astronaut.png")
+    Image.open(photographs / "astronaut.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        tmp_path / "astronaut.png"
+    )
     before = set((results / "cache").iterdir())
     evaluate(None, str(tmp_path), "jpeg420", str(tmp_path / "out"), cache=str(results / "cache"), json=True)
     new = set((results / "cache").iterdir()) - before
@@ -177,9 +191,14 @@ def test_comparison_against_an_anchor(results):
     rows = {row["codec"]: row for row in comparison(measured, "jpeg420")}
     assert rows["jpeg420"]["bd_rate_ms_ssim"] == 0 and rows["jpeg420"]["bd_rate_ms_ssim_pictures"] == 2
     assert rows["webp"]["bd_rate_psnr"] < -10
-    assert rows["tiny"]["bd_rate_psnr"] is None and rows["tiny"]["bd_rate_psnr_pictures"] == 0, "an untrained model overlaps with nothing"
-    by_hand = [rd.bd_rate(*picture.codecs["jpeg420"].curve("psnr"), *picture.codecs["webp"].curve("psnr")) for picture in measured.pictures]
-    assert mean_bd_rate(measured, "jpeg420", "webp", METRICS["psnr"]).value == pytest.approx(np.mean(by_hand))
+    assert rows["tiny"]["bd_rate_psnr"] is None and rows["tiny"]["bd_rate_psnr_pictures"] == 0, (
+        "an untrained model overlaps with nothing"
+    )
+    by_hand = [
+        rd.bd_rate(*picture.codecs["jpeg420"].curve("psnr"), *picture.codecs["webp"].curve("psnr"))
+        for picture in measured.pictures
+    ]
+    assert mean_delta(rd.bd_rate, measured, "jpeg420", "webp", METRICS["psnr"]).value == pytest.approx(np.mean(by_hand))
     first, second = tables(measured, list(rows.values()), "jpeg420", of=2)
     assert first.row_count == second.row_count == 3
 
@@ -207,7 +226,11 @@ def test_a_model_that_is_not_there(photographs, tmp_path):
 
 def test_models_get_different_names():
     models = named_models(["a/best.ckpt", "b/best.ckpt", "ours=c/best.ckpt"], "cpu")
-    assert [(model.name, model.model) for model in models] == [("best", "a/best.ckpt"), ("best-2", "b/best.ckpt"), ("ours", "c/best.ckpt")]
+    assert [(model.name, model.model) for model in models] == [
+        ("best", "a/best.ckpt"),
+        ("best-2", "b/best.ckpt"),
+        ("ours", "c/best.ckpt"),
+    ]
 
 
 def test_equal_signs_in_file_names_are_no_names(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.metric_table import METRICS, Metric
 from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import Results
-from lit_rnncomp.evaluation.summary import mean_bd_rate
+from lit_rnncomp.evaluation.summary import mean_delta
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
 
 
@@ -40,7 +40,7 @@ def test_a_row_reaches_measurements_tables_plots_and_report(photographs, tmp_pat
     assert rows["webp"]["mean_absolute_mean_file"] == pytest.approx(np.mean(by_hand), abs=1e-5)
     assert rows["webp"]["bd_rate_mean_absolute"] < -5 and rows["webp"]["bd_rate_mean_absolute_pictures"] == 2
     assert 0 < rows["webp"]["bpp_at_mean_absolute_5"] < rows["jpeg420"]["bpp_at_mean_absolute_5"]
-    assert mean_bd_rate(found, "webp", "jpeg420", distance).value > 5
+    assert mean_delta(rd.bd_rate, found, "webp", "jpeg420", distance).value > 5
     assert "Distance (levels)" in (tmp_path / "out" / "rd.svg").read_text()
     report(str(tmp_path / "out"), out=str(tmp_path / "page.html"))
     assert "Distance<br>levels" in (tmp_path / "page.html").read_text()

@@ -72,7 +72,9 @@ def test_float32_is_close_to_float64(pair):
     ]:
         single = metric(batch(pair[0], dtype=torch.uint8), batch(pair[1], dtype=torch.uint8))
         assert single.dtype == torch.float32
-        assert single.item() == pytest.approx(metric(batch(pair[0]), batch(pair[1])).item(), abs=tolerance), metric.__name__
+        assert single.item() == pytest.approx(metric(batch(pair[0]), batch(pair[1])).item(), abs=tolerance), (
+            metric.__name__
+        )
 
 
 def test_torchmetrics_agrees(pair):
@@ -84,14 +86,22 @@ def test_torchmetrics_agrees(pair):
     a, b = batch(pair[0]), batch(pair[1])
     options = {"data_range": 255.0}
     assert metrics.psnr(a, b).item() == pytest.approx(peak_signal_noise_ratio(a, b, **options).item(), abs=1e-5)
-    assert metrics.ms_ssim(a, b).item() == pytest.approx(multiscale_structural_similarity_index_measure(a, b, **options).item(), abs=1e-3)
+    assert metrics.ms_ssim(a, b).item() == pytest.approx(
+        multiscale_structural_similarity_index_measure(a, b, **options).item(), abs=1e-3
+    )
 
 
 def test_ssim_equals_float64_numpy(pair):
     expected, _ = numpy_ssim(*(image.astype(np.float64) for image in pair))
     ours = metrics.ssim(batch(pair[0]), batch(pair[1])).item()
     assert ours == pytest.approx(expected, abs=1e-9)
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": 2}
+    options = {
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+        "data_range": 255,
+        "channel_axis": 2,
+    }
     assert ours == pytest.approx(structural_similarity(*pair, **options), abs=1e-6)
 
 
@@ -150,7 +160,9 @@ def test_ms_ssim_of_an_anticorrelated_picture_is_zero_not_nan(pair):
 def test_pictures_too_small_for_five_scales():
     assert [metrics.smallest_side(n) for n in range(1, 6)] == [11, 21, 41, 81, 161]
     image = data.astronaut()
-    with pytest.raises(metrics.PictureTooSmall, match=r"at least 161 pixels a side and this picture has 200x160.*fewer_scales"):
+    with pytest.raises(
+        metrics.PictureTooSmall, match=r"at least 161 pixels a side and this picture has 200x160.*fewer_scales"
+    ):
         metrics.ms_ssim(batch(image[:160, :200]), batch(image[:160, :200]))
     a, b = batch(image[:160, :200]), batch(image[100:260, :200])
     four = metrics.ms_ssim(a, b, fewer_scales=True).item()
@@ -208,9 +220,8 @@ def test_other_shapes_are_refused():
 
 
 def test_importing_the_metrics_needs_torch_only():
-    program = (
-        "import sys, lit_rnncomp.evaluation.metrics; print({'torchmetrics', 'scipy', 'lightning', 'matplotlib', 'PIL'} & set(sys.modules))"
-    )
+    heavy = {"torchmetrics", "scipy", "lightning", "matplotlib", "PIL"}
+    program = f"import sys, lit_rnncomp.evaluation.metrics; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 

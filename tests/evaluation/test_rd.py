@@ -10,7 +10,8 @@ from lit_rnncomp.evaluation import rd
 
 # Residual GRU one-shot on Kodak, MS-SSIM at 1/8 ... 2 bpp: tensorflow/compression, toderici-2017-cvpr.txt, Apache-2.0.
 RESIDUAL_GRU = [
-    0.8191, 0.9037, 0.9375, 0.9538, 0.9636, 0.9715, 0.9758, 0.9796, 0.9822, 0.9839, 0.9858, 0.9868, 0.9878, 0.9883, 0.9885, 0.9887,
+    0.8191, 0.9037, 0.9375, 0.9538, 0.9636, 0.9715, 0.9758, 0.9796,
+    0.9822, 0.9839, 0.9858, 0.9868, 0.9878, 0.9883, 0.9885, 0.9887,
 ]  # fmt: skip
 BPP = np.array([0.15, 0.3, 0.55, 0.9, 1.4, 2.2])
 DB = np.array([24.0, 27.1, 29.6, 32.0, 34.1, 36.5])
@@ -70,7 +71,8 @@ def test_interpolation_equals_scipy(name, oracle, points):
     rate_a, rate_b = (np.cumsum(rng.uniform(0.1, 0.8, points)) for _ in range(2))
     low, high = max(first[0], second[0]), min(first[-1], second[-1])
     mean_a, mean_b = (
-        oracle(quality, np.log(rate)).integrate(low, high) / (high - low) for quality, rate in ((first, rate_a), (second, rate_b))
+        oracle(quality, np.log(rate)).integrate(low, high) / (high - low)
+        for quality, rate in ((first, rate_a), (second, rate_b))
     )
     assert rd.bd_rate(rate_a, first, rate_b, second, name) == pytest.approx(100 * (np.exp(mean_b - mean_a) - 1))
 

@@ -28,12 +28,16 @@ def page(results, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(page):
-    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL).group(1))
+    return json.loads(
+        re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL).group(1)
+    )
 
 
 def test_the_page_names_no_outside_address(page):
     text = page.read_text()
-    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}, "the name of SVG, which nobody fetches"
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}, (
+        "the name of SVG, which nobody fetches"
+    )
     assert not re.search(r"<(?:link|script|img|iframe)[^>]*\s(?:src|href)=\"(?!data:)", text)
     assert not re.search(r"__[A-Z]+__", text), "every mark of the template is filled"
     assert "<title>Tiny &amp; &lt;small&gt;</title>" in text
@@ -72,7 +76,7 @@ def test_arguments_are_checked(results, tmp_path):
 def driver(tmp_path_factory):
     webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium")
     if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("the browser test needs chromium and chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
+        pytest.skip("needs chromium and chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "--window-size=1280,1000"):
@@ -116,7 +120,9 @@ def press(browser, *keys):
 
 def loaded(browser):
     """Every picture on show has pixels."""
-    return browser.execute_script("return [...document.querySelectorAll('#panes img')].every(i => i.complete && i.naturalWidth > 0)")
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#panes img')].every(i => i.complete && i.naturalWidth > 0)"
+    )
 
 
 def move_slider(browser, value):
@@ -214,7 +220,9 @@ def test_hovering_the_chart_says_values(browser):
     from selenium.webdriver.support.ui import WebDriverWait
 
     # On a busy machine the page may still be drawing.
-    circle = WebDriverWait(browser, 30).until(lambda page: page.find_elements("css selector", "#chart g circle")[1:2])[0]
+    circle = WebDriverWait(browser, 30).until(lambda page: page.find_elements("css selector", "#chart g circle")[1:2])[
+        0
+    ]
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", circle)
     ActionChains(browser).move_to_element(circle).perform()
     assert re.fullmatch(r"tiny, iterations 2: 0\.\d{3} bpp, [\d.]+ dB \(0\.\d{4}\)", find(browser, "#tip").text)
@@ -226,11 +234,15 @@ def test_hovering_the_chart_says_values(browser):
 
 
 def test_a_phone_shows_it_without_sideways_scrolling(browser):
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 375, "height": 740, "deviceScaleFactor": 2, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 375, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    )
     try:
         browser.refresh()
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
-        visible = [element for element in browser.find_elements("css selector", "#panes figure") if element.is_displayed()]
+        visible = [
+            element for element in browser.find_elements("css selector", "#panes figure") if element.is_displayed()
+        ]
         assert len(visible) == 3
         bar = find(browser, "#controls").rect
         assert bar["width"] <= 375 and find(browser, "#slider").is_displayed()

@@ -21,8 +21,14 @@ def coded(results):
         points = []
         for point, less in zip(tiny.points, [saved[1], saved[2], saved[2]], strict=True):
             pixels = point.bytes * 8 / point.bpp
-            points.append(dataclasses.replace(point, bytes=int(point.bytes - less), bpp=8 * int(point.bytes - less) / pixels))
-        pictures.append(dataclasses.replace(picture, codecs={**picture.codecs, "tiny": dataclasses.replace(tiny, points=tuple(points))}))
+            points.append(
+                dataclasses.replace(point, bytes=int(point.bytes - less), bpp=8 * int(point.bytes - less) / pixels)
+            )
+        pictures.append(
+            dataclasses.replace(
+                picture, codecs={**picture.codecs, "tiny": dataclasses.replace(tiny, points=tuple(points))}
+            )
+        )
     return dataclasses.replace(read, pictures=tuple(pictures))
 
 

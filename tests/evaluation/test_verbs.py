@@ -52,7 +52,14 @@ def test_curves_from_a_folder(tmp_path):
 def test_plot_draws_every_codec_and_published_curve(results, tmp_path, capsys):
     plot([str(results), str(results)], out=str(tmp_path / "curves.png"), published="kodak", title="Two runs")
     svg = (tmp_path / "curves.svg").read_text()
-    for text in ("tiny (results)", "webp (results)", "BPG (4:2:0), published", "MS-SSIM (dB)", "bits per pixel", "Two runs"):
+    for text in (
+        "tiny (results)",
+        "webp (results)",
+        "BPG (4:2:0), published",
+        "MS-SSIM (dB)",
+        "bits per pixel",
+        "Two runs",
+    ):
         assert text in svg
     assert Image.open(tmp_path / "curves.png").width > 1000
     assert "curves.svg" in capsys.readouterr().out
@@ -99,7 +106,8 @@ def test_bdrate_of_files(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot be read"), ("0.5\n", "not a table"), ("a, b\n", "not a table"), ("", "not a table")]
+    ("content", "message"),
+    [(None, "cannot be read"), ("0.5\n", "not a table"), ("a, b\n", "not a table"), ("", "not a table")],
 )
 def test_files_that_are_no_points(tmp_path, content, message):
     path = tmp_path / "points.txt"
@@ -127,7 +135,11 @@ def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsy
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"picture": None}, "--picture P"), ({"bpp": 0.0}, "must be positive"), ({"detail": "12"}, "must be X,Y in pixels")],
+    [
+        ({"picture": None}, "--picture P"),
+        ({"bpp": 0.0}, "must be positive"),
+        ({"detail": "12"}, "must be X,Y in pixels"),
+    ],
 )
 def test_compare_refuses(photographs, tmp_path, arguments, message):
     given = {"picture": str(photographs / "astronaut.png"), "out": str(tmp_path / "s.png"), **arguments}

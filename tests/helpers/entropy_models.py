@@ -12,7 +12,8 @@ from lit_rnncomp.models.binary_rnn import BinaryRNN, BinaryRNNConfig
 
 
 def tensors_and_config(seed: int = 0, **options: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Shapes and tables of a `BinaryRNN`, weights from NumPy's frozen generator: confident enough to compress its own samples."""
+    """Shapes and tables of a `BinaryRNN`, weights from NumPy's frozen generator: confident enough to compress its own
+    samples."""
     options = {"bits": 3, "iterations": 4, "width": 8, "state": 4, **options}
     template, config = BinaryRNN(BinaryRNNConfig(**options)).integers()
     random = np.random.RandomState(seed)
@@ -37,9 +38,15 @@ def network(seed: int = 0, dtype: type = np.float32, **options: Any) -> IntegerB
 
 
 def sample(
-    model: IntegerBinaryRNN, iterations: int, rows: int, columns: int, seed: int = 0, random_iteration: int | None = None
+    model: IntegerBinaryRNN,
+    iterations: int,
+    rows: int,
+    columns: int,
+    seed: int = 0,
+    random_iteration: int | None = None,
 ) -> np.ndarray:
-    """Codes `(iterations, bits, rows, columns)` drawn from the model's own distribution; those of `random_iteration` from a fair coin."""
+    """Codes `(iterations, bits, rows, columns)` drawn from the model's own distribution; those of `random_iteration`
+    from a fair coin."""
     random = np.random.RandomState(seed)
     context, codes = Context(model, rows, columns), []
     for t in range(iterations):

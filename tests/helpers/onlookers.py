@@ -1,4 +1,5 @@
-"""Callbacks for the runs of tests, given by `--trainer.callbacks`: one that writes down what happens, others that make it happen."""
+"""Callbacks for the runs of tests, given by `--trainer.callbacks`: one that writes down what happens, others that make
+it happen."""
 
 import os
 import time
@@ -16,11 +17,15 @@ class Recorder(Callback):
         os.close(file)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.write(trainer, "train", trainer.global_step, float(outputs["loss"]).hex(), float(batch.double().sum()).hex())
+        self.write(
+            trainer, "train", trainer.global_step, float(outputs["loss"]).hex(), float(batch.double().sum()).hex()
+        )
 
     def on_validation_end(self, trainer, module):
         if not trainer.sanity_checking:
-            values = (trainer.callback_metrics[f"val/{name}"] for name in ("auc_ms_ssim", "mean_psnr", "auc_ms_ssim_best"))
+            values = (
+                trainer.callback_metrics[f"val/{name}"] for name in ("auc_ms_ssim", "mean_psnr", "auc_ms_ssim_best")
+            )
             self.write(trainer, "val", trainer.global_step, *(float(value).hex() for value in values))
 
 

@@ -16,7 +16,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Case(NamedTuple):
-    """An op, its definition, the channels of each of its tensors in units of C (None: left out) and which of them is the state."""
+    """An op, its definition, the channels of each of its tensors in units of C (None: left out) and which of them is
+    the state."""
 
     name: str
     op: Callable
@@ -25,8 +26,11 @@ class Case(NamedTuple):
     state: int | None = None
     options: dict = {}  # noqa: RUF012 - never changed
 
-    def inputs(self, shape: tuple[int, int, int, int], dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -> list[Tensor | None]:
-        """Normal numbers, each asking for its gradient; pre-activations `scale` times as large. A gain is kept away from zero."""
+    def inputs(
+        self, shape: tuple[int, int, int, int], dtype: torch.dtype, scale: float = 1.0, seed: int = 0
+    ) -> list[Tensor | None]:
+        """Normal numbers, each asking for its gradient; pre-activations `scale` times as large. A gain is kept away
+        from zero."""
         batch, channels, height, width = shape
         generator = torch.Generator().manual_seed(seed)
         tensors: list[Tensor | None] = []
@@ -58,7 +62,14 @@ CASES = [
     Case("gru_reset-residual", ops.gru_reset, reference.gru_reset, (4, 3, 1), 2),
     Case("gru_update", ops.gru_update, reference.gru_update, (3, 2, 1, 1), 3),
     Case("gru_update-first", ops.gru_update, reference.gru_update, (3,)),
-    Case("residual_gru_update", ops.residual_gru_update, reference.residual_gru_update, (4, 3, 1, 1), 3, {"alpha_h": 0.3, "alpha_x": 0.2}),
+    Case(
+        "residual_gru_update",
+        ops.residual_gru_update,
+        reference.residual_gru_update,
+        (4, 3, 1, 1),
+        3,
+        {"alpha_h": 0.3, "alpha_x": 0.2},
+    ),
     Case("residual_gru_update-first", ops.residual_gru_update, reference.residual_gru_update, (4,)),
     Case("residual_step", ops.residual_step, reference.residual_step, (1, 1)),
     Case("residual_step-additive", ops.residual_step, reference.residual_step, (1, 1, 1)),
@@ -67,7 +78,9 @@ CASES = [
 ]
 
 
-def gradients(case: Case, function: Callable, inputs: list[Tensor | None], seed: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+def gradients(
+    case: Case, function: Callable, inputs: list[Tensor | None], seed: int = 1
+) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs, and the gradients of a random weighted sum of them with respect to every input."""
     outputs = case.run(function, inputs)
     generator = torch.Generator().manual_seed(seed)

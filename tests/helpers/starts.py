@@ -1,6 +1,8 @@
-"""Many starts of `lit-rnncomp fit` for the price of one import: each is a process of its own, forked from one that has only imported.
+"""Many starts of `lit-rnncomp fit` for the price of one import: each is a process of its own, forked from one that has
+only imported.
 
-Run as a script this is the process that forks; it reads requests from standard input and writes answers, a JSON line each.
+Run as a script this is the process that forks; it reads requests from standard input and writes answers, a JSON line
+each.
 """
 
 import json
@@ -45,7 +47,9 @@ class Starts:
     """Starts processes of `lit-rnncomp` with arguments, in a folder; all of them end with this."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, **request: object):
         assert self._process.stdin and self._process.stdout
@@ -57,7 +61,9 @@ class Starts:
         log = folder / f"output-{len(list(folder.glob('output-*')))}.txt"
         log.touch()
         values = {"WANDB_MODE": "offline", **{name: str(value) for name, value in environment.items()}}
-        pid = self.ask(folder=str(folder), log=str(log), arguments=[str(argument) for argument in arguments], environment=values)
+        pid = self.ask(
+            folder=str(folder), log=str(log), arguments=[str(argument) for argument in arguments], environment=values
+        )
         return Start(self, pid, log)
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""As much of a Weights & Biases server as `wandb sweep`, `wandb agent` and its public API for sweeps talk to, on the loopback."""
+"""As much of a Weights & Biases server as `wandb sweep`, `wandb agent` and its public API for sweeps talk to, on the
+loopback."""
 
 import json
 import re
@@ -34,14 +35,42 @@ class Stub:
             commands = [] if busy else [self.queue.pop(0) if self.queue else {"type": "exit"}]
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
         if operation in ("SweepWithRuns", "GetSweepState", "GetSweep", "GetSweepLegacy"):
-            sweep = {"id": "U3dlZXA=", "name": SWEEP, "displayName": None, "method": "bayes", "state": "RUNNING", "description": None}
-            sweep |= {"config": self.config, "createdAt": "2026-01-01T00:00:00", "updatedAt": None, "bestLoss": None, "controller": None}
+            sweep = {
+                "id": "U3dlZXA=",
+                "name": SWEEP,
+                "displayName": None,
+                "method": "bayes",
+                "state": "RUNNING",
+                "description": None,
+            }
+            sweep |= {
+                "config": self.config,
+                "createdAt": "2026-01-01T00:00:00",
+                "updatedAt": None,
+                "bestLoss": None,
+                "controller": None,
+            }
             sweep |= {"runCount": len(self.runs), "runCountExpected": None, "runs": {"edges": []}, "scheduler": None}
             return {"project": {"sweep": sweep}}
         if "Runs" in operation:
-            return {"project": {"runCount": len(self.runs), "readOnly": False, "internalId": "1", "runs": self._page(self.runs)}}
+            return {
+                "project": {
+                    "runCount": len(self.runs),
+                    "readOnly": False,
+                    "internalId": "1",
+                    "runs": self._page(self.runs),
+                }
+            }
         if operation in ("Viewer", "GetViewer"):
-            viewer = {"id": "VQ==", "name": ENTITY, "username": ENTITY, "entity": ENTITY, "email": None, "admin": False, "flags": "{}"}
+            viewer = {
+                "id": "VQ==",
+                "name": ENTITY,
+                "username": ENTITY,
+                "entity": ENTITY,
+                "email": None,
+                "admin": False,
+                "flags": "{}",
+            }
             viewer |= {"deletedAt": None, "apiKeys": {"edges": []}, "teams": {"edges": []}}
             return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {"max_cli_version": "99"}}}
         return {}

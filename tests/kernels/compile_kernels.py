@@ -3,7 +3,8 @@
     python compile_kernels.py sm_90              one object: variant -> resources
     python compile_kernels.py --write            all targets, into registers.json beside this file
 
-Every launcher is called once a variant with recorders in place of its kernels, so the signatures are those of real launches.
+Every launcher is called once a variant with recorders in place of its kernels, so the signatures are those of real
+launches.
 """
 
 from __future__ import annotations
@@ -25,9 +26,19 @@ from triton.compiler import ASTSource
 
 from rnncomp_kernels import _launch
 
-TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
 TABLE = Path(__file__).with_name("registers.json")
-POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.uint8: "*u8", torch.int64: "*i64"}
+POINTERS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.uint8: "*u8",
+    torch.int64: "*i64",
+}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
@@ -85,12 +96,19 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     for keep in (False, True):
         arguments = (x, t(192, 48, 3, 3), t(192), h, t(192, 48, 1, 1), h, 1, keep)
         yield f"conv_lstm_step.{'training' if keep else 'inference'}", lambda a=arguments: lstm._launch_forward(*a)
-    yield "conv_gru_step", lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1)
+    yield (
+        "conv_gru_step",
+        lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1),
+    )
 
 
 def variants() -> Iterator[tuple[str, Callable]]:
     forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    for dtype, form in ((torch.float32, "contiguous"), (torch.bfloat16, "contiguous"), (torch.bfloat16, "channels_last")):
+    for dtype, form in (
+        (torch.float32, "contiguous"),
+        (torch.bfloat16, "contiguous"),
+        (torch.bfloat16, "channels_last"),
+    ):
         for name, call in element_wise(dtype, forms[form]):
             yield f"{name} {SHORT[dtype]} {form}", call
     for name, call in packing(torch.float32):
@@ -116,7 +134,8 @@ def launches() -> Iterator[tuple[str, Any, dict, dict]]:
 
 
 def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
-    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to be so."""
+    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to
+    be so."""
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(kernel.params):
         value = values[parameter.name]
@@ -134,7 +153,8 @@ def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> 
 
 
 def resources(compiled: Any) -> dict[str, int]:
-    """Registers, bytes of local memory and spills a thread, float64 instructions, 16-byte and narrower global accesses."""
+    """Registers, bytes of local memory and spills a thread, float64 instructions, 16-byte and narrower global
+    accesses."""
     if "ptx" in compiled.asm:
         ptx = compiled.asm["ptx"]
         tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -153,7 +173,10 @@ def resources(compiled: Any) -> dict[str, int]:
             "narrow": len(accesses) - wide,
         }
     text = compiled.asm["amdgcn"]
-    count = {key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text))) for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")}
+    count = {
+        key: sum(map(int, re.findall(rf"\.{key}:\s+(\d+)", text)))
+        for key in ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
+    }
     accesses = re.findall(r"\b(?:global|buffer)_(?:load|store)_\S+", text)
     wide = sum("dwordx4" in a for a in accesses)
     return {
@@ -170,13 +193,19 @@ def measure(target: str) -> dict[str, dict[str, int]]:
     warps = _launch.THREADS // TARGETS[target].warp_size
     for module in (_launch, importlib.import_module("rnncomp_kernels.pack_bits")):
         vars(module)["WARPS"] = warps
-    return {name: resources(compile_for(TARGETS[target], kernel, values, options)) for name, kernel, values, options in launches()}
+    return {
+        name: resources(compile_for(TARGETS[target], kernel, values, options))
+        for name, kernel, values, options in launches()
+    }
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         table: dict = {"triton": triton.__version__} | {target: measure(target) for target in TARGETS}
         lines = json.dumps(table, indent=1)
-        TABLE.write_text(re.sub(r"\{\n   +(\"registers[^}]*?)\n  \}", lambda m: "{" + re.sub(r"\s*\n\s*", " ", m[1]) + "}", lines) + "\n")
+        TABLE.write_text(
+            re.sub(r"\{\n   +(\"registers[^}]*?)\n  \}", lambda m: "{" + re.sub(r"\s*\n\s*", " ", m[1]) + "}", lines)
+            + "\n"
+        )
     else:
         print(json.dumps(measure(sys.argv[1])))

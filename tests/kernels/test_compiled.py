@@ -21,7 +21,9 @@ def test_full_graph_binarizer():
         return ops.binarize(x, stochastic=True, seed=seed), ops.pack_bits(x)
 
     x, seed = torch.randn(1, 8, 5, 5, device=DEVICE), torch.tensor(7, device=DEVICE)
-    for ours, expected in zip(torch.compile(function, fullgraph=True, backend="aot_eager")(x, seed), function(x, seed), strict=True):
+    for ours, expected in zip(
+        torch.compile(function, fullgraph=True, backend="aot_eager")(x, seed), function(x, seed), strict=True
+    ):
         assert torch.equal(ours, expected)
     torch._dynamo.reset()
 

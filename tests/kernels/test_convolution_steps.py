@@ -1,4 +1,5 @@
-"""The fused layers' public functions on the plain path: the same as convolutions and the update; errors that name the tensor."""
+"""The fused layers' public functions on the plain path: the same as convolutions and the update; errors that name the
+tensor."""
 
 import pytest
 import torch
@@ -22,14 +23,29 @@ T = torch.zeros
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 2, 3, 3), None, T(8, 2, 1, 1)), r"x \(1, 3, 4, 4\), weight \(8, 2, 3, 3\)"),
+        (
+            lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 2, 3, 3), None, T(8, 2, 1, 1)),
+            r"x \(1, 3, 4, 4\), weight \(8, 2, 3, 3\)",
+        ),
         (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 2, 2), None, T(8, 2, 1, 1)), "k odd"),
         (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3), None, T(8, 3, 1, 1)), "hidden_weight has shape"),
-        (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3), T(7), T(8, 2, 1, 1)), r"bias has shape \(7,\), expected \(8,\)"),
+        (
+            lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3), T(7), T(8, 2, 1, 1)),
+            r"bias has shape \(7,\), expected \(8,\)",
+        ),
         (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3), None, T(8, 2, 1, 1), T(1, 2, 4, 4)), "c missing"),
-        (lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3).half(), None, T(8, 2, 1, 1)), "weight is torch.float16"),
-        (lambda: ops.conv_gru_step(T(1, 3, 4, 4), T(6, 3, 3, 3), None, T(4, 2, 1, 1), T(2, 2, 3, 3)), "candidate_weight is"),
-        (lambda: ops.conv_gru_step(T(1, 3, 4, 4), T(6, 3, 3, 3), None, T(4, 2, 1, 1), T(2, 2, 1, 1), T(1, 2, 3, 4)), "h has shape"),
+        (
+            lambda: ops.conv_lstm_step(T(1, 3, 4, 4), T(8, 3, 3, 3).half(), None, T(8, 2, 1, 1)),
+            "weight is torch.float16",
+        ),
+        (
+            lambda: ops.conv_gru_step(T(1, 3, 4, 4), T(6, 3, 3, 3), None, T(4, 2, 1, 1), T(2, 2, 3, 3)),
+            "candidate_weight is",
+        ),
+        (
+            lambda: ops.conv_gru_step(T(1, 3, 4, 4), T(6, 3, 3, 3), None, T(4, 2, 1, 1), T(2, 2, 1, 1), T(1, 2, 3, 4)),
+            "h has shape",
+        ),
     ],
 )
 def test_errors(call, message):

@@ -1,4 +1,5 @@
-"""The real Triton kernels, without a GPU: these tests again in processes where Triton interprets its kernels on the CPU."""
+"""The real Triton kernels, without a GPU: these tests again in processes where Triton interprets its kernels on the
+CPU."""
 
 import os
 import subprocess
@@ -18,7 +19,11 @@ HERE = Path(__file__).parent
 
 GROUPS = {
     "promises": ["test_ops.py", "test_binarize.py"],
-    "accuracy": ["on_kernels/test_accuracy.py", "on_kernels/test_fused_convolutions.py", "on_kernels/test_training_step.py"],
+    "accuracy": [
+        "on_kernels/test_accuracy.py",
+        "on_kernels/test_fused_convolutions.py",
+        "on_kernels/test_training_step.py",
+    ],
     "registration": ["on_kernels/test_registration.py", "on_kernels/test_capture.py", "test_compiled.py"],
 }
 

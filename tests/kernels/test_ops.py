@@ -1,4 +1,5 @@
-"""What every op promises, on whichever path this process takes: the reference, or the kernels (see test_interpreter.py)."""
+"""What every op promises, on whichever path this process takes: the reference, or the kernels (see
+test_interpreter.py)."""
 
 import pytest
 import torch
@@ -30,7 +31,9 @@ def test_gradients_are_those_of_the_formula(case):
     assert torch.autograd.gradcheck(function, given_inputs, fast_mode=True)
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # NumPy's, in the interpreter: exp(1e4) is infinity, as meant
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered:RuntimeWarning"
+)  # NumPy's, in the interpreter: exp(1e4) is infinity, as meant
 @each_case
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_saturates_without_nan(case, dtype):
@@ -89,7 +92,9 @@ def test_one_output_may_be_unused(case):
     arguments = [None if k is None else next(slots) for k in case.blocks]
     outputs = case.run(case.op, arguments)
     for i, output in enumerate(outputs):
-        expected = torch.autograd.grad(case.run(case.definition, arguments)[i].sum(), inputs, allow_unused=True, materialize_grads=True)
+        expected = torch.autograd.grad(
+            case.run(case.definition, arguments)[i].sum(), inputs, allow_unused=True, materialize_grads=True
+        )
         result = torch.autograd.grad(output.sum(), inputs, allow_unused=True, materialize_grads=True, retain_graph=True)
         for x, y in zip(result, expected, strict=True):
             torch.testing.assert_close(x, y)
@@ -116,16 +121,31 @@ T = torch.zeros
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.lstm_update(T(1, 10, 2, 2)), r"lstm_update: gates has shape \(1, 10, 2, 2\), expected \(B, 4 \* C, H, W\)"),
+        (
+            lambda: ops.lstm_update(T(1, 10, 2, 2)),
+            r"lstm_update: gates has shape \(1, 10, 2, 2\), expected \(B, 4 \* C, H, W\)",
+        ),
         (lambda: ops.lstm_update(T(8)), "lstm_update: gates has shape"),
         (lambda: ops.lstm_update(T(1, 8, 2, 2), T(1, 3, 2, 2)), r"c has shape \(1, 3, 2, 2\), expected \(1, 2, 2, 2\)"),
-        (lambda: ops.lstm_update(T(1, 8, 2, 2), T(1, 2, 2, 2).half()), "c is torch.float16 on cpu, expected torch.float32"),
+        (
+            lambda: ops.lstm_update(T(1, 8, 2, 2), T(1, 2, 2, 2).half()),
+            "c is torch.float16 on cpu, expected torch.float32",
+        ),
         (lambda: ops.associative_lstm_update(T(1, 8, 2, 2)), "associative_lstm_update: gates has shape"),
-        (lambda: ops.gru_reset(T(1, 2, 2, 2), T(1, 4, 2, 2), T(1, 2, 2, 2)), "gru_reset: gates has shape .* expected z and r at least"),
-        (lambda: ops.gru_update(T(1, 6, 2, 2), T(1, 4, 2, 2)), "hidden_candidate, h missing; .* together or not at all"),
+        (
+            lambda: ops.gru_reset(T(1, 2, 2, 2), T(1, 4, 2, 2), T(1, 2, 2, 2)),
+            "gru_reset: gates has shape .* expected z and r at least",
+        ),
+        (
+            lambda: ops.gru_update(T(1, 6, 2, 2), T(1, 4, 2, 2)),
+            "hidden_candidate, h missing; .* together or not at all",
+        ),
         (lambda: ops.residual_gru_update(T(1, 8, 2, 2), h=T(1, 2, 2, 2)), "hidden_gates, hidden_candidate missing"),
         (lambda: ops.residual_step(T(1, 3, 2, 2), T(1, 3, 2, 1)), "output has shape"),
-        (lambda: ops.residual_step(T(1, 3, 2, 2), T(1, 3, 2, 2), gain=T(7)), "gain is torch.float32 .* does not broadcast"),
+        (
+            lambda: ops.residual_step(T(1, 3, 2, 2), T(1, 3, 2, 2), gain=T(7)),
+            "gain is torch.float32 .* does not broadcast",
+        ),
         (lambda: ops.binarize(T(3, 2)), "binarize: x has shape"),
         (lambda: ops.pack_bits(T(3, 2)), "pack_bits: codes has shape"),
         (lambda: ops.unpack_bits(T(1, 3, dtype=torch.uint8), 2, 2, 2), r"expected uint8 \(B, 1\)"),

@@ -69,9 +69,13 @@ def test_a_missing_state_is_a_state_of_zeros():
     for x, y in zip(reference.lstm_update(gates), reference.lstm_update(gates, zero), strict=True):
         assert torch.equal(x, y)
     wide = torch.zeros(2, 9, 2, 2, dtype=torch.float64)
-    for x, y in zip(reference.residual_gru_update(gates), reference.residual_gru_update(gates, wide, zero, zero), strict=True):
+    for x, y in zip(
+        reference.residual_gru_update(gates), reference.residual_gru_update(gates, wide, zero, zero), strict=True
+    ):
         torch.testing.assert_close(x, y)
-    torch.testing.assert_close(reference.gru_update(gates[:, :9]), reference.gru_update(gates[:, :9], wide[:, :6], zero, zero))
+    torch.testing.assert_close(
+        reference.gru_update(gates[:, :9]), reference.gru_update(gates[:, :9], wide[:, :6], zero, zero)
+    )
 
 
 def test_residual_step_in_numbers():

@@ -98,7 +98,9 @@ def test_it_learns_a_rule_in_the_arithmetic_that_ships():
     generator = torch.Generator().manual_seed(0)
     for _ in range(60):
         # The second iteration negates the first; every column of the first repeats its leftmost bits.
-        first = torch.randint(0, 2, (4, 1, 2, 6, 1), generator=generator).float().mul(2).sub(1).expand(-1, -1, -1, -1, 6)
+        first = (
+            torch.randint(0, 2, (4, 1, 2, 6, 1), generator=generator).float().mul(2).sub(1).expand(-1, -1, -1, -1, 6)
+        )
         codes = torch.cat((first, -first), 1)
         loss = F.binary_cross_entropy_with_logits(model(codes), (codes + 1) / 2)
         optimizer.zero_grad()
@@ -109,7 +111,8 @@ def test_it_learns_a_rule_in_the_arithmetic_that_ships():
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"), [((1, 4, 3, 5, 5), "1 to 3 iterations"), ((1, 2, 4, 5, 5), r"\(B, T, 3, H, W\)"), ((2, 3, 5, 5), "must be")]
+    ("shape", "message"),
+    [((1, 4, 3, 5, 5), "1 to 3 iterations"), ((1, 2, 4, 5, 5), r"\(B, T, 3, H, W\)"), ((2, 3, 5, 5), "must be")],
 )
 def test_codes_of_another_shape_are_named(shape, message):
     with pytest.raises(ValueError, match=message):

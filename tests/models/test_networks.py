@@ -10,7 +10,8 @@ from lit_rnncomp.models.cells import ConvGRU, PaddedConv2d, ResidualConvGRU
 
 
 @pytest.mark.parametrize(
-    ("unit", "parameters"), [("lstm", 30_225_283), ("associative_lstm", 31_860_291), ("gru", 22_677_763), ("residual_gru", 30_225_283)]
+    ("unit", "parameters"),
+    [("lstm", 30_225_283), ("associative_lstm", 31_860_291), ("gru", 22_677_763), ("residual_gru", 30_225_283)],
 )
 def test_parameter_counts_at_full_width(unit: str, parameters: int) -> None:
     with torch.device("meta"):
@@ -83,7 +84,9 @@ def test_residual_gru_without_its_skips_is_a_gru() -> None:
 
 
 @pytest.mark.parametrize(("unit", "op"), [("lstm", "conv_lstm_step"), ("gru", "conv_gru_step")])
-def test_inference_gives_a_whole_layer_to_one_op(unit: str, op: str, tiny_codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference_gives_a_whole_layer_to_one_op(
+    unit: str, op: str, tiny_codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec = tiny_codec(unit=unit, frontend="dct", code_stride=8, bits=8)
     image, calls, real = torch.rand(1, 3, 32, 32) * 2 - 1, [], getattr(cells.ops, op)
     monkeypatch.setattr(cells.ops, op, lambda *args: calls.append(1) or real(*args))

@@ -37,7 +37,9 @@ def test_codes_and_pictures_are_those_of_torch(tiny_codec, options: dict) -> Non
     theirs, ours = TorchEngine(network).exact(), numpy_of(network).exact()
     given = [codes for codes, _ in theirs.encode(IMAGE, 4)]
     coded = list(ours.encode(IMAGE, 4))
-    for (codes, picture), expected, decoded, truth in zip(coded, given, ours.decode(given), theirs.decode(given), strict=True):
+    for (codes, picture), expected, decoded, truth in zip(
+        coded, given, ours.decode(given), theirs.decode(given), strict=True
+    ):
         assert np.array_equal(codes, expected)
         assert np.array_equal(picture(), truth())
         assert np.array_equal(decoded(), truth())
@@ -59,7 +61,9 @@ def test_codes_put_in_by_the_caller_are_what_the_loop_goes_on_with(tiny_codec) -
 
 
 @pytest.mark.parametrize(
-    "options", [{"unit": "gru"}, {"frontend": "conv", "code_stride": 16}, {"reconstruction": "residual_scaling"}], ids=str
+    "options",
+    [{"unit": "gru"}, {"frontend": "conv", "code_stride": 16}, {"reconstruction": "residual_scaling"}],
+    ids=str,
 )
 def test_other_networks_are_left_to_torch(tmp_path, tiny_codec, options: dict) -> None:
     network = tiny_codec(**{**BASE, **options})

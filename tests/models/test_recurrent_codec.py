@@ -19,7 +19,9 @@ EVERY = list(itertools.product(UNITS, RECONSTRUCTIONS, ("conv", "dct"), (8, 16))
 @pytest.mark.parametrize(("unit", "reconstruction", "frontend", "stride"), EVERY)
 def test_every_combination_runs_trains_and_decodes(tiny_codec, unit, reconstruction, frontend, stride) -> None:
     bits = 8 if stride == 8 else 32
-    codec = tiny_codec(unit=unit, reconstruction=reconstruction, frontend=frontend, code_stride=stride, bits=bits, iterations=3)
+    codec = tiny_codec(
+        unit=unit, reconstruction=reconstruction, frontend=frontend, code_stride=stride, bits=bits, iterations=3
+    )
     image = torch.rand(2, 3, 32, 64) * 2 - 1
     output = codec(image)
     assert [codes.shape for codes in output.codes] == [(2, bits, 32 // stride, 64 // stride)] * 3
@@ -64,7 +66,9 @@ def test_gain_is_above_one_and_one_a_32_pixel_block() -> None:
 
 
 def test_measured_gains_follow_the_residuals_of_training_and_then_stay(tiny_codec) -> None:
-    codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="measured", iterations=3)
+    codec = tiny_codec(
+        reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="measured", iterations=3
+    )
     framework, image = codec.reconstruction, torch.rand(4, 3, 32, 32) * 2 - 1
     before = framework.deviation.clone()
     output = codec.eval()(image)
@@ -91,7 +95,9 @@ def test_gain_estimator_sees_what_the_option_says(tiny_codec, gain_input: str) -
 
 
 def test_gains_of_coefficients_bring_residuals_to_one_size(tiny_codec) -> None:
-    codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient", iterations=16)
+    codec = tiny_codec(
+        reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient", iterations=16
+    )
     gain = codec.reconstruction.gain(15)
     assert gain.shape == (192, 1, 1)
     assert codec.reconstruction.gain(0).eq(1).all()

@@ -1,4 +1,5 @@
-"""The shipped sweeps on Weights & Biases: the real `wandb sweep` and `wandb agent`, with a server that is only a stub."""
+"""The shipped sweeps on Weights & Biases: the real `wandb sweep` and `wandb agent`, with a server that is only a
+stub."""
 
 import json
 import os
@@ -42,8 +43,20 @@ def server(monkeypatch, tmp_path):
 def node(name: str, auc: float) -> dict:
     """A run as the server describes it."""
     config = {"model.class_path": {"value": "GRUCompressor"}, "model.init_args.lr": {"value": 0.01}}
-    fields = {"id": name, "name": name, "displayName": name, "state": "finished", "sweepName": SWEEP, "projectId": "1", "tags": []}
-    fields |= {"config": json.dumps(config), "summaryMetrics": json.dumps({"val/auc_ms_ssim_best": auc}), "systemMetrics": "{}"}
+    fields = {
+        "id": name,
+        "name": name,
+        "displayName": name,
+        "state": "finished",
+        "sweepName": SWEEP,
+        "projectId": "1",
+        "tags": [],
+    }
+    fields |= {
+        "config": json.dumps(config),
+        "summaryMetrics": json.dumps({"val/auc_ms_ssim_best": auc}),
+        "systemMetrics": "{}",
+    }
     fields |= {
         "createdAt": "2026-01-01T00:00:00",
         "heartbeatAt": None,
@@ -60,7 +73,9 @@ def node(name: str, auc: float) -> dict:
 def test_the_agent_runs_the_smoke_sweep(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
-    registered = subprocess.run(["wandb", "sweep", str(ROOT / "sweeps" / "smoke.yaml")], capture_output=True, text=True, timeout=120)
+    registered = subprocess.run(
+        ["wandb", "sweep", str(ROOT / "sweeps" / "smoke.yaml")], capture_output=True, text=True, timeout=120
+    )
     assert registered.returncode == 0, registered.stderr
     assert re.search(rf"wandb agent .*{PATH}", registered.stderr + registered.stdout)
     assert yaml.safe_load(server.config)["metric"] == {"name": "val/auc_ms_ssim_best", "goal": "maximize"}

@@ -79,8 +79,14 @@ def test_early_stopping(read, given, meant):
         ({"parameters": {"x": {"min": 1}}}, "parameter x needs value, values, or min and max"),
         ({"parameters": {"x": {"min": "1e-4", "max": 1}}}, "parameter x needs .* 1.0e-4"),
         ({"parameters": {"x": {"min": 2, "max": 1}}}, "parameter x: 2 to 1 is no range"),
-        ({"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "log_uniform_values"}}}, "0.0 to 1.0 is no range for log_uniform"),
-        ({"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "beta"}}}, "distribution beta does not run without a server"),
+        (
+            {"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "log_uniform_values"}}},
+            "0.0 to 1.0 is no range for log_uniform",
+        ),
+        (
+            {"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "beta"}}},
+            "distribution beta does not run without a server",
+        ),
         ({"parameters": {"x": {"values": [1], "probabilities": [1]}}}, "parameter x has 'probabilities'"),
         ({"early_terminate": {"type": "median"}}, "early_terminate is"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter, or max_iter and s"),
@@ -107,15 +113,31 @@ def test_unreadable_files_are_named(tmp_path):
 
 def test_the_command_line_is_that_of_the_agent(read):
     values = {"model.lr": 0.5, "flag": True, "none": None, "betas": "[0.9, 0.99]"}
-    sweep = read(command=["${env}", "A=1", "${interpreter}", "${program}", "${args}", "${args_no_hyphens}", "${args_json}"], program="p.py")
+    sweep = read(
+        command=["${env}", "A=1", "${interpreter}", "${program}", "${args}", "${args_no_hyphens}", "${args_json}"],
+        program="p.py",
+    )
     flags = ["--model.lr=0.5", "--flag=True", "--none=null", "--betas=[0.9, 0.99]"]
     json = '{"model.lr": 0.5, "flag": true, "none": null, "betas": "[0.9, 0.99]"}'
     bare = [flag[2:] for flag in flags]
-    assert sweep.command_line(values, ["--more"]) == ["/usr/bin/env", "A=1", sys.executable, "p.py", *flags, *bare, json, "--more"]
+    assert sweep.command_line(values, ["--more"]) == [
+        "/usr/bin/env",
+        "A=1",
+        sys.executable,
+        "p.py",
+        *flags,
+        *bare,
+        json,
+        "--more",
+    ]
 
 
 def test_a_grid_needs_finitely_many_values(read):
-    parameters = {"a": {"values": [1, 2]}, "b": {"min": 1, "max": 3}, "c": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5}}
+    parameters = {
+        "a": {"values": [1, 2]},
+        "b": {"min": 1, "max": 3},
+        "c": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5},
+    }
     grid = read(method="grid", parameters=parameters)
     assert grid.grid_size() == 2 * 3 * 3
     points = [tuple(grid.grid_point(number)[key] for key in "abc") for number in range(18)]

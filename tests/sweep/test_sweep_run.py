@@ -108,7 +108,9 @@ def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
 
 def test_every_trial_gets_the_data(sweep, tmp_path):
     run(str(sweep()), count=1, out=str(tmp_path / "study"), data="some/folder")
-    assert "--data.train=some/folder" in (tmp_path / "study" / "trials" / "0000" / "arguments.txt").read_text().split("\n")
+    assert "--data.train=some/folder" in (tmp_path / "study" / "trials" / "0000" / "arguments.txt").read_text().split(
+        "\n"
+    )
 
 
 def test_a_grid_is_covered_once_and_then_done(sweep, tmp_path, capsys):
@@ -156,7 +158,8 @@ def test_hopeless_trials_are_stopped_early(sweep, tmp_path):
 
 
 def test_a_killed_sweep_goes_on_where_it_was(sweep, tmp_path):
-    """SIGKILL in the middle: trials end by themselves after saving; the rerun resumes them and repeats none that were done."""
+    """SIGKILL in the middle: trials end by themselves after saving; the rerun resumes them and repeats none that were
+    done."""
     path, study = sweep(pause=0.25), tmp_path / "study"
     script = "import sys; from lit_rnncomp.sweep.run import run; run(sys.argv[1], count=4, workers=2, out=sys.argv[2])"
     command = [sys.executable, "-c", script, str(path), str(study)]
@@ -207,7 +210,8 @@ def test_two_sweeps_cannot_share_a_folder(sweep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"workers": 0}, "workers is 0"), ({}, "how many trials with --count"), ({"count": 0}, "--count")]
+    ("options", "message"),
+    [({"workers": 0}, "workers is 0"), ({}, "how many trials with --count"), ({"count": 0}, "--count")],
 )
 def test_wrong_options_are_named(sweep, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
@@ -215,7 +219,9 @@ def test_wrong_options_are_named(sweep, tmp_path, options, message):
 
 
 def test_neither_folder_nor_server_path_is_explained(tmp_path):
-    with pytest.raises(SweepError, match=r"neither the folder of a study \(no study\.db in it\) nor ENTITY/PROJECT/SWEEP"):
+    with pytest.raises(
+        SweepError, match=r"neither the folder of a study \(no study\.db in it\) nor ENTITY/PROJECT/SWEEP"
+    ):
         best(str(tmp_path))
 
 

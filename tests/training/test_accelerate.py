@@ -1,4 +1,5 @@
-"""Compiled and captured training steps: the same numbers, the same names of weights, one clear line where they cannot work."""
+"""Compiled and captured training steps: the same numbers, the same names of weights, one clear line where they cannot
+work."""
 
 from __future__ import annotations
 
@@ -80,12 +81,18 @@ def test_each_network_is_one_graph_and_only_training_uses_it(options: dict, grap
 def test_without_a_gpu_a_cuda_graph_is_refused_before_training(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "picture.png")
     command = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", "fit", "--model=LSTMCompressor"]
-    command += ["--model.width=0.02", "--model.iterations=2", "--model.accelerate=cuda_graph", "--trainer.accelerator=cpu"]
+    command += [
+        "--model.width=0.02",
+        "--model.iterations=2",
+        "--model.accelerate=cuda_graph",
+        "--trainer.accelerator=cpu",
+    ]
     command += ["--data.train=.", "--data.val=."]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1] == (
-        "lit-rnncomp: error: accelerate=cuda_graph needs a CUDA GPU and this run is on cpu: leave it out, or use compile"
+        "lit-rnncomp: error: accelerate=cuda_graph needs a CUDA GPU and this run is on cpu: "
+        "leave it out, or use compile"
     )
     assert not list(tmp_path.rglob("*.ckpt"))
 

@@ -43,7 +43,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick_trainer(folder: Path, **options: object) -> L.Trainer:
-    values = {"max_steps": 3, "accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False, **options}
+    values = {
+        "max_steps": 3,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        **options,
+    }
     return L.Trainer(default_root_dir=folder, callbacks=[best_checkpoint(), StepSeeds(), FiniteLoss()], **values)  # type: ignore[arg-type]
 
 
@@ -72,7 +79,14 @@ def test_fit_keeps_the_best_checkpoint_and_load_reads_it(pictures: Path, tmp_pat
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     assert trainer.checkpoint_callback.monitor == "val/auc_ms_ssim"  # type: ignore[union-attr]
     logged = trainer.logged_metrics
-    for name in ("val/auc_ms_ssim", "val/mean_psnr", "val/mean_psnr_hvs", "val/auc_ms_ssim_best", "val/ms_ssim_01", "val/psnr_02"):
+    for name in (
+        "val/auc_ms_ssim",
+        "val/mean_psnr",
+        "val/mean_psnr_hvs",
+        "val/auc_ms_ssim_best",
+        "val/ms_ssim_01",
+        "val/psnr_02",
+    ):
         assert name in logged
     codec = lit_rnncomp.load(best)
     for name, tensor in module.codec.state_dict().items():
@@ -84,11 +98,17 @@ def test_predict_writes_the_picture_after_every_iteration(pictures: Path, tmp_pa
     torch.manual_seed(0)
     module = GRUCompressor(width=0.02, iterations=2)
     trainer = L.Trainer(
-        accelerator="cpu", logger=CSVLogger(tmp_path), enable_progress_bar=False, enable_model_summary=False, callbacks=PredictedPictures()
+        accelerator="cpu",
+        logger=CSVLogger(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=PredictedPictures(),
     )
     trainer.predict(module, PhotographData(val=str(pictures), max_side=64))
     written = sorted((Path(trainer.log_dir) / "predictions").rglob("*.png"))  # type: ignore[arg-type]
-    assert [f"{path.parent.name}/{path.name}" for path in written] == [f"{k}/iteration_{t:02d}.png" for k in range(3) for t in (1, 2)]
+    assert [f"{path.parent.name}/{path.name}" for path in written] == [
+        f"{k}/iteration_{t:02d}.png" for k in range(3) for t in (1, 2)
+    ]
     truth = torch.from_numpy(np.asarray(Image.open(pictures / "2.png"))[64:128, 64:128].copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
         expected = to_uint8(module.eval().codec(to_signal(truth)).reconstructions[1])
@@ -134,7 +154,9 @@ def test_schedules() -> None:
 
 
 def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam(tiny_codec) -> None:
-    codec = tiny_codec(reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient").train()
+    codec = tiny_codec(
+        reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient"
+    ).train()
     codec.requires_grad_(True)
     optimizer = make_optimizer("muon", codec, 0.01, 1e-8, 0.0)
     before = {name: p.detach().clone() for name, p in codec.named_parameters()}

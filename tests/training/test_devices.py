@@ -1,4 +1,5 @@
-"""Two processes are one with twice the batch, and write once; the options that change a training step do what they say."""
+"""Two processes are one with twice the batch, and write once; the options that change a training step do what they
+say."""
 
 import csv
 import json
@@ -21,8 +22,13 @@ COMMAND = Path(sys.executable).with_name("lit-rnncomp")
 def options(folder: Path, **trainer: object) -> Path:
     """A small run without noise, measured on three pictures: an odd number."""
     config = {
-        "model": {"class_path": "LSTMCompressor", "init_args": {"width": 0.03, "iterations": 2, "binarize": "sign", "lr": 0.002}},
-        "data": {"init_args": {"val": [str(path) for path in sample_photographs()[:3]], "max_side": 64, "steps_per_epoch": 4}},
+        "model": {
+            "class_path": "LSTMCompressor",
+            "init_args": {"width": 0.03, "iterations": 2, "binarize": "sign", "lr": 0.002},
+        },
+        "data": {
+            "init_args": {"val": [str(path) for path in sample_photographs()[:3]], "max_side": 64, "steps_per_epoch": 4}
+        },
         "trainer": {
             **{"max_steps": 8, "max_epochs": -1, "accelerator": "cpu", "log_every_n_steps": 1},
             **{"enable_progress_bar": False, "enable_model_summary": False, **trainer},
@@ -98,7 +104,13 @@ def small(starts, tmp_path):
         folder = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         extra = [f"--config={CONFIGS / 'trainer' / name}.yaml"] if name else []
-        size = ["--model.width=0.03", "--model.iterations=4", "--trainer.max_steps=2", "--data.batch_size=2", *arguments]
+        size = [
+            "--model.width=0.03",
+            "--model.iterations=4",
+            "--trainer.max_steps=2",
+            "--data.batch_size=2",
+            *arguments,
+        ]
         process = starts(folder, "fit", f"--config={options(folder)}", *extra, *size)
         assert process.wait() == 0, process.output()
         return folder
@@ -119,7 +131,9 @@ def test_accumulated_batches_are_one_large_one(small):
     large = small("", "--data.batch_size=8")
     cut = small("accumulate", "--data.batch_size=2")
     assert checkpoint(cut)["global_step"] == checkpoint(large)["global_step"] == 2
-    weights = {name: weight for name, weight in checkpoint(large)["state_dict"].items() if name != "best_auc"}  # one measured between
+    weights = {
+        name: weight for name, weight in checkpoint(large)["state_dict"].items() if name != "best_auc"
+    }  # one measured between
     for name, weight in weights.items():
         torch.testing.assert_close(checkpoint(cut)["state_dict"][name], weight, rtol=1e-4, atol=1e-6)
 
@@ -131,10 +145,16 @@ def test_clipping_bounds_the_step(small):
     norms = []
     for folder in (free, clipped):
         end = checkpoint(folder)["state_dict"]
-        norms.append(torch.stack([(end[name] - weight).double().norm() for name, weight in start.items() if "codec" in name]).norm().item())
+        norms.append(
+            torch.stack([(end[name] - weight).double().norm() for name, weight in start.items() if "codec" in name])
+            .norm()
+            .item()
+        )
     gradient = rows(clipped, "train/grad_norm")[0]  # before clipping
     assert gradient == pytest.approx(rows(free, "train/grad_norm")[0]) and gradient > 0.01
-    assert norms == pytest.approx([1.9 * gradient, 1.9 * 0.001], rel=1e-3)  # Nesterov's first step is 1.9 times the gradient
+    assert norms == pytest.approx(
+        [1.9 * gradient, 1.9 * 0.001], rel=1e-3
+    )  # Nesterov's first step is 1.9 times the gradient
 
 
 def test_the_average_of_the_weights_is_what_is_measured_and_kept(small):

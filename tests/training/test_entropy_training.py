@@ -1,4 +1,5 @@
-"""Training an entropy model: codes cached once, bits per bit logged and lowered, resumed exactly, exported as it was measured."""
+"""Training an entropy model: codes cached once, bits per bit logged and lowered, resumed exactly, exported as it was
+measured."""
 
 from pathlib import Path
 
@@ -36,13 +37,17 @@ def workspace(tmp_path_factory):
         small = Image.fromarray(random.integers(0, 256, (6, 7, 3), dtype=np.uint8))
         small.resize((112, 96), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{index}.png")
     torch.manual_seed(0)
-    config = CodecConfig(unit="gru", reconstruction="additive", width=0.03125, bits=4, code_stride=8, frontend="dct", iterations=3)
+    config = CodecConfig(
+        unit="gru", reconstruction="additive", width=0.03125, bits=4, code_stride=8, frontend="dct", iterations=3
+    )
     weights.save(folder / "codec.safetensors", RecurrentCodec(config))
     return folder
 
 
 def make(workspace, **options):
-    model = EntropyModel(str(workspace / "codec.safetensors"), **{"width": 12, "state": 6, "line": "conv", "lr": 0.02, **options})
+    model = EntropyModel(
+        str(workspace / "codec.safetensors"), **{"width": 12, "state": 6, "line": "conv", "lr": 0.02, **options}
+    )
     data = EntropyData(
         cache=str(workspace / "cache"),
         crops=2,
@@ -104,7 +109,9 @@ def test_the_codes_in_the_cache_are_the_codecs_and_are_made_once(fitted, workspa
     assert len(before) == 1 + 2, "the crops, and each of the two pictures held out"
     data.prepare_data()
     assert before == {path: path.stat().st_mtime_ns for path in (workspace / "cache").rglob("*.npy")}
-    picture = np.asarray(Image.open(data.split()[1][0]))[:, 8:104]  # the centre of 112 columns, in whole multiples of 32
+    picture = np.asarray(Image.open(data.split()[1][0]))[
+        :, 8:104
+    ]  # the centre of 112 columns, in whole multiples of 32
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     codec = weights.load(workspace / "codec.safetensors")
     with torch.inference_mode():
@@ -130,8 +137,13 @@ def test_a_run_can_start_from_an_earlier_entropy_model(fitted, workspace):
     model, data = make(workspace, weights=earlier, lr=1e-6)
     run = trainer(workspace / "again", 1, **tail)
     run.fit(model, data)
-    assert float(run.callback_metrics["val/bits_per_bit"]) == pytest.approx(float(fitted[0].checkpoint_callback.best_model_score), abs=1e-3)
-    for options, message in (({"weights": earlier, "width": 8}, "cannot start from .*width=12"), ({"weights": "none.ckpt"}, "no such")):
+    assert float(run.callback_metrics["val/bits_per_bit"]) == pytest.approx(
+        float(fitted[0].checkpoint_callback.best_model_score), abs=1e-3
+    )
+    for options, message in (
+        ({"weights": earlier, "width": 8}, "cannot start from .*width=12"),
+        ({"weights": "none.ckpt"}, "no such"),
+    ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             trainer(workspace / "again", 1, **tail).fit(*make(workspace, **options))
 
@@ -190,7 +202,14 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_recipe_parses_and_builds(config, workspace, monkeypatch):
-    arguments = ["--config", str(config), "--model.init_args.codec", str(workspace / "codec.safetensors"), "--trainer.accelerator", "cpu"]
+    arguments = [
+        "--config",
+        str(config),
+        "--model.init_args.codec",
+        str(workspace / "codec.safetensors"),
+        "--trainer.accelerator",
+        "cpu",
+    ]
     monkeypatch.setattr("sys.argv", ["fit"])
     cli = LightningCLI(
         L.LightningModule,

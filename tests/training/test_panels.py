@@ -22,7 +22,9 @@ OPTIONS = """
 model: {class_path: GRUCompressor, init_args: {width: 0.03, iterations: 3}}
 data: {init_args: {batch_size: 2, steps_per_epoch: 4, max_side: 96}}
 seed_everything: 11
-trainer: {max_steps: 8, max_epochs: -1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, enable_model_summary: false}
+trainer:
+  {max_steps: 8, max_epochs: -1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
+   enable_model_summary: false}
 """
 
 
@@ -82,7 +84,13 @@ def values(history: list[dict], key: str) -> list:
 
 @pytest.mark.slow
 def test_scalars_are_logged(history):
-    for name in ("train/l1", "train/grad_norm", "train/grad_norm_encoder", "train/grad_norm_decoder", "train/pictures_per_second"):
+    for name in (
+        "train/l1",
+        "train/grad_norm",
+        "train/grad_norm_encoder",
+        "train/grad_norm_decoder",
+        "train/pictures_per_second",
+    ):
         assert len(values(history, name)) == 8 and min(values(history, name)) > 0, name
     best = values(history, "val/auc_ms_ssim_best")
     assert best == pytest.approx(list(np.maximum.accumulate(values(history, "val/auc_ms_ssim")))) and len(best) == 2
@@ -96,10 +104,14 @@ def test_the_curve_is_a_table_and_a_plot_of_each_metric(logged, history):
     expected = set()
     for step in history:
         if "val/ms_ssim_01" in step:
-            expected |= {(t / 8, *(step[f"val/{name}_{t:02d}"] for name in ("ms_ssim", "psnr", "psnr_hvs"))) for t in (1, 2, 3)}
+            expected |= {
+                (t / 8, *(step[f"val/{name}_{t:02d}"] for name in ("ms_ssim", "psnr", "psnr_hvs"))) for t in (1, 2, 3)
+            }
     assert all(table["columns"] == ["bpp", "ms_ssim", "psnr", "psnr_hvs"] for table in tables)
     np.testing.assert_allclose(sorted(rows), sorted(expected), rtol=1e-6)
-    updates = [list(item.nested_key) for record in records(next(logged.glob("*.wandb"))) for item in record.config.update]
+    updates = [
+        list(item.nested_key) for record in records(next(logged.glob("*.wandb"))) for item in record.config.update
+    ]
     for name in ("ms_ssim", "psnr", "psnr_hvs"):
         assert ["_wandb", "visualize", f"val/curve_{name}"] in updates
 
@@ -115,7 +127,9 @@ def test_pictures_show_the_original_reconstructions_and_residuals(logged, histor
     assert strip.shape == (2 * height, (1 + len(shown(3))) * width, 3)
     np.testing.assert_array_equal(strip[:height, :width], first)
     for column in range(1, 4):
-        reconstruction, residual = (strip[top : top + height, column * width : (column + 1) * width] for top in (0, height))
+        reconstruction, residual = (
+            strip[top : top + height, column * width : (column + 1) * width] for top in (0, height)
+        )
         inside = (reconstruction > 0) & (reconstruction < 255)
         assert np.abs((first - reconstruction) / 2 + 127.5 - residual)[inside].max() <= 1
     caption = values(history, "val/pictures")[0]["caption"]
@@ -127,7 +141,10 @@ def test_the_whole_configuration_is_in_the_run_and_in_its_folder(run, logged):
     (folder,) = run.glob("runs/lit-rnncomp/*")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["model"]["init_args"]["optimizer"] == "adam" and config["data"]["init_args"]["scale"] == [0.6, 1.0]
-    assert config["trainer"]["logger"]["class_path"].endswith("WandbLogger") and config["last_checkpoint"]["every_n_steps"] == 1000
+    assert (
+        config["trainer"]["logger"]["class_path"].endswith("WandbLogger")
+        and config["last_checkpoint"]["every_n_steps"] == 1000
+    )
     sent = {}
     for record in records(next(logged.glob("*.wandb"))):
         sent |= {item.key: json.loads(item.value_json) for item in record.config.update if item.key == "config"}

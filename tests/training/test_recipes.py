@@ -17,7 +17,10 @@ from lit_rnncomp.sweep.definition import Choice, read_sweep
 from lit_rnncomp.training.cli import CompressionCLI
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {folder: sorted((ROOT / "configs" / folder).glob("*.yaml")) for folder in ("model", "data", "trainer", "entropy", ".")}
+CONFIGS = {
+    folder: sorted((ROOT / "configs" / folder).glob("*.yaml"))
+    for folder in ("model", "data", "trainer", "entropy", ".")
+}
 LENGTHS = ("paper", "common", "quarter", "small")
 
 
@@ -129,7 +132,9 @@ def test_help_has_the_networks_options_with_their_documentation(parse, capsys: p
     assert "--model.unit" not in words and "multiplies every channel count of the layer table" in words
 
 
-@pytest.mark.parametrize("wrong", ["--model.init_args.unit=gru", "--model.init_args.widht=1", "--trainer.max_step=3", "--data.patches=2"])
+@pytest.mark.parametrize(
+    "wrong", ["--model.init_args.unit=gru", "--model.init_args.widht=1", "--trainer.max_step=3", "--data.patches=2"]
+)
 def test_a_misspelt_key_is_refused(parse, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--model=LSTMCompressor", wrong)

@@ -1,4 +1,5 @@
-"""Runs that are killed, asked to end, out of time or out of numbers: what `--ckpt_path last` goes on with is what they were."""
+"""Runs that are killed, asked to end, out of time or out of numbers: what `--ckpt_path last` goes on with is what they
+were."""
 
 import json
 import os
@@ -27,12 +28,19 @@ class Run:
         self.starts, self.folder, self.processes = starts, folder, processes
         folder.mkdir()
         config = {
-            "model": {"class_path": "LSTMCompressor", "init_args": {"width": 0.03, "iterations": 2, "schedule": "cosine", "lr": 0.002}},
+            "model": {
+                "class_path": "LSTMCompressor",
+                "init_args": {"width": 0.03, "iterations": 2, "schedule": "cosine", "lr": 0.002},
+            },
             "data": {"init_args": {"batch_size": 2, "steps_per_epoch": EPOCH, "max_side": 64, "num_workers": workers}},
             "last_checkpoint": {"every_n_steps": 3},
             "trainer": {
                 **{"max_steps": STEPS, "max_epochs": -1, "accelerator": "cpu", "devices": processes},
-                **{"enable_progress_bar": False, "enable_model_summary": False, "strategy": "ddp" if processes > 1 else "auto"},
+                **{
+                    "enable_progress_bar": False,
+                    "enable_model_summary": False,
+                    "strategy": "ddp" if processes > 1 else "auto",
+                },
                 **{"callbacks": [{"class_path": "onlookers.Recorder"}], **trainer},
             },
         }
@@ -46,7 +54,12 @@ class Run:
             port = free.getsockname()[1]
         environment = {}
         if self.processes > 1:  # as torchrun sets it
-            environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": self.processes, "NODE_RANK": 0}
+            environment = {
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "WORLD_SIZE": self.processes,
+                "NODE_RANK": 0,
+            }
         ranks = [{"LOCAL_RANK": rank, "RANK": rank} if self.processes > 1 else {} for rank in range(self.processes)]
         return [self.starts(self.folder, *command, **environment, **rank) for rank in ranks]
 
@@ -148,7 +161,11 @@ def test_sigterm_saves_at_the_next_step(starts, whole, tmp_path, processes):
 def test_out_of_time_and_on_again(starts, whole, tmp_path):
     """`max_time` counts from each start, so that the same command goes on."""
     run = Run(starts, tmp_path / "run")
-    limited = ["--trainer.max_time=00:00:00:01", "--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.15"]
+    limited = [
+        "--trainer.max_time=00:00:00:01",
+        "--trainer.callbacks+=onlookers.Slow",
+        "--trainer.callbacks.seconds=0.15",
+    ]
     reached = [0]
     for _ in range(2):
         run.finish(*limited)
@@ -164,12 +181,15 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
 @pytest.mark.parametrize(("processes", "rank"), [(1, 0), (2, 1)])
 def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank):
     run = Run(starts, tmp_path / "run", processes=processes)
-    started = run.start("--trainer.callbacks+=onlookers.Poison", "--trainer.callbacks.step=20", f"--trainer.callbacks.rank={rank}")
+    started = run.start(
+        "--trainer.callbacks+=onlookers.Poison", "--trainer.callbacks.step=20", f"--trainer.callbacks.rank={rank}"
+    )
     assert [process.wait() for process in started] == [2, 0][:processes], started[0].output()
     (error,) = [line for process in started for line in process.output().splitlines() if "error" in line.lower()]
     assert error.startswith("lit-rnncomp: error: the loss is n")
     path = "runs/lightning_logs/version_0/checkpoints/last.ckpt"
-    # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21, between the two, is not saved.
+    # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21, between the two, is not
+    # saved.
     assert error.endswith(f"at step 22; the last good checkpoint is {path}; a lower lr may help")
     assert run.last()["global_step"] == 18
     assert all(weight.isfinite().all() for weight in run.last()["state_dict"].values())
@@ -178,14 +198,16 @@ def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes
 def test_one_command_for_the_first_start_and_every_other(starts, tmp_path):
     run = Run(starts, tmp_path / "run", max_steps=4)
     (first,) = run.start()
-    assert first.wait() == 0 and "no run to go on with in runs/lightning_logs: this is the first start" in first.output()
+    assert (
+        first.wait() == 0 and "no run to go on with in runs/lightning_logs: this is the first start" in first.output()
+    )
     before = (run.folder / "record-0.txt").read_text()
     run.finish()  # nothing is left to do
     assert (run.folder / "record-0.txt").read_text() == before and before.count("train") == 4
     (other,) = run.start("--model.init_args.width=0.06")
     assert other.wait() == 2
     (line,) = [line for line in other.output().splitlines() if "error" in line]
-    assert "version_0/checkpoints/last.ckpt: width is 0.06 in this run, 0.03 there; give the same options, or a folder of its own" in line
+    assert "last.ckpt: width is 0.06 in this run, 0.03 there; give the same options, or a folder of its own" in line
 
 
 def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
@@ -200,8 +222,19 @@ def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    environment = {name: f"{new}:{os.environ.get(name, '')}" for name, new in (("PATH", tmp_path), ("PYTHONPATH", HELPERS))}
-    slurm = {"JOB_ID": 77, "JOB_NAME": "some", "NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "NODEID": 0, "PROCID": 0, "LOCALID": 0}
+    environment = {
+        name: f"{new}:{os.environ.get(name, '')}" for name, new in (("PATH", tmp_path), ("PYTHONPATH", HELPERS))
+    }
+    slurm = {
+        "JOB_ID": 77,
+        "JOB_NAME": "some",
+        "NTASKS": 1,
+        "NTASKS_PER_NODE": 1,
+        "NNODES": 1,
+        "NODEID": 0,
+        "PROCID": 0,
+        "LOCALID": 0,
+    }
     environment = {**os.environ, **environment, **{f"SLURM_{name}": str(value) for name, value in slurm.items()}}
     slow = ["--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.1"]
     with (tmp_path / "output.txt").open("w") as log:

@@ -4,4 +4,6 @@ import torch
 
 from rnncomp_kernels import _launch
 
-collect_ignore_glob = [] if _launch.use_kernels(torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu")) else ["*"]
+collect_ignore_glob = (
+    [] if _launch.use_kernels(torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu")) else ["*"]
+)

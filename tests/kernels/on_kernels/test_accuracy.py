@@ -16,7 +16,8 @@ def furthest(x, truth):
 
 
 def assert_accurate(case, inputs, slack=0.0):
-    """`slack`: roundings of the largest value that are forgiven besides, for tensors too small for a maximum to mean much."""
+    """`slack`: roundings of the largest value that are forgiven besides, for tensors too small for a maximum to mean
+    much."""
     truth = results(case, case.definition, promoted(inputs))
     plain = results(case, case.definition, inputs)
     for ours, eager, exact in zip(results(case, case.op, inputs), plain, truth, strict=True):
@@ -32,7 +33,9 @@ def test_twice_the_error_of_eager(case, dtype, scale):
     assert_accurate(case, case.inputs((2, 12, 9, 13), dtype, scale), slack=0.5)
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # NumPy's, in the interpreter: exp(1e4) is infinity, as meant
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered:RuntimeWarning"
+)  # NumPy's, in the interpreter: exp(1e4) is infinity, as meant
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_saturated(case):
     assert_accurate(case, case.inputs((2, 5, 7, 9), torch.float32, 1e4), slack=1)

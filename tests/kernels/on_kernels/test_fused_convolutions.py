@@ -13,7 +13,8 @@ from rnncomp_kernels import _launch
 
 lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
 
-# batch, in, channels, height, width, kernel, hidden kernel, stride: masks in every direction, more than one tile in each
+# batch, in, channels, height, width, kernel, hidden kernel, stride: masks in every direction, more than one tile in
+# each
 SHAPES = [
     (2, 5, 7, 6, 9, 3, 1, 1),
     (1, 33, 40, 8, 7, 3, 3, 2),
@@ -29,7 +30,8 @@ def layer(shape, gates, hidden_gates, dtype=torch.float32):
     batch, depth, c, height, width, k, hidden_k, stride = shape
     state = (batch, c, -(-height // stride), -(-width // stride))
     sizes = (
-        (batch, depth, height, width), (gates * c, depth, k, k), (gates * c,), (hidden_gates * c, c, hidden_k, hidden_k),
+        (batch, depth, height, width), (gates * c, depth, k, k), (gates * c,),
+        (hidden_gates * c, c, hidden_k, hidden_k),
         (c, c, hidden_k, hidden_k), state, state,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
@@ -93,15 +95,19 @@ def test_lstm_first_step_without_bias(shape, monkeypatch):
 def test_gru(shape, first, monkeypatch):
     x, weight, bias, hidden, candidate, h, _ = layer(shape, 3, 2)
     with torch.no_grad():
-        fused, plain = both(monkeypatch, lambda: ops.conv_gru_step(x, weight, bias, hidden, candidate, None if first else h, shape[-1]))
+        fused, plain = both(
+            monkeypatch, lambda: ops.conv_gru_step(x, weight, bias, hidden, candidate, None if first else h, shape[-1])
+        )
     torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["paper", "dct"])
 def test_the_layers_of_the_networks(network, monkeypatch):
-    """Every layer with an odd kernel at its kernels, stride and size (of one 32x32 patch), fused whatever the table says.
+    """Every layer with an odd kernel at its kernels, stride and size (of one 32x32 patch), fused whatever the table
+    says.
 
-    The paper's at a quarter of their channels: at all of them the table takes the library's convolutions, and the interpreter a minute.
+    The paper's at a quarter of their channels: at all of them the table takes the library's convolutions, and the
+    interpreter a minute.
     """
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "kernels" / "benchmarks"))
     import shapes
@@ -113,7 +119,9 @@ def test_the_layers_of_the_networks(network, monkeypatch):
         size = (1, row.in_channels // share, row.channels // share, row.height * row.stride, row.width * row.stride)
         inputs = (t.detach() * 0.3 for t in layer((*size, row.kernel, row.hidden_kernel, row.stride), 4, 4))
         x, weight, bias, hidden, _, h, c = inputs
-        fused, plain = both(monkeypatch, lambda a=(x, weight, bias, hidden, h, c), s=row.stride: ops.conv_lstm_step(*a, s))
+        fused, plain = both(
+            monkeypatch, lambda a=(x, weight, bias, hidden, h, c), s=row.stride: ops.conv_lstm_step(*a, s)
+        )
         for ours, theirs in zip(fused, plain, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     sys.modules.pop("shapes")

@@ -17,7 +17,11 @@ def arguments(case, inputs):
         return (*inputs[:3], True)
     if case.name.startswith("gru_reset"):
         return tuple(inputs[:3])
-    return (*inputs, *case.options.values()) if case.options or not case.name.startswith("residual_gru") else (*inputs, 0.1, 0.1)
+    return (
+        (*inputs, *case.options.values())
+        if case.options or not case.name.startswith("residual_gru")
+        else (*inputs, 0.1, 0.1)
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

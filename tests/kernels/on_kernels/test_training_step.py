@@ -24,7 +24,14 @@ def test_same_loss_and_gradients(unit, monkeypatch):
     codec = RecurrentCodec(config).to(DEVICE)
     image = torch.rand(2, 3, 16, 24, device=DEVICE) * 2 - 1
     loss, gradients = step(codec, image)
-    for name in ("lstm_update", "associative_lstm_update", "gru_reset", "gru_update", "residual_gru_update", "binarize"):
+    for name in (
+        "lstm_update",
+        "associative_lstm_update",
+        "gru_reset",
+        "gru_update",
+        "residual_gru_update",
+        "binarize",
+    ):
         monkeypatch.setattr(ops, name, getattr(reference, name))
     expected_loss, expected = step(codec, image)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-6)
