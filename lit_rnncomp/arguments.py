@@ -10,7 +10,8 @@ from typing import Any, Union, get_args, get_origin
 
 
 def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
-    """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and docstring.
+    """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
+    docstring.
 
     Wrong arguments, and `--help`, end the process as `argparse` does it.
     """
@@ -36,8 +37,9 @@ def switches(function: Callable[..., Any]) -> dict[str, bool]:
 def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]:
     """Rewrites `arguments` for the parser of a verb's `function`.
 
-    It wants `--per_image`, `--flag`, `--model+ A --model+ B` and `"[A, B]"`. A person also writes `--per-image`, `--flag=false`, `--model A
-    --model B`, and `A B` for a function whose one positional parameter is a list. Everything else passes unchanged.
+    It wants `--per_image`, `--flag`, `--model+ A --model+ B` and `"[A, B]"`. A person also writes `--per-image`,
+    `--flag=false`, `--model A --model B`, and `A B` for a function whose one positional parameter is a list. Everything
+    else passes unchanged.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
     flags = switches(function)
@@ -71,7 +73,8 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
 
 
 def underscored(argument: str) -> str:
-    """`--per-image=3` as `--per_image=3`: the name of an option with underscores, as Python spells it; other words as they are."""
+    """`--per-image=3` as `--per_image=3`: the name of an option with underscores, as Python spells it; other words as
+    they are."""
     name, given, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{given}{value}" if name.startswith("--") else argument
 

@@ -3,8 +3,9 @@
 A verb that writes a file whose name a person gave makes an `Output` of it before any work, and writes to that. A verb
 that fills a folder asks `check_folder` first; what is in the folder, it may then write by path.
 
-How a verb knows its own files: pictures and pages say in their first bytes that this program drew them (`wrote`). Tables
-and checkpoints say nothing; they are its own where the folder is, which it knows by the file that it writes there first.
+How a verb knows its own files: pictures and pages say in their first bytes that this program drew them (`wrote`).
+Tables and checkpoints say nothing; they are its own where the folder is, which it knows by the file that it writes
+there first.
 """
 
 from __future__ import annotations

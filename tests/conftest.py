@@ -36,7 +36,8 @@ def tiny_codec() -> Callable[..., RecurrentCodec]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of photographs beside the checkout (or `LIT_RNNCOMP_SHARED`); tests that need it skip where it is absent."""
+    """The folder of photographs beside the checkout (or `LIT_RNNCOMP_SHARED`); tests that need it skip where it is
+    absent."""
     folder = Path(os.environ.get("LIT_RNNCOMP_SHARED", Path(__file__).parents[2] / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip("the folder of test photographs is not on this machine")

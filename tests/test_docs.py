@@ -1,4 +1,5 @@
-"""What ships is tested: commands in the documentation name verbs and options that exist; links lead somewhere; every module imports."""
+"""What ships is tested: commands in the documentation name verbs and options that exist; links lead somewhere; every
+module imports."""
 
 from __future__ import annotations
 

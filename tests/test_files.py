@@ -1,4 +1,5 @@
-"""What the verbs write, and above all what they do not: no verb replaces a file that is not its own, unless it is told to."""
+"""What the verbs write, and above all what they do not: no verb replaces a file that is not its own, unless it is told
+to."""
 
 from __future__ import annotations
 

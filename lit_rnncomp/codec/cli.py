@@ -26,8 +26,8 @@ def encode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file. At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations;
-    quality 75 without one.
+    """Compress a picture to an .rnnc file. At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and
+    --iterations; quality 75 without one.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
@@ -39,7 +39,8 @@ def encode(
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
         iterations: stop after this many iterations (binary codes only).
-        tune: visual weighs coefficients by how well an eye sees them, psnr for the least squared error; visual by default.
+        tune: visual weighs coefficients by how well an eye sees them, psnr for the least squared error; visual by
+            default.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
@@ -165,7 +166,8 @@ def truncate(
     _report(
         json,
         output.messages,
-        f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {len(kept.iterations)} iterations",
+        f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {len(kept.iterations)} "
+        "iterations",
         file=file,
         out=out,
         bytes=len(shorter),

@@ -1,10 +1,11 @@
 """The `.rnnc` file: a header, then checksummed chunks. Any prefix of whole chunks is a file.
 
-Numbers are little endian; `v` is a varint (seven bits a byte, low ones first, the highest bit says that another byte follows).
+Numbers are little endian; `v` is a varint (seven bits a byte, low ones first, the highest bit says that another byte
+follows).
 
     header   4  magic "RNNC"
              1  format version, 2
-             1  coder (low 4 bits): 0 raw bits, 1 learned model of bits, 2 learned model of ternary codes; flags: 16 grey
+             1  coder (low 4 bits): 0 raw bits, 1 learned model of bits, 2 of ternary codes; flags: 16 grey
              v  width in pixels          v  height
              8  digest of the weights
       coder 2:
@@ -17,13 +18,13 @@ Numbers are little endian; `v` is a varint (seven bits a byte, low ones first, t
              1  overlap of neighbouring windows, in positions
              8  digest of the entropy model (coder 1 only)
              4  CRC-32 of all of the above
-    chunk    v  8 * payload bytes + kind: 0 an iteration, 1 one whose bits are plain although the coder is 1, 2 one that ends early
-                (its first byte says after how many segments), 3 metadata, 4 a map of threshold scales
+    chunk    v  8 * payload bytes + kind: 0 an iteration, 1 one whose bits are plain although the coder is 1, 2 one that
+                ends early (its first byte says after how many segments), 3 metadata, 4 a map of threshold scales
              n  payload
              4  CRC-32 that goes on from the checksum before: of the chunk before, or of the header
 
-A chunk's checksum depends on everything before it, so a chunk that was moved, repeated, left out or taken from another file does not
-fit. Metadata and maps come before the first iteration, an iteration that ends early is the last chunk.
+A chunk's checksum depends on everything before it, so a chunk that was moved, repeated, left out or taken from another
+file does not fit. Metadata and maps come before the first iteration, an iteration that ends early is the last chunk.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class Ternary(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What the decoder must know before the first code. Sizes in pixels; `layout` is `Ternary` where `coder` is `TERNARY`."""
+    """What the decoder must know before the first code. Sizes in pixels; `layout` is `Ternary` where `coder` is
+    `TERNARY`."""
 
     coder: int
     width: int
@@ -249,7 +251,8 @@ def parse(data: bytes, partial: bool = False) -> File:
 def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None) -> bytes:
     """The longest prefix of whole chunks within the one limit given.
 
-    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
+    Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
+    damaged.
     """
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
         raise ValueError("give exactly one of bpp, bytes and iterations")
@@ -268,7 +271,8 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
 
 
 def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
-    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is not positive."""
+    """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
+    not positive."""
     for name, value in (("bpp", bpp), ("bytes", max_bytes)):
         if value is not None and not value > 0:
             raise ValueError(f"{name}={value} is not positive")
@@ -286,7 +290,8 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one too long."""
+    """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one too
+    long."""
     value = 0
     for index in range(_MOST_BYTES):
         byte = data[at + index]

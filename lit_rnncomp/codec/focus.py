@@ -1,7 +1,7 @@
 """Where the user wants it: a map of threshold scales over the picture, as a chunk of the file.
 
-The payload is the side of a cell in blocks (1 byte), then the cells in raster order, one byte each, compressed by zlib. A cell of
-value v multiplies its coefficients by `2**(-v / 4)`, so that its thresholds are coarser by as much.
+The payload is the side of a cell in blocks (1 byte), then the cells in raster order, one byte each, compressed by zlib.
+A cell of value v multiplies its coefficients by `2**(-v / 4)`, so that its thresholds are coarser by as much.
 """
 
 from __future__ import annotations

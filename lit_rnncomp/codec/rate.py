@@ -21,8 +21,9 @@ class RateError(ValueError):
 def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], budget: float, pixels: int) -> bytes:
     """The longest file found within `budget` bytes.
 
-    Bits follow the number of coefficients that reach the threshold almost in proportion (He and Mitra, "A linear source model and a
-    unified rate control algorithm for DCT video coding", IEEE TCSVT 2002), so a file's size tells the next guess.
+    Bits follow the number of coefficients that reach the threshold almost in proportion (He and Mitra, "A linear source
+    model and a unified rate control algorithm for DCT video coding", IEEE TCSVT 2002), so a file's size tells the next
+    guess.
 
     Args:
         encode: a step to a file. Steps are thresholds, finer and finer; sizes rise with them but for a few bytes.
@@ -47,7 +48,8 @@ def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], bu
     best = best or encode(0)
     if len(best) > budget:
         raise RateError(
-            f"{budget:.0f} bytes are too few: the smallest file of this picture has {len(best)} bytes ({8 * len(best) / pixels:.3f} bpp)"
+            f"{budget:.0f} bytes are too few: the smallest file of this picture has {len(best)} bytes "
+            f"({8 * len(best) / pixels:.3f} bpp)"
         )
     return best
 
@@ -55,7 +57,8 @@ def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], bu
 def meet_quality(
     quality: Callable[[int], float], target: float, start: int, finest: int, slope: float, slack: float
 ) -> int | None:
-    """The step whose quality is at least `target`, at most `slack` above it where steps are fine enough; None where none reaches it.
+    """The step whose quality is at least `target`, at most `slack` above it where steps are fine enough; None where
+    none reaches it.
 
     `quality` is that of a step, rising; `slope`: by how much, about, for each step. At most some ten steps are tried.
     """

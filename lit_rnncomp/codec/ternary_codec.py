@@ -66,15 +66,17 @@ class TernaryCodec:
 
         Args:
             image: a PIL image of any mode, or `(H, W, 3)` uint8.
-            bpp: the file has at most this many bits per pixel, headers included, and at least 98 % of that where the picture can use them.
+            bpp: the file has at most this many bits per pixel, headers included, and at least 98 % of that where the
+                picture can use them.
             max_bytes: likewise in bytes.
             psnr: the decoded picture reaches this many dB, and exceeds it by 0.1 at most.
             ms_ssim: likewise, in dB, `-10 log10(1 - MS-SSIM)`; below 1 the MS-SSIM itself. At least 161 pixels a side.
             quality: 1 to 100, as in JPEG.
             tune: weights of the coefficients: `psnr` for the least squared error, `visual` for contrast sensitivity.
-            focus: a mask of the picture's size; white regions are coded finer, black ones with thresholds four times coarser.
-            step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets; quality 75
-                without one.
+            focus: a mask of the picture's size; white regions are coded finer, black ones with thresholds four times
+                coarser.
+            step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
+                quality 75 without one.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -121,9 +123,9 @@ class TernaryCodec:
     ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds).
 
-        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in float64, several
-        times slower: rounding then decides no pixel, and every machine draws the same picture.
-        Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
+        With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
+        float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. Raises
+        `BitstreamError`; `ValueError` when the file holds fewer iterations.
         """
         file = container.parse(data, partial)
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
@@ -142,7 +144,8 @@ class TernaryCodec:
     ) -> bytes:
         """The longest beginning of a file within one limit, itself a file; its last iteration may end early.
 
-        Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is damaged.
+        Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
+        damaged.
         """
         return _Truncation(self, data).cut(bpp, max_bytes, iterations)
 
@@ -172,7 +175,8 @@ class TernaryCodec:
         """What the header says of the codes. Raises `BitstreamError` when this is not the model that made the file."""
         if header.model_digest != self.digest:
             raise BitstreamError(
-                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is {self.digest.hex()}: "
+                f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
+                f"{self.digest.hex()}: "
                 "give the right one with --model"
             )
         layout = header.layout
@@ -212,7 +216,8 @@ class State(NamedTuple):
         """Coefficients in units of T_t."""
         if self.sent is None:
             return refiner(self.after, self.t, layout.tune, layout.scale)
-        # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was before.
+        # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was
+        # before.
         known = refiner(np.where(self.sent, self.after, 2 * self.before), self.t, layout.tune, layout.scale)
         before = 2 * refiner(self.before, self.t - 1, layout.tune, layout.scale) if self.t else np.zeros_like(known)
         return np.where(self.sent, known, before)
@@ -362,8 +367,8 @@ def _thrifty(
 ) -> Codes:
     """Zeroes a code that costs more bits than its error is worth.
 
-    `size`: coefficients in thresholds; `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is
-    known.
+    `size`: coefficients in thresholds; `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its
+    sign, 0 where it is known.
     """
     x = size[where][:, chosen]
     # A code that is not 0 puts the coefficient at about 1.4 thresholds.

@@ -1,10 +1,11 @@
 """Ternary codes to bytes and back: the entropy model of `models.context_network` and the range coder of constriction.
 
-The payload of an iteration is one byte for each group of coefficients, how many of it (low frequencies first) have a code that is not
-0 or a level that is not 0, and then little-endian 32-bit words of `constriction.stream.queue.RangeEncoder` with model
-`Bernoulli(p / 65536)`, trailing zero bytes left out. Pass by pass (`models.ternary.PASSES`), eight coefficients of its group at a time
-(a segment), the words hold for each block and coefficient whether the code is not 0, then for those that are not and whose level is 0
-whether it is positive. After any number of segments an iteration may end: it then says how many.
+The payload of an iteration is one byte for each group of coefficients, how many of it (low frequencies first) have a
+code that is not 0 or a level that is not 0, and then little-endian 32-bit words of
+`constriction.stream.queue.RangeEncoder` with model `Bernoulli(p / 65536)`, trailing zero bytes left out. Pass by pass
+(`models.ternary.PASSES`), eight coefficients of its group at a time (a segment), the words hold for each block and
+coefficient whether the code is not 0, then for those that are not and whose level is 0 whether it is positive. After
+any number of segments an iteration may end: it then says how many.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Choose = Callable[[NDArray[np.bool_], NDArray[np.intp], Codes, NDArray[np.float3
 
 
 class Iteration(NamedTuple):
-    """One iteration on its way: its codes `(rows, columns, 192)`, which of them were sent (None: all), and its payload."""
+    """One iteration on its way: its codes `(rows, columns, 192)`, which of them were sent (None: all), and its
+    payload."""
 
     codes: Codes
     sent: NDArray[np.bool_] | None
@@ -40,7 +42,8 @@ class Iteration(NamedTuple):
 class TernaryCoder:
     """Codes one picture, iteration by iteration. One object either encodes or decodes.
 
-    `rows`, `columns`: blocks. `tune`, `scale`: see `models.ternary`. `first`: the first iteration; nothing before it has a code.
+    `rows`, `columns`: blocks. `tune`, `scale`: see `models.ternary`. `first`: the first iteration; nothing before it
+    has a code.
     """
 
     def __init__(self, network: ContextNetwork, rows: int, columns: int, tune: int, scale: int, first: int = 0) -> None:
@@ -50,8 +53,8 @@ class TernaryCoder:
     def encode(self, codes: Codes, segments: int | None = None, choose: Choose | None = None) -> Iteration:
         """The payload of the next iteration's codes, or of their first `segments`.
 
-        `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given the bits that a
-        code that is not 0 costs more than a 0, and those of its sign.
+        `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given
+        the bits that a code that is not 0 costs more than a 0, and those of its sign.
         """
         context, codes = self.context, codes.copy()
         active = self._active(codes)

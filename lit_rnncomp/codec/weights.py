@@ -42,7 +42,8 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class TernaryWeights(NamedTuple):
-    """A model of ternary codes: `context.*` and `refiner.*` tensors, and the step of each quality (none: uncalibrated)."""
+    """A model of ternary codes: `context.*` and `refiner.*` tensors, and the step of each quality (none:
+    uncalibrated)."""
 
     tensors: Arrays
     qualities: list[int]

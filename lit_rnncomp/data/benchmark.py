@@ -24,8 +24,8 @@ _WEB = 6_000_000  # pictures of the paper's high-entropy set
 def benchmark(images: str | None = None, tiles: int = 100_000, batch_size: int = 32, seconds: float = 3.0) -> None:
     """Measures mining (pictures/s) and loading (tiles/s) on one core and prints a table.
 
-    The seconds are those of the process on its core, so that other work on the machine matters less; the files are in the
-    operating system's cache.
+    The seconds are those of the process on its core, so that other work on the machine matters less; the files are in
+    the operating system's cache.
 
     Args:
         images: folder of pictures to mine; not given, 1280x720 JPEGs made of the sample photographs.

@@ -28,7 +28,8 @@ from .shards import FORMAT, INDEX, ShardError
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of a picture: tiles of `tile` pixels a side, kept as `keep` says ("hardest N", "all" or "thumbnail")."""
+    """What becomes of a picture: tiles of `tile` pixels a side, kept as `keep` says ("hardest N", "all" or
+    "thumbnail")."""
 
     tile: int
     keep: str

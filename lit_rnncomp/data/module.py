@@ -20,7 +20,8 @@ from .tiles import ShuffledTiles
 class PhotographData(LightningDataModule):
     """Photographs: random crops to train on, whole pictures to validate, test and predict on.
 
-    The models receive float32 `(B, 3, H, W)` in [-1, 1]; loaders hand out uint8, converted on the device after the copy.
+    The models receive float32 `(B, 3, H, W)` in [-1, 1]; loaders hand out uint8, converted on the device after the
+    copy.
 
     Args:
         train: a folder of pictures, a picture, a list of either, or a folder of tiles made by `lit-rnncomp data mine`.
@@ -80,7 +81,8 @@ class PhotographData(LightningDataModule):
 
         Raises:
             ImageError: a folder is missing or empty.
-            ValueError: `holdout` leaves too few pictures to train on, or `train` is a folder of tiles and `val` is not given.
+            ValueError: `holdout` leaves too few pictures to train on, or `train` is a folder of tiles and `val` is not
+                given.
         """
         if self._tiles:
             if self.val is None:
@@ -94,7 +96,8 @@ class PhotographData(LightningDataModule):
         return (train, train) if self.train is None else hold_out(train, self.holdout)
 
     def fingerprint(self) -> str:
-        """A SHA-256 digest of the training data: the index of tiles, or the names and sizes of the pictures in order."""
+        """A SHA-256 digest of the training data: the index of tiles, or the names and sizes of the pictures in
+        order."""
         if self._tiles:
             return hashlib.sha256((self._tiles / INDEX).read_bytes()).hexdigest()
         lines = [f"{path.name}\t{path.stat().st_size}\n" for path in self.split()[0]]

@@ -1,7 +1,7 @@
 """Photographs as data sets: random crops to train on, whole pictures to validate on.
 
-All pictures leave as uint8, a quarter of the bytes to copy between processes and to the device; `images.to_signal` makes them
-what the models take.
+All pictures leave as uint8, a quarter of the bytes to copy between processes and to the device; `images.to_signal`
+makes them what the models take.
 """
 
 import hashlib
@@ -161,12 +161,14 @@ class RandomCrops(Dataset[Tensor]):
             if picture is not None:
                 return picture
         raise ImageError(
-            f"none of the {len(self.paths)} training pictures ({self.paths[0]}, ...) can be cropped to {self.patch} pixels"
+            f"none of the {len(self.paths)} training pictures ({self.paths[0]}, ...) can be cropped to "
+            f"{self.patch} pixels"
         )
 
 
 def _resample(picture: np.ndarray, top: float, left: float, side: float, patch: int) -> np.ndarray:
-    """Scales the square at (top, left) down to `patch` pixels a side; equal to cropping the whole picture scaled down."""
+    """Scales the square at (top, left) down to `patch` pixels a side; equal to cropping the whole picture scaled
+    down."""
     margin = int(np.ceil(2 * side / patch)) + 1  # reach of the antialiased bicubic filter, in pixels of the picture
     y, x = max(0, int(top) - margin), max(0, int(left) - margin)
     around = picture[y : int(top + side) + margin + 1, x : int(left + side) + margin + 1]

@@ -15,11 +15,12 @@ def compare(
 ) -> None:
     """Draw the original and two codecs at equal bytes side by side, with an enlarged detail.
 
-    The first codec makes its largest file of at most --bpp; the second its largest file of at most as many bytes. Each picture's true
-    size is printed over it.
+    The first codec makes its largest file of at most --bpp; the second its largest file of at most as many bytes. Each
+    picture's true size is printed over it.
 
     Args:
-        a: a model (checkpoint, weights file, shipped name) or a classical codec (jpeg420, webp, ...; see `evaluate --help`).
+        a: a model (checkpoint, weights file, shipped name) or a classical codec (jpeg420, webp, ...; see `evaluate
+            --help`).
         b: another one.
         picture: the picture to code.
         bpp: bits per pixel of the whole file.

@@ -34,17 +34,18 @@ def evaluate(
     strict: bool = False,
     json: bool = False,
 ) -> None:
-    """Measure codecs on a folder of pictures: real files, every rate, every metric; tables, JSON, CSV, curves and a strip.
+    """Measure codecs on a folder of pictures: real files, every rate, every metric; tables, JSON, CSV, curves and a
+    strip.
 
-    Started again with the same --out it continues where it stopped: what was measured with the same picture, codec and versions is
-    not measured again. A picture or codec that fails is reported and does not cost the rest. Only what an
+    Started again with the same --out it continues where it stopped: what was measured with the same picture, codec and
+    versions is not measured again. A picture or codec that fails is reported and does not cost the rest. Only what an
     evaluation wrote is replaced.
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
         data: folder of pictures (PNG, JPEG, WebP, TIFF).
-        codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive, jpeg420-default,
-            jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
+        codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive,
+            jpeg420-default, jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
         out: folder for the results.
         anchor: the codec that BD-rates are against.
         workers: processes; each holds the models once.
@@ -125,7 +126,8 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     results = Results.read(folder)
     if not results.common():
         raise ValueError(
-            f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see {folder / 'run.json'})"
+            f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see "
+            f"{folder / 'run.json'})"
         )
     rows = comparison(results, anchor)
     summary = areas(results)

@@ -21,7 +21,8 @@ from ..models.lapped import TUNES
 from .baselines import Coded
 
 STEPS = tuple(range(800, 2561, 128))
-"""Of models with ternary codes: last thresholds half an octave apart, from a few hundredths of a bit per pixel to beyond 2."""
+"""Of models with ternary codes: last thresholds half an octave apart, from a few hundredths of a bit per pixel to
+beyond 2."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def prefix_sizes(data: bytes) -> tuple[list[int], int]:
 
 
 def named_models(models: list[str], device: str) -> list[Neural]:
-    """Codecs from `M`, `NAME=M` or, with ternary codes, `M@TUNE`. A model without a name is called after its file; equal
-    names get -2, -3, ...
+    """Codecs from `M`, `NAME=M` or, with ternary codes, `M@TUNE`. A model without a name is called after its file;
+    equal names get -2, -3, ...
 
     Raises `ValueError` for a tune that there is not.
     """

@@ -34,7 +34,8 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
         results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
         out: the picture to write; the same drawing is written beside it as .png and as .svg. Only drawings of this
             program are replaced.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
+        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
+            keeps them.
         title: a line above the drawing.
     """
     path = Path(out)
@@ -71,7 +72,8 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         }
         if not handles:
             raise ValueError(
-                "there is no curve to draw: every codec has a single setting, or every picture is too small for the metrics"
+                "there is no curve to draw: every codec has a single setting, or every picture is too small for "
+                "the metrics"
             )
         figure.legend(
             handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False

@@ -34,16 +34,19 @@ def report(
     published: str | None = None,
     title: str = "Rate, distortion, and what it looks like",
 ) -> None:
-    """Write one self-contained page: rate-distortion curves, areas beside the paper's Table 1, and a progressive viewer.
+    """Write one self-contained page: rate-distortion curves, areas beside the paper's Table 1, and a progressive
+    viewer.
 
     Args:
         results: the --out of `lit-rnncomp evaluate`.
         out: the page to write, or - for standard output. It replaces only a page that this verb wrote.
         codecs: classical codecs that the viewer shows at the models' bytes, separated by commas; or none.
-        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page for each.
-        quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are always those of
-            the true pictures.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression keeps them.
+        pictures: how many of the pictures with kept frames (`evaluate --frames`) the viewer gets; several MB of page
+            for each.
+        quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are
+            always those of the true pictures.
+        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
+            keeps them.
         title: the heading.
     """
     if not 1 <= quality <= 100:
@@ -166,7 +169,8 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
 def _matched(
     original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int
 ) -> dict[str, Any]:
-    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes allow."""
+    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes
+    allow."""
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
     truth, sizes = to_tensor(original), dict[int, int]()
@@ -204,7 +208,8 @@ def _address(kind: str, data: bytes) -> str:
 def _display(quality: int) -> str:
     ours = "without loss" if quality == 100 else f"as WebP of quality {quality}, to keep the page small"
     return (
-        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files it made "
+        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files "
+        "it made "
         "(as WebP where browsers cannot show them). All numbers are of the true decoded pictures."
     )
 
@@ -253,10 +258,14 @@ def _method(results: Results, published: str | None) -> str:
     if published == "kodak":
         source = f" The published curves are from {escape(shipped()['curves_source'])} ({shipped()['curves_licence']})."
     return (
-        "<p>Every rate is the size of a whole file, headers included; every distortion is of the decoded 8-bit picture; a data set's value "
-        "is the mean of its pictures' values. MS-SSIM follows the script that the paper's authors published (RGB, five scales); PSNR is "
-        "over RGB; PSNR-HVS is the DCT metric of Egiazarian et al. on luma, which is not the metric of that name in the paper. "
-        "The area under a curve is taken by the trapezoid rule over the 16 rates 1/8, 2/8, ..., 2 bits per pixel, where 1.875 is perfect; "
+        "<p>Every rate is the size of a whole file, headers included; every distortion is of the decoded 8-bit "
+        "picture; a data set's value "
+        "is the mean of its pictures' values. MS-SSIM follows the script that the paper's authors published "
+        "(RGB, five scales); PSNR is "
+        "over RGB; PSNR-HVS is the DCT metric of Egiazarian et al. on luma, which is not the metric of that "
+        "name in the paper. "
+        "The area under a curve is taken by the trapezoid rule over the 16 rates 1/8, 2/8, ..., 2 bits per "
+        "pixel, where 1.875 is perfect; "
         f"&ldquo;nominal&rdquo; counts a model's bits before entropy coding and without headers.{source}</p>"
         f'<p class="soft">{escape(machine["processor"])}, {machine["cores"]} cores, Python {machine["python"]}; '
         f"{escape(_versions(results))}</p>"

@@ -40,8 +40,9 @@ class Point:
     """One file of one picture.
 
     `bpp` counts the whole file of `bytes`; `header_bytes` of it are not entropy-coded picture (None: not separable).
-    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent codec encodes
-    once for all its points, so each has the time of the whole stream. A metric is None where the picture is too small for it.
+    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent
+    codec encodes once for all its points, so each has the time of the whole stream. A metric is None where the picture
+    is too small for it.
     """
 
     setting: float
@@ -56,7 +57,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is everything that decides the bytes."""
+    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is everything that decides the
+    bytes."""
 
     codec: str
     title: str
@@ -71,7 +73,8 @@ class Measurement:
         return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
 
     def curve(self, metric: str, nominal: bool = False) -> rd.Curve | None:
-        """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too small for."""
+        """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too
+        small for."""
         values = [point.metrics[metric] for point in self.points]
         if any(value is None for value in values):
             return None
@@ -139,7 +142,8 @@ class Results:
 
     @property
     def codecs(self) -> dict[str, str]:
-        """Name -> title of every codec that measured at least one picture, in the order in which they were asked for."""
+        """Name -> title of every codec that measured at least one picture, in the order in which they were asked
+        for."""
         titles = {name: codec.title for picture in self.pictures for name, codec in picture.codecs.items()}
         return {name: titles[name] for name in [*self.run["codecs"], *titles] if name in titles}
 
@@ -160,7 +164,8 @@ class Results:
 
 @dataclass(frozen=True)
 class MeanCurves:
-    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent codecs."""
+    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent
+    codecs."""
 
     name: str
     codecs: dict[str, dict[str, rd.Curve]]
@@ -200,7 +205,8 @@ class MeanCurves:
     def write(
         self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
     ) -> None:
-        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the numbers."""
+        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the
+        numbers."""
         rounded = {
             codec: {
                 m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()}

@@ -16,7 +16,8 @@ PAPER = {1: 0.41, 16: 0.09}
 
 
 def bits_left(results: Results) -> dict[str, list[float]]:
-    """Model -> for each iteration, payload bytes over what the same codes need as plain bits; summed over the common pictures.
+    """Model -> for each iteration, payload bytes over what the same codes need as plain bits; summed over the common
+    pictures.
 
     Headers, lengths and checksums are not counted. Models without an entropy model are left out.
     """

@@ -31,7 +31,8 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
     """The panels side by side. Pictures must be of one size.
 
     Args:
-        detail: upper left corner of the enlarged part in pixels of the pictures; by default where the first has most texture.
+        detail: upper left corner of the enlarged part in pixels of the pictures; by default where the first has most
+            texture.
     """
     width, height = panels[0].picture.size
     scale = PANEL / width
@@ -57,7 +58,8 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
 
 
 def busiest(picture: Image.Image, side: int) -> tuple[int, int]:
-    """Upper left corner of the `side` x `side` part with the most local contrast, away from the border where there is room."""
+    """Upper left corner of the `side` x `side` part with the most local contrast, away from the border where there is
+    room."""
     grey = np.asarray(picture.convert("L"), dtype=np.float64)
     energy = np.zeros_like(grey)
     energy[:-1, :-1] = np.abs(np.diff(grey, axis=0)[:, :-1]) + np.abs(np.diff(grey, axis=1)[:-1])
@@ -86,7 +88,8 @@ def save(strip: Image.Image, output: Output) -> None:
 
 
 def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str = "jpeg420") -> None:
-    """Original, each model near `bpp`, and `other` at the bytes of the first model, of the first picture with kept frames.
+    """Original, each model near `bpp`, and `other` at the bytes of the first model, of the first picture with kept
+    frames.
 
     Without a model or without kept frames there is nothing to draw, and an older strip is removed.
     """

@@ -1,9 +1,9 @@
 """The entropy model of ternary codes, in integers and NumPy: the only arithmetic that reaches the range coder.
 
-`context_model.ContextModel` is the same network in torch, for training. Activations are integers in -127..127 that stand for
-sixteenths, weights int8 times a power of two (one for each output channel), so that every sum of products is exact in float32
-in any order of summation: on any machine, with any number of threads. Its input is what encoder and decoder both know: the
-levels of all coefficients, and within an iteration the codes of the passes before.
+`context_model.ContextModel` is the same network in torch, for training. Activations are integers in -127..127 that
+stand for sixteenths, weights int8 times a power of two (one for each output channel), so that every sum of products is
+exact in float32 in any order of summation: on any machine, with any number of threads. Its input is what encoder and
+decoder both know: the levels of all coefficients, and within an iteration the codes of the passes before.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ _BAND = 1536
 
 
 class EntropyModelError(ValueError):
-    """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is exact."""
+    """The tensors of an entropy model do not fit together, or could leave the range in which its arithmetic is
+    exact."""
 
 
 class _Layer(NamedTuple):
-    """`x @ weight + bias`; rows of a 3x3 kernel lie in `weight[0..2]`, columns and channels side by side within a row."""
+    """`x @ weight + bias`; rows of a 3x3 kernel lie in `weight[0..2]`, columns and channels side by side within a
+    row."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -42,9 +44,9 @@ class _Layer(NamedTuple):
 class ContextNetwork:
     """Weights and tables of a trained entropy model.
 
-    `tensors` are what `ContextModel.integers` returns: for each layer `weight` int8 `(kernel, kernel * in, out)`, `exponent`
-    int8 `(out,)` (a weight's value is `weight / 2**exponent`) and `bias` int32 `(out,)`, in units of `2**-exponent`
-    sixteenths; and the table of probabilities, int32, in 65536ths.
+    `tensors` are what `ContextModel.integers` returns: for each layer `weight` int8 `(kernel, kernel * in, out)`,
+    `exponent` int8 `(out,)` (a weight's value is `weight / 2**exponent`) and `bias` int32 `(out,)`, in units of
+    `2**-exponent` sixteenths; and the table of probabilities, int32, in 65536ths.
 
     Raises `EntropyModelError` for tensors that are missing, misshapen or too large to be exact in float32.
     """
@@ -99,7 +101,8 @@ class ContextNetwork:
         weight = self._tensor(f"{name}.weight", (kernel, kernel * inputs, outputs))
         bias = self._tensor(f"{name}.bias", (outputs,))
         scale = 2.0 ** self._exponent(name, outputs)
-        # In units of the accumulator, with what is added to it (`extra`, in units of activations but for the stem's embedding).
+        # In units of the accumulator, with what is added to it (`extra`, in units of activations but for the stem's
+        # embedding).
         added = np.abs(bias) + (extra if name == "stem" else extra * scale)
         if np.abs(weight).max() > 127 or (np.abs(weight).sum((0, 1)) * limit + added).max() >= _EXACT:
             raise EntropyModelError(
@@ -134,7 +137,8 @@ class Context:
             self._hidden = self._trunk()
 
     def probabilities(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Of the active coefficients of a pass, in 65536ths: that the code is not 0, and that one that is not is positive.
+        """Of the active coefficients of a pass, in 65536ths: that the code is not 0, and that one that is not is
+        positive.
 
         Both `(positions, active)`: the pass's blocks in raster order. Where a level is not 0 its sign is the code's.
         """
@@ -231,7 +235,8 @@ class Context:
 
 
 def _three_by_three(padded: NDArray[np.int8], layer: _Layer) -> NDArray[np.float32]:
-    """A convolution of `(rows + 2, columns + 2, C)`: one matrix product for each row of the kernel. `(rows * columns, out)`."""
+    """A convolution of `(rows + 2, columns + 2, C)`: one matrix product for each row of the kernel. `(rows * columns,
+    out)`."""
     rows, columns, channels = padded.shape[0] - 2, padded.shape[1] - 2, padded.shape[2]
     side = np.concatenate([padded[:, x : x + columns] for x in range(3)], axis=2, dtype=np.float32).reshape(
         -1, 3 * channels

@@ -1,9 +1,9 @@
 """The lapped block transform of YCbCr planes, and what its coefficients weigh.
 
 A picture in 0..255 goes to BT.601 YCbCr, through an orthonormal butterfly of eight samples across each border of two
-blocks, in rows and in columns, and through an orthonormal 8x8 DCT-II. The butterfly is the type-II fast lapped transform
-of Tran, Liang and Tu ("Lapped transform via time-domain pre- and post-filtering", IEEE TSP 2003): blocks overlap, so
-there is no grid to see, and the coding gain of an AR(0.95) source rises from 8.83 to 9.22 dB.
+blocks, in rows and in columns, and through an orthonormal 8x8 DCT-II. The butterfly is the type-II fast lapped
+transform of Tran, Liang and Tu ("Lapped transform via time-domain pre- and post-filtering", IEEE TSP 2003): blocks
+overlap, so there is no grid to see, and the coding gain of an AR(0.95) source rises from 8.83 to 9.22 dB.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def butterfly() -> NDArray[np.float64]:
 
 @cache
 def block_basis() -> NDArray[np.float64]:
-    """Rows are coefficients `64 plane + 8 u + v` (planes Y, Cb, Cr; vertical, horizontal frequency), columns a block's RGB
-    samples `64 colour + 8 row + column`. `(192, 192)`."""
+    """Rows are coefficients `64 plane + 8 u + v` (planes Y, Cb, Cr; vertical, horizontal frequency), columns a block's
+    RGB samples `64 colour + 8 row + column`. `(192, 192)`."""
     return np.kron(_YCBCR, np.kron(block_dct(), block_dct()))
 
 
@@ -78,8 +78,8 @@ def inverse_basis() -> NDArray[np.float64]:
 def coefficient_weights() -> NDArray[np.float64]:
     """By what each coefficient is multiplied before coding, for each of `TUNES`. `(2, 192)`.
 
-    `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table; chroma
-    at half of luma, at a quarter where u + v > 3.
+    `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table;
+    chroma at half of luma, at a quarter where u + v > 3.
     """
     luma = 16 / np.array(_LUMINANCE, np.float64).ravel()
     u, v = np.divmod(np.arange(PLANE), BLOCK)

@@ -5,8 +5,8 @@ where that exceeds `T_t` and 0 where not, and moves the estimate by `T_t`:
 
     r = x - y        c = sign(r) if |r| >= T_t else 0        y <- y + T_t c
 
-The *level* `y / T_t` is an integer: the whole multiples of `T_t` in x, towards zero. So codes are the binary digits of |x|,
-most significant first, with the sign of x, and a level l says that |x| lies in `[|l| T_t, (|l| + 1) T_t)`.
+The *level* `y / T_t` is an integer: the whole multiples of `T_t` in x, towards zero. So codes are the binary digits of
+|x|, most significant first, with the sign of x, and a level l says that |x| lies in `[|l| T_t, (|l| + 1) T_t)`.
 
 The 192 coefficients of a block form three groups (luma's lowest, the rest of luma, chroma), blocks a checkerboard; an
 iteration is sent in six passes, for each group the even blocks and then the odd ones. Groups, their order and the
@@ -27,7 +27,8 @@ ITERATIONS = 11
 FIRST = 2048.0
 """T_0. Coefficients, weighted and scaled, stay below 2 T_0."""
 SCALES = 256
-"""A file's scale s in 0..255 multiplies coefficients by `2**(s / 256)`, so that any rate is met at the end of an iteration."""
+"""A file's scale s in 0..255 multiplies coefficients by `2**(s / 256)`, so that any rate is met at the end of an
+iteration."""
 EMBEDDINGS = 4
 """Scales that an entropy model or a decoder tells apart, to an octave."""
 PASSES = tuple((group, parity) for group in range(3) for parity in range(2))
@@ -66,7 +67,8 @@ def advance(level: Levels, codes: Codes) -> Levels:
 
 @cache
 def magnitudes() -> NDArray[np.int8]:
-    """What a network sees of a level's size, by that size: 8 log2(1 + size), between powers of two linear. `(4097,)`."""
+    """What a network sees of a level's size, by that size: 8 log2(1 + size), between powers of two linear.
+    `(4097,)`."""
     size = np.arange(1, 2 * int(FIRST) + 2)
     octave = np.frexp(size)[1] - 1
     return (8 * octave + ((8 * size) >> octave) - 8).astype(np.int8)

@@ -1,5 +1,7 @@
 """`lit-rnncomp sweep best`: the best run of a sweep, from a local study or from Weights & Biases."""
 
+from __future__ import annotations
+
 import tempfile
 from json import dumps
 from pathlib import Path
@@ -10,7 +12,7 @@ from .engine import load_optuna
 from .trials import best_checkpoint
 
 if TYPE_CHECKING:
-    from lit_rnncomp.files import Output
+    from ..files import Output
 
 
 class Best(NamedTuple):
@@ -97,7 +99,8 @@ def best_of_server(path: str, runs: Path) -> Best:
     checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
     if checkpoint is None:
         raise SweepError(
-            f"the best run of {path} is {run.id}, whose checkpoint is neither under {runs} (--runs) nor among its artifacts"
+            f"the best run of {path} is {run.id}, whose checkpoint is neither under {runs} (--runs) nor among "
+            "its artifacts"
         )
     swept = {key: run.config.get(key) for key in sweep.config["parameters"]}
     return Best(run.id, metric["name"], float(run.summary[metric["name"]]), checkpoint, swept)

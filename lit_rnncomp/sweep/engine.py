@@ -1,7 +1,7 @@
 """`lit-rnncomp sweep run`: draws trials with Optuna, runs some at a time, stops the hopeless, survives being killed.
 
-A study is a folder: `study.db` (SQLite) knows every trial, `trials/0007/` holds the run of one. A trial that was running when
-the sweep was killed still is in the study, and is run on from its last checkpoint.
+A study is a folder: `study.db` (SQLite) knows every trial, `trials/0007/` holds the run of one. A trial that was
+running when the sweep was killed still is in the study, and is run on from its last checkpoint.
 """
 
 import math
@@ -25,7 +25,8 @@ POLL = 0.2  # seconds
 
 
 class Outcome(NamedTuple):
-    """A finished trial: `state` is complete, pruned or failed; `value` the last one of the metric, if any; `error` why it failed."""
+    """A finished trial: `state` is complete, pruned or failed; `value` the last one of the metric, if any; `error` why
+    it failed."""
 
     number: int
     state: str
@@ -169,10 +170,12 @@ def _is_study(path: Path) -> bool:
 
 @contextmanager
 def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
-    """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next begins.
+    """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next
+    begins.
 
     Raises:
-        SweepError: another sweep still works there after `patience` seconds, or this is Windows, which has no such locks.
+        SweepError: another sweep still works there after `patience` seconds, or this is Windows, which has no such
+            locks.
     """
     try:
         import fcntl

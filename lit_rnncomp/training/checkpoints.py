@@ -1,4 +1,5 @@
-"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM, and `--ckpt_path last`."""
+"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM, and `--ckpt_path
+last`."""
 
 from __future__ import annotations
 
@@ -31,10 +32,11 @@ def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> Mode
 
 
 class Termination:
-    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two steps.
+    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two
+    steps.
 
-    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and ends with exit
-    code 0, as if the run were done.)
+    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and
+    ends with exit code 0, as if the run were done.)
     """
 
     def __init__(self) -> None:
@@ -60,9 +62,9 @@ class Termination:
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
-    It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run ends, and when
-    SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being accumulated, and not with weights
-    that are not finite.
+    It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run
+    ends, and when SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being
+    accumulated, and not with weights that are not finite.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -111,7 +113,8 @@ class LastCheckpoint(ModelCheckpoint):
             self._write(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        # With several processes, which may have different numbers of pictures, only the end of the validation is a common place.
+        # With several processes, which may have different numbers of pictures, only the end of the validation is a
+        # common place.
         if trainer.world_size == 1 and self._termination.asked(trainer):
             self._termination.end(trainer)
 
@@ -130,9 +133,9 @@ class LastCheckpoint(ModelCheckpoint):
     def _write(self, trainer: L.Trainer) -> None:
         if (
             not self._between_steps
-            or trainer.fast_dev_run
+            or trainer.fast_dev_run  # type: ignore[attr-defined]
             or not all(p.isfinite().all() for p in trainer.lightning_module.parameters())
-        ):  # type: ignore[attr-defined]
+        ):
             return
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
@@ -157,13 +160,15 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def go_on(config: Any) -> None:
-    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it names.
+    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it
+    names.
 
-    (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds nothing there.)
+    (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds
+    nothing there.)
 
     Args:
-        config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger that would number
-            or name a new run becomes that of the old one. A logger of another kind is left as it is.
+        config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger
+            that would number or name a new run becomes that of the old one. A logger of another kind is left as it is.
     """
     if config.get("ckpt_path") != "last":
         return
@@ -212,7 +217,8 @@ def newest(runs: Path, pattern: str) -> Path | None:
 
 
 class TimeOfThisStart(Callback):
-    """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started again."""
+    """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started
+    again."""
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["callbacks"].pop("Timer", None)

@@ -1,4 +1,5 @@
-"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over the compressors, the entropy models and their data."""
+"""`lit-rnncomp fit | validate | test | predict`: LightningCLI over the compressors, the entropy models and their
+data."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ class CompressionCLI(LightningCLI):
 
 
 def main() -> None:
-    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other processes."""
+    """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other
+    processes."""
     _quiet()
     CompressionCLI()
 

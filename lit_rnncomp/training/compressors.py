@@ -22,9 +22,9 @@ from .rate_distortion import RateDistortionCurve
 class Compressor(L.LightningModule):
     """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
 
-    Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and logs the area
-    under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in dB, each point as
-    `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
+    Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and
+    logs the area under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in
+    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
     """
 
     unit: ClassVar[Unit]
@@ -218,10 +218,11 @@ class ResidualGRUCompressor(Compressor):
 
 
 def warm_start(codec: RecurrentCodec, start: RecurrentCodec) -> None:
-    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the shortcut.
+    """Gives `codec` the weights of `start`: the same network, or the same with shared projections or without the
+    shortcut.
 
-    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs then reconstruct
-    the same pictures. Raises `ValueError` when the networks differ in anything else.
+    Each iteration's projections start as the shared ones; a shortcut that `start` lacks keeps its zeros. Both codecs
+    then reconstruct the same pictures. Raises `ValueError` when the networks differ in anything else.
     """
     given, wanted = start.state_dict(), codec.state_dict()
     state, used = {}, set()

@@ -22,7 +22,8 @@ from .optimizers import OptimizerName, Schedule, configure, total_steps
 
 
 class BitsPerBit(Metric):
-    """Estimated bits after coding for each bit of the code, iteration by iteration; adds up over pictures and processes."""
+    """Estimated bits after coding for each bit of the code, iteration by iteration; adds up over pictures and
+    processes."""
 
     bits: Tensor
     count: Tensor
@@ -44,9 +45,9 @@ class BitsPerBit(Metric):
 class EntropyModel(L.LightningModule):
     """Trains a BinaryRNN to predict the codes of a frozen codec, and measures what is left of each bit.
 
-    Batches are codes `(B, T, bits, h, w)` in {-1, +1}, see `EntropyData`. Logs `val/bits_per_bit` (1 is no gain; the best checkpoint
-    has the least), `val/bits_per_bit_05` for iteration 5, and so on, in the integer arithmetic that ships; `test` also logs
-    `test/rounding_loss`, by how much that exceeds float arithmetic.
+    Batches are codes `(B, T, bits, h, w)` in {-1, +1}, see `EntropyData`. Logs `val/bits_per_bit` (1 is no gain; the
+    best checkpoint has the least), `val/bits_per_bit_05` for iteration 5, and so on, in the integer arithmetic that
+    ships; `test` also logs `test/rounding_loss`, by how much that exceeds float arithmetic.
 
     Args:
         codec: checkpoint or weights file of the codec whose codes are to be coded.
@@ -56,8 +57,8 @@ class EntropyModel(L.LightningModule):
         wiring: released (Google's training code) or paper (Fig. 4).
         line: lstm (the paper), or conv: no memory down the rows, cheaper.
         shared: one set of weights for all iterations, or one for each (the paper).
-        round_from: fraction of the training steps after which weights and activations are rounded as in the integer model;
-            0 from the start, 1 never (the exported model is rounded all the same).
+        round_from: fraction of the training steps after which weights and activations are rounded as in the integer
+            model; 0 from the start, 1 never (the exported model is rounded all the same).
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.

@@ -23,7 +23,8 @@ from ..models.recurrent_codec import RecurrentCodec
 
 
 class PackedCrops(Dataset[Tensor]):
-    """Codes of equally large crops in one `.npy` file, `(N, T, ceil(bits / 8), h, w)` uint8; positions run through them shuffled."""
+    """Codes of equally large crops in one `.npy` file, `(N, T, ceil(bits / 8), h, w)` uint8; positions run through them
+    shuffled."""
 
     def __init__(self, path: Path, seed: int) -> None:
         self.packed = np.load(path, mmap_mode="r")
@@ -55,13 +56,14 @@ class PackedPictures(Dataset[Tensor]):
 class EntropyData(PhotographData):
     """Codes that the model's frozen codec makes of photographs: crops to train on, whole pictures to measure on.
 
-    The codec runs once; its codes are kept in a folder of `cache` that is named after all they depend on, so another run with the
-    same codec and photographs starts at once and any change computes them anew.
+    The codec runs once; its codes are kept in a folder of `cache` that is named after all they depend on, so another
+    run with the same codec and photographs starts at once and any change computes them anew.
 
     Args:
         cache: folder for the codes, two bytes for each position and 16 bits.
         crops: crops a training picture.
-        patch: height and width of a crop in pixels, a multiple of the codec's; context matters, so at least 256 is wise.
+        patch: height and width of a crop in pixels, a multiple of the codec's; context matters, so at least 256 is
+            wise.
         batch_size: crops a batch and device.
         options: as for `PhotographData`.
     """

@@ -1,4 +1,5 @@
-"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; in less memory, or in fewer launches."""
+"""The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; in less memory, or in fewer
+launches."""
 
 from __future__ import annotations
 
@@ -51,11 +52,12 @@ def segment_losses(
 
 
 def sum_of_segments(losses: Iterator[Tensor], module: nn.Module) -> Tensor:
-    """The sum of losses that share no graph, in the memory of one of them, differentiable in the parameters of `module`.
+    """The sum of losses that share no graph, in the memory of one of them, differentiable in the parameters of
+    `module`.
 
-    Each is differentiated as soon as it is there, so that its activations are gone when the next is asked for. The gradients wait in
-    the result; its backward pass multiplies them by what comes from above and hands them to the parameters, so loss scaling, gradient
-    accumulation, and the hooks of distributed training work as ever.
+    Each is differentiated as soon as it is there, so that its activations are gone when the next is asked for. The
+    gradients wait in the result; its backward pass multiplies them by what comes from above and hands them to the
+    parameters, so loss scaling, gradient accumulation, and the hooks of distributed training work as ever.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     return _Sum.apply(losses, parameters, *parameters)
@@ -100,9 +102,11 @@ def require(accelerate: Accelerate, device: torch.device, processes: int) -> Non
 
 
 class GraphedLoss:
-    """`segment_losses` of all iterations, captured forward and backward at first use for each shape and number of iterations.
+    """`segment_losses` of all iterations, captured forward and backward at first use for each shape and number of
+    iterations.
 
-    The noise of the binarizer is drawn on the device, so every replay has its own. Results are valid until the next call.
+    The noise of the binarizer is drawn on the device, so every replay has its own. Results are valid until the next
+    call.
     """
 
     def __init__(self, codec: RecurrentCodec, share: float) -> None:

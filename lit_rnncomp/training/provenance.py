@@ -125,7 +125,8 @@ class Provenance(Callback):
 
 
 def source_state(folder: Path) -> tuple[str | None, bytes]:
-    """The git commit that `folder` is at and what differs from it, new files included; None when git does not track it."""
+    """The git commit that `folder` is at and what differs from it, new files included; None when git does not track
+    it."""
 
     def git(*arguments: str) -> bytes:
         return subprocess.run(

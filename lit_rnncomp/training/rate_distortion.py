@@ -58,6 +58,7 @@ class RateDistortionCurve(torchmetrics.Metric):
         return {metric.name: curve[:, k] for k, metric in enumerate(self.metrics)}
 
     def summary(self, curves: dict[str, Array]) -> dict[Metric, float]:
-        """Of each of `curves` the area or the mean (`Metric.summary`) from 1/8 to 2 bpp; beyond its ends a curve is held."""
+        """Of each of `curves` the area or the mean (`Metric.summary`) from 1/8 to 2 bpp; beyond its ends a curve is
+        held."""
         known = [metric for metric in self.metrics if metric.name in curves]
         return {metric: metric.summarise(metric.area(Curve(self.bpp, curves[metric.name]))) for metric in known}

@@ -1,4 +1,5 @@
-"""What a person sees of a run: curve and pictures when it ends, W&B panels while it runs, the pictures that `predict` leaves."""
+"""What a person sees of a run: curve and pictures when it ends, W&B panels while it runs, the pictures that `predict`
+leaves."""
 
 from __future__ import annotations
 
@@ -29,10 +30,11 @@ from .rate_distortion import RateDistortionCurve
 
 
 class RunReport(Callback):
-    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two pictures.
+    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two
+    pictures.
 
-    `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit per pixel
-    (or of all iterations, if that is less), beside JPEG at the same bytes.
+    `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit
+    per pixel (or of all iterations, if that is less), beside JPEG at the same bytes.
 
     The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files.
     """
@@ -107,8 +109,9 @@ def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], afte
 
 
 class WandbPanels(Callback):
-    """After every validation, with a W&B logger: the curve as a table (`val/curve`) and a plot of each metric, and the first
-    validation picture as a strip (`val/pictures`): the original, and after some iterations the reconstruction above its residual."""
+    """After every validation, with a W&B logger: the curve as a table (`val/curve`) and a plot of each metric, and the
+    first validation picture as a strip (`val/pictures`): the original, and after some iterations the reconstruction
+    above its residual."""
 
     def __init__(self) -> None:
         self._strip: np.ndarray | None = None
@@ -159,7 +162,8 @@ def shown(iterations: int, most: int = 6) -> list[int]:
 def picture_strip(image: Tensor, reconstructions: list[Tensor]) -> np.ndarray:
     """A picture `(1, 3, H, W)` in [-1, 1] and its reconstructions as one `(2H, (1 + n)W, 3)` uint8 picture.
 
-    Above: the original, the reconstructions. Below: grey, then the residuals, grey where there is none, at half contrast.
+    Above: the original, the reconstructions. Below: grey, then the residuals, grey where there is none, at half
+    contrast.
     """
     chosen = [reconstructions[t] for t in shown(len(reconstructions))]
     above = torch.cat([image, *chosen], dim=3)
@@ -172,9 +176,11 @@ def _logger(trainer: L.Trainer) -> WandbLogger | None:
 
 
 class PredictedPictures(BasePredictionWriter):
-    """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the run's folder.
+    """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the
+    run's folder.
 
-    Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode` does that.
+    Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode`
+    does that.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Chunks of the learned coder: they come back, cost what the model says, end in a typed error when hostile, and never change."""
+"""Chunks of the learned coder: they come back, cost what the model says, end in a typed error when hostile, and never
+change."""
 
 import json
 import time

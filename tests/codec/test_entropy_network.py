@@ -1,4 +1,5 @@
-"""The integer network equals the quantised torch network to the last bit, however its positions are grouped and wherever it runs."""
+"""The integer network equals the quantised torch network to the last bit, however its positions are grouped and
+wherever it runs."""
 
 import hashlib
 import json

@@ -1,4 +1,5 @@
-"""What the bytes and digests of files depend on. A test that fails here means that files which people have no longer decode."""
+"""What the bytes and digests of files depend on. A test that fails here means that files which people have no longer
+decode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A tiny seeded model, two small photographs and the results of evaluating them, made once for all tests of the evaluation."""
+"""A tiny seeded model, two small photographs and the results of evaluating them, made once for all tests of the
+evaluation."""
 
 import pytest
 import torch

@@ -3,7 +3,8 @@
     python compile_kernels.py sm_90              one object: variant -> resources
     python compile_kernels.py --write            all targets, into registers.json beside this file
 
-Every launcher is called once a variant with recorders in place of its kernels, so the signatures are those of real launches.
+Every launcher is called once a variant with recorders in place of its kernels, so the signatures are those of real
+launches.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ def launches() -> Iterator[tuple[str, Any, dict, dict]]:
 
 
 def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
-    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to be so."""
+    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to
+    be so."""
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(kernel.params):
         value = values[parameter.name]
@@ -142,7 +144,8 @@ def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> 
 
 
 def resources(compiled: Any) -> dict[str, int]:
-    """Registers, bytes of local memory and spills a thread, float64 instructions, 16-byte and narrower global accesses."""
+    """Registers, bytes of local memory and spills a thread, float64 instructions, 16-byte and narrower global
+    accesses."""
     if "ptx" in compiled.asm:
         ptx = compiled.asm["ptx"]
         tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"

@@ -1,4 +1,5 @@
-"""The binarizer: signs, noise that is a function of seed and index, packed bits. Runs on the reference and on the kernels."""
+"""The binarizer: signs, noise that is a function of seed and index, packed bits. Runs on the reference and on the
+kernels."""
 
 import math
 
@@ -20,7 +21,8 @@ def test_sign_where_zero_is_positive():
 
 
 def test_noise_is_unbiased():
-    """The mean of n draws of a code of mean y lies within 4.5 standard errors of y: wrong once in 150,000 runs, and the seed is fixed."""
+    """The mean of n draws of a code of mean y lies within 4.5 standard errors of y: wrong once in 150,000 runs, and the
+    seed is fixed."""
     n = 10_000
     for value in (-1.5, -0.2, 0.0, 0.7):
         codes = ops.binarize(torch.full((1, 1, 100, 100), value, device=DEVICE), stochastic=True, seed=17)

@@ -1,4 +1,5 @@
-"""Every kernel compiles for GPUs that are not here, and needs no more than the committed table says (`compile_kernels.py --write`)."""
+"""Every kernel compiles for GPUs that are not here, and needs no more than the committed table says
+(`compile_kernels.py --write`)."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""What every op promises, on whichever path this process takes: the reference, or the kernels (see test_interpreter.py)."""
+"""What every op promises, on whichever path this process takes: the reference, or the kernels (see
+test_interpreter.py)."""
 
 import pytest
 import torch

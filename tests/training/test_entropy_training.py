@@ -1,4 +1,5 @@
-"""Training an entropy model: codes cached once, bits per bit logged and lowered, resumed exactly, exported as it was measured."""
+"""Training an entropy model: codes cached once, bits per bit logged and lowered, resumed exactly, exported as it was
+measured."""
 
 from pathlib import Path
 
