@@ -216,7 +216,8 @@ def _display(quality: int) -> str:
 
 def _subtitle(results: Results) -> str:
     run = results.run
-    return f"{len(results.common())} pictures of {run['data']}, {', '.join(results.codecs)}; measured {run['finished'][:10]}"
+    codecs = ", ".join(results.codecs)
+    return f"{len(results.common())} pictures of {run['data']}, {codecs}; measured {run['finished'][:10]}"
 
 
 def _our_table(results: Results) -> str:
@@ -245,7 +246,8 @@ def _paper_table() -> str:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]], caption: str) -> str:
     heads = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for kind, cells in rows)
-    return f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _cell(value: float | None) -> str:
