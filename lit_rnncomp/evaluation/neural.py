@@ -85,13 +85,13 @@ class Neural:
         start = time.perf_counter()
         data = codec.encode(image)
         encode_seconds = time.perf_counter() - start
-        sizes, header = prefix_sizes(data)
+        sizes, framing = prefix_sizes(data)
         config = codec.network.config
         start = time.perf_counter()
         for k, picture in enumerate(codec.decode_progressive(data)):
             decode_seconds = time.perf_counter() - start
             nominal = (k + 1) * config.bits / config.code_stride**2
-            yield Coded(k + 1, sizes[k], header + (k + 1) * _FRAMING, picture, encode_seconds, decode_seconds, nominal)
+            yield Coded(k + 1, sizes[k], framing[k], picture, encode_seconds, decode_seconds, nominal)
 
     def fit(self, image: Image.Image, max_bytes: int) -> Coded:
         """The best file of at most `max_bytes`; the smallest one where even that is longer."""
@@ -119,18 +119,15 @@ class Neural:
         return Coded(setting, len(data), header, picture, encoded - start, time.perf_counter() - encoded)
 
 
-_FRAMING = 8
-"""Bytes of an `.rnnc` chunk that are not its payload: length and checksum."""
-
-
-def prefix_sizes(data: bytes) -> tuple[list[int], int]:
-    """File sizes after 1, 2, ... iterations of an `.rnnc` file, and the bytes of its header."""
+def prefix_sizes(data: bytes) -> tuple[list[int], list[int]]:
+    """Of an `.rnnc` file after 1, 2, ... iterations: its bytes, and those of them that are not codes."""
     file = container.parse(data)
-    sizes, total = [], len(file.head)
+    sizes, framing, size, frames = [], [], len(file.head), len(file.head)
     for chunk in file.chunks:
-        total += chunk.size
-        sizes.append(total)
-    return sizes, len(file.head)
+        size, frames = size + chunk.size, frames + chunk.size - len(chunk.payload)
+        sizes.append(size)
+        framing.append(frames)
+    return sizes, framing
 
 
 def named_models(models: list[str], device: str) -> list[Neural]:
