@@ -26,8 +26,9 @@ def encode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file. At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and
-    --iterations; quality 75 without one.
+    """Compress a picture to an .rnnc file.
+
+    At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations; --quality 75 without one.
 
     Args:
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.

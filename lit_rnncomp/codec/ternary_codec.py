@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
 import warnings
@@ -130,7 +131,8 @@ class TernaryCodec:
         file = container.parse(data, partial)
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
-        *_, state = self._states(file, iterations, partial)
+        # One after the other: a picture's levels are large.
+        state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
         return Image.fromarray(self.draw(file, state, exact))
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
@@ -194,7 +196,8 @@ class TernaryCodec:
     ) -> Iterator[State]:
         coder = self._coder(file.header)
         for count, chunk in enumerate(file.iterations[:iterations]):
-            before, t = coder.context.levels, coder.context.iteration
+            before = coder.context.levels if chunk.kind == container.CUT else None
+            t = coder.context.iteration
             try:
                 sent = read_iteration(coder, chunk, spent).sent
             except BitstreamError:
@@ -205,16 +208,16 @@ class TernaryCodec:
 
 
 class State(NamedTuple):
-    """Levels before and after iteration `t`; `sent` says which coefficients the iteration reached (None: all)."""
+    """Levels after iteration `t`; where it ended early, those before and which coefficients it reached."""
 
     t: int
-    before: Levels
+    before: Levels | None
     after: Levels
     sent: NDArray[np.bool_] | None
 
     def refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
         """Coefficients in units of T_t."""
-        if self.sent is None:
+        if self.sent is None or self.before is None:
             return refiner(self.after, self.t, layout.tune, layout.scale)
         # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was
         # before.
@@ -251,19 +254,23 @@ class _Picture:
             self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
             self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
 
+    @functools.cached_property
+    def _largest(self) -> float:
+        return float(max(self.target.max(), -self.target.min()))
+
     def significant(self) -> NDArray[np.int64]:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
-        with np.errstate(divide="ignore"):
-            steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(self.target))).ravel()
-        counts = np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
+        counts = np.zeros(FINEST + 2, np.int64)
+        for row in self.target:
+            with np.errstate(divide="ignore"):
+                steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(row))).ravel()
+            counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
         return np.cumsum(counts[: FINEST + 1])
 
     def encode(self, step: int) -> Encoded:
         """The file whose last threshold is that of `step`."""
         last, scale = divmod(step, SCALES)
-        x = self.target * np.float32(2 ** (scale / SCALES))
-        largest = float(np.abs(x).max())
-        first = next((t for t in range(last) if largest >= ternary.threshold(t)), last)
+        first = next((t for t in range(last) if self._largest * 2 ** (scale / SCALES) >= ternary.threshold(t)), last)
         height, width = self.array.shape[:2]
         header = Header(
             container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
@@ -272,11 +279,10 @@ class _Picture:
         if self.cells is not None:
             writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
         for t in range(first, last + 1):
-            before = coder.context.levels
-            codes = (ternary.levels(x, t + 1) - 2 * before).astype(np.int8)
-            choose = functools.partial(_thrifty, np.abs(x) / np.float32(ternary.threshold(t))) if t == last else None
+            codes = ternary.digits(self.target, coder.context.levels, t, scale)
+            choose = functools.partial(_thrifty, self.target, step) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
-        return Encoded(writer.data, State(last, before, coder.context.levels, None))
+        return Encoded(writer.data, State(last, None, coder.context.levels, None))
 
     def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
         """The smallest file found with at least a quality; with a warning the finest where none has it."""
@@ -363,16 +369,21 @@ def read_iteration(coder: TernaryCoder, chunk: Chunk, spent: NDArray[np.float64]
 
 
 def _thrifty(
-    size: Floats, where: NDArray[np.bool_], chosen: NDArray[np.intp], codes: Codes, more: Floats, sign: Floats
+    target: Floats,
+    step: int,
+    where: NDArray[np.bool_],
+    chosen: NDArray[np.intp],
+    codes: Codes,
+    more: Floats,
+    sign: Floats,
 ) -> Codes:
     """Zeroes a code that costs more bits than its error is worth.
 
-    `size`: coefficients in thresholds; `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its
-    sign, 0 where it is known.
+    `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is known.
     """
-    x = size[where][:, chosen]
+    size = np.abs(target[where][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
     # A code that is not 0 puts the coefficient at about 1.4 thresholds.
-    gained = x**2 - (x - 1.4) ** 2
+    gained = size**2 - (size - 1.4) ** 2
     wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
     return np.where(wasted, 0, codes).astype(np.int8)
 

@@ -61,7 +61,7 @@ class TernaryCoder:
         context.begin(active)
         stop = math.inf if segments is None else segments
         sent = None if segments is None else np.zeros(codes.shape, np.bool_)
-        written: list[_Symbols] = []
+        encoder, written = constriction.stream.queue.RangeEncoder(), 0
         for index, where, chosen in self._passes(active):
             some, positive = context.probabilities(index)
             part, signs = codes[where][:, chosen], context.known_signs(index)
@@ -69,15 +69,16 @@ class TernaryCoder:
                 part = choose(where, chosen, part, np.log2((65536 - some) / some), np.where(signs == 0, 1.0, 0.0))
                 _assign(codes, where, chosen, part)
             for cut in _segments(len(chosen)):
-                if len(written) < stop:
-                    written.append(_symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut]))
+                if written < stop:
+                    written += 1
+                    _encode(encoder, _symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut]))
                     if sent is not None:
                         _assign(sent, where, chosen[cut], True)
             context.put(index, part if sent is None else np.where(sent[where][:, chosen], part, 0))
-            if len(written) >= stop:
+            if written >= stop:
                 break
         context.end()
-        return Iteration(codes, sent, bytes(active) + _range_encoded(written))
+        return Iteration(codes, sent, bytes(active) + encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
 
     def information(self, codes: Codes) -> list[float]:
         """Bits that the codes of the next iteration cost, segment by segment; the coder stays where it is."""
@@ -180,13 +181,8 @@ def _assign(target: NDArray[Any], where: NDArray[np.bool_], chosen: NDArray[np.i
     target[rows[:, None], columns[:, None], chosen[None]] = values
 
 
-def _range_encoded(written: list[_Symbols]) -> bytes:
-    encoder = constriction.stream.queue.RangeEncoder()
-    if written:
-        happened = np.concatenate([symbols.happened for symbols in written])
-        probabilities = np.concatenate([symbols.probability for symbols in written])
-        encoder.encode(happened.astype(np.int32), _Bernoulli, _floats(probabilities))
-    return encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+def _encode(encoder: Any, symbols: _Symbols) -> None:
+    encoder.encode(symbols.happened.astype(np.int32), _Bernoulli, _floats(symbols.probability))
 
 
 def _decoded(decoder: Any, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8]) -> Codes:

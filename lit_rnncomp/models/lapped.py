@@ -9,6 +9,7 @@ overlap, so there is no grid to see, and the coding gain of an AR(0.95) source r
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -39,6 +40,11 @@ _LUMINANCE = (
 )
 
 Floats = NDArray[np.floating[Any]]
+
+_CENTRE = 127.5
+_HALF = BLOCK // 2
+_BAND = 4096
+"""Blocks that are transformed at a time."""
 
 
 def block_dct(size: int = BLOCK) -> NDArray[np.float64]:
@@ -89,32 +95,56 @@ def coefficient_weights() -> NDArray[np.float64]:
 
 def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> Floats:
     """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`."""
-    samples = _filtered(image.astype(dtype) - np.asarray(127.5, dtype), butterfly())
-    height, width = image.shape[:2]
-    blocks = samples.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
-    coefficients = blocks.reshape(-1, COEFFICIENTS) @ block_basis().T.astype(dtype)
-    return coefficients.reshape(height // BLOCK, width // BLOCK, COEFFICIENTS)
+    rows, columns = image.shape[0] // BLOCK, image.shape[1] // BLOCK
+    basis = block_basis().T.astype(dtype)
+    coefficients = np.empty((rows, columns, COEFFICIENTS), dtype)
+    for top, bottom in _bands(rows, columns):
+        # Four rows of each neighbour: as far as the butterflies across the band's borders reach.
+        above = _HALF if top else 0
+        samples = image[BLOCK * top - above : BLOCK * bottom + _HALF].astype(dtype)
+        samples -= np.asarray(_CENTRE, dtype)
+        _filter(samples, butterfly(), first=_HALF - above)
+        own = samples[above : above + BLOCK * (bottom - top)]
+        blocks = own.reshape(bottom - top, BLOCK, columns, BLOCK, 3).transpose(0, 2, 4, 1, 3)
+        coefficients[top:bottom] = (blocks.reshape(-1, COEFFICIENTS) @ basis).reshape(bottom - top, columns, -1)
+    return coefficients
 
 
 def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
     """The inverse of `analysis`, rounded and clipped."""
     rows, columns, _ = coefficients.shape
-    samples = coefficients.reshape(-1, COEFFICIENTS) @ inverse_basis().T.astype(coefficients.dtype)
-    planes = samples.reshape(rows, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
-    picture = _filtered(planes.reshape(rows * BLOCK, columns * BLOCK, 3), butterfly().T)
-    picture += np.asarray(127.5, picture.dtype)
-    return np.clip(np.rint(picture, out=picture), 0, 255, out=picture).astype(np.uint8)
+    basis = inverse_basis().T.astype(coefficients.dtype)
+    picture = np.empty((rows * BLOCK, columns * BLOCK, 3), np.uint8)
+    for top, bottom in _bands(rows, columns):
+        first, last = max(top - 1, 0), min(bottom + 1, rows)
+        samples = coefficients[first:last].reshape(-1, COEFFICIENTS) @ basis
+        planes = samples.reshape(last - first, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
+        band = planes.reshape((last - first) * BLOCK, columns * BLOCK, 3)
+        _filter(band, butterfly().T, first=_HALF)
+        band += np.asarray(_CENTRE, band.dtype)
+        whole = np.clip(np.rint(band, out=band), 0, 255, out=band)
+        picture[BLOCK * top : BLOCK * bottom] = whole[BLOCK * (top - first) : BLOCK * (bottom - first)]
+    return picture
 
 
-def _filtered(samples: Floats, matrix: NDArray[np.float64]) -> Floats:
-    """`matrix` applied across every inner border of blocks, down the columns and along the rows. `(H, W, 3)`."""
-    samples = samples.copy()
+def _bands(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    """Rows of blocks in pieces that stay in cache."""
+    step = max(4, _BAND // columns)
+    for top in range(0, rows, step):
+        yield top, min(top + step, rows)
+
+
+def _filter(samples: Floats, matrix: NDArray[np.float64], first: int) -> None:
+    """Applies `matrix` in place across borders of blocks: those of rows from row `first` on, and all of columns.
+
+    `samples`: `(H, W, 3)`.
+    """
     height, width, _ = samples.shape
-    half, matrix = BLOCK // 2, matrix.astype(samples.dtype)
-    if height > BLOCK:
-        inner = samples[half:-half].reshape(height // BLOCK - 1, BLOCK, width * 3)
-        samples[half:-half] = (matrix @ inner).reshape(height - BLOCK, width, 3)
+    matrix = matrix.astype(samples.dtype)
+    count = (height - first) // BLOCK
+    if count > 0:
+        down = samples[first : first + count * BLOCK]
+        down[...] = (matrix @ down.reshape(count, BLOCK, width * 3)).reshape(down.shape)
     if width > BLOCK:
-        across = samples[:, half:-half].reshape(height, width // BLOCK - 1, BLOCK, 3)
-        samples[:, half:-half] = (matrix @ across).reshape(height, width - BLOCK, 3)
-    return samples
+        across = samples[:, _HALF:-_HALF]
+        across[...] = (matrix @ across.reshape(height, width // BLOCK - 1, BLOCK, 3)).reshape(across.shape)

@@ -55,14 +55,25 @@ def groups() -> tuple[NDArray[np.intp], ...]:
     return order[:_LOW], order[_LOW:], chroma
 
 
-def levels(x: NDArray[Any], t: int) -> Levels:
-    """The levels of coefficients `x` before iteration `t`: whole multiples of T_{t-1}."""
-    return np.trunc(x * (0.5 / threshold(t))).astype(np.int16)
+def levels(x: NDArray[Any], t: int, scale: int = 0) -> Levels:
+    """The levels of coefficients `x`, scaled, before iteration `t`: whole multiples of T_{t-1}."""
+    out = np.empty(x.shape, np.int16)
+    factor = x.dtype.type(2 ** (scale / SCALES) * 0.5 / threshold(t))
+    for row in range(len(x)):  # a row at a time: as large as the picture would be only the result
+        out[row] = x[row] * factor
+    return out
+
+
+def digits(x: NDArray[Any], level: Levels, t: int, scale: int = 0) -> Codes:
+    """The codes of coefficients `x`, scaled, in iteration `t`, from the levels before it."""
+    return (levels(x, t + 1, scale) - 2 * level).astype(np.int8)
 
 
 def advance(level: Levels, codes: Codes) -> Levels:
     """The levels after the iteration with these codes."""
-    return 2 * level + codes
+    after = 2 * level
+    after += codes
+    return after
 
 
 @cache
