@@ -4,12 +4,13 @@ all see the same pixels."""
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,27 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         Exception
     ) as error:  # Pillow's parsers raise whatever damaged bytes make them raise: struct.error, SyntaxError, ...
         raise ImageError(f"cannot read {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
+    """What a picture's file says beside its pixels, by Pillow's names: `icc_profile` (of RGB colours other than sRGB,
+    for which samples are taken anyway), `exif` (without the orientation, which `read_image` applies) and `xmp`.
+
+    What cannot be read is left out: a picture is worth more than what is said of it.
+    """
+    found = {}
+    with suppress(Exception), Image.open(source) as opened:
+        profile, xmp = opened.info.get("icc_profile"), opened.info.get("xmp")
+        if profile and profile[16:20] == b"RGB " and b"sRGB" not in profile and b"s\0R\0G\0B" not in profile:
+            found["icc_profile"] = profile
+        if isinstance(xmp, bytes) and xmp:
+            found["xmp"] = xmp
+        with suppress(Exception):
+            exif = opened.getexif()
+            exif.pop(ExifTags.Base.Orientation, None)
+            if exif:
+                found["exif"] = exif.tobytes()
+    return found
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

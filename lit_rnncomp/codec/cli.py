@@ -21,6 +21,7 @@ def encode(
     iterations: int | None = None,
     tune: Literal["visual", "psnr"] | None = None,
     focus: str | None = None,
+    keep: str = "icc",
     coder: Literal["auto", "raw", "rnn"] | None = None,
     device: str = "cpu",
     force: bool = False,
@@ -40,18 +41,20 @@ def encode(
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
         iterations: stop after this many iterations (binary codes only).
-        tune: visual weighs coefficients by how well an eye sees them, psnr for the least squared error; visual by
-            default.
+        tune: visual (the default) weighs coefficients by how well an eye sees them, psnr for the least error.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
+        keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other than
+            sRGB), exif, xmp; or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace FILE if it exists.
         json: print the result as JSON.
     """
     from ..files import Output, write_bytes
-    from ..images import read_image
+    from ..images import read_image, read_metadata
     from .container import parse
 
+    kept = _kept(keep)
     output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
     image = read_image(photo)
@@ -60,6 +63,9 @@ def encode(
     options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
+    if "metadata" in inspect.signature(codec.encode).parameters and kept:
+        found = read_metadata(photo)
+        given["metadata"] = {name: found[name] for name in kept if name in found}
     data = codec.encode(image, **given)
     write_bytes(output, data)
     source, pixels = Path(photo).stat().st_size, image.width * image.height
@@ -106,6 +112,7 @@ def decode(
         json: print the result as JSON.
     """
     from ..files import Output, picture_format, replacing
+    from .metadata import KINDS
 
     data = _read(file)
     kind, output = picture_format(picture), Output(picture, file, model, force=force)
@@ -114,7 +121,7 @@ def decode(
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
     with replacing(output) as temporary:
-        image.save(temporary, kind)
+        image.save(temporary, kind, **{name: value for name, value in image.info.items() if name in KINDS})
         size = temporary.stat().st_size
     _report(
         json,
@@ -215,6 +222,15 @@ def _read(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _kept(keep: str) -> list[str]:
+    """Kinds of metadata by Pillow's names. Raises `ValueError`."""
+    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+    words = [word for word in keep.replace(" ", "").split(",") if word not in ("", "none")]
+    if unknown := [word for word in words if word not in names]:
+        raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")
+    return [names[word] for word in words]
 
 
 def _check_options(codec: "Codec", given: dict[str, Any]) -> None:

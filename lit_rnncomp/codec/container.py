@@ -69,7 +69,7 @@ class Chunk(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes in the file."""
-        return len(_varint(8 * len(self.payload) + self.kind)) + len(self.payload) + _CRC.size
+        return len(varint(8 * len(self.payload) + self.kind)) + len(self.payload) + _CRC.size
 
 
 class Binary(NamedTuple):
@@ -108,13 +108,13 @@ class Header:
     def to_bytes(self) -> bytes:
         """The header with its checksum."""
         head = _START.pack(MAGIC, VERSION, self.coder | (_GREY if self.grey else 0))
-        head += _varint(self.width) + _varint(self.height) + self.model_digest
+        head += varint(self.width) + varint(self.height) + self.model_digest
         if isinstance(self.layout, Ternary):
             head += bytes(self.layout)
         else:
             unit, framework, thousandths, bits, stride, window, overlap, entropy_digest = self.layout
             head += _BINARY.pack(unit | framework << 4, thousandths, bits, stride)
-            head += _varint(window) + bytes([overlap]) + entropy_digest
+            head += varint(window) + bytes([overlap]) + entropy_digest
         return head + _CRC.pack(zlib.crc32(head))
 
     @property
@@ -149,7 +149,7 @@ class Writer:
 
     def append(self, chunk: Chunk) -> None:
         """Add a chunk, with a checksum that goes on from the one before."""
-        framed = _varint(8 * len(chunk.payload) + chunk.kind) + chunk.payload
+        framed = varint(8 * len(chunk.payload) + chunk.kind) + chunk.payload
         self._crc = zlib.crc32(framed, self._crc)
         self.data += framed + _CRC.pack(self._crc)
 
@@ -170,15 +170,15 @@ def parse_header(data: bytes) -> tuple[Header, bytes]:
         raise BitstreamError(f"coder {coder}, flags {kind >> 4}: unknown; a newer version may read the file")
     try:
         at = _START.size
-        width, at = _read_varint(data, at)
-        height, at = _read_varint(data, at)
+        width, at = read_varint(data, at)
+        height, at = read_varint(data, at)
         digest, at = data[at : at + 8], at + 8
         layout: Binary | Ternary
         if coder == TERNARY:
             layout, at = Ternary(*data[at : at + 3]), at + 3
         else:
             named, thousandths, bits, stride = _BINARY.unpack_from(data, at)
-            window, at = _read_varint(data, at + _BINARY.size)
+            window, at = read_varint(data, at + _BINARY.size)
             overlap, at = data[at], at + 1
             size = 8 if coder == LEARNED else 0
             layout = Binary(named & 15, named >> 4, thousandths, bits, stride, window, overlap, data[at : at + size])
@@ -207,7 +207,7 @@ def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
             raise BitstreamError(f"more than {MAX_CHUNKS} chunks; {intact}")
         start = at
         try:
-            length, at = _read_varint(data, at)
+            length, at = read_varint(data, at)
         except IndexError as error:
             raise BitstreamError(f"the file ends inside chunk {count}; {intact}") from error
         payload = data[at : at + length // 8]
@@ -281,7 +281,8 @@ def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None =
     return math.inf if max_bytes is None else max_bytes
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number of the file, seven bits a byte."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -289,7 +290,7 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one too
     long."""
     value = 0

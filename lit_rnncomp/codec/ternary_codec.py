@@ -18,7 +18,7 @@ from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, PLANE, TUNES, Floats
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES, Codes, Levels
-from . import container, focus, weights
+from . import container, focus, metadata, weights
 from .container import BitstreamError, Chunk, File, Header, Ternary, Writer
 from .ms_ssim import Similarity
 from .pixels import Pixels, as_pixels, check_pixels
@@ -62,6 +62,7 @@ class TernaryCodec:
         tune: Tune = "visual",
         focus: Image.Image | Pixels | None = None,
         step: int | None = None,
+        metadata: Mapping[str, bytes] | None = None,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -98,7 +99,7 @@ class TernaryCodec:
             raise ValueError(f"tune={tune!r} is not one of {', '.join(TUNES)}")
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        picture = _Picture(self, as_pixels(image), tune, focus)
+        picture = _Picture(self, as_pixels(image), tune, focus, metadata or {})
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return meet_size(lambda k: picture.encode(k).data, picture.significant(), budget, picture.pixels)
@@ -133,7 +134,9 @@ class TernaryCodec:
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
         # One after the other: a picture's levels are large.
         state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
-        return Image.fromarray(self.draw(file, state, exact))
+        picture = Image.fromarray(self.draw(file, state, exact))
+        picture.info.update(_metadata(file))
+        return picture
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
         """The pictures after 1, 2, ... iterations, each as soon as it is decoded."""
@@ -237,11 +240,17 @@ class _Picture:
     """One picture, ready to be encoded at any threshold."""
 
     def __init__(
-        self, codec: TernaryCodec, array: Pixels, tune: Tune, mask: Image.Image | Pixels | None = None
+        self,
+        codec: TernaryCodec,
+        array: Pixels,
+        tune: Tune,
+        mask: Image.Image | Pixels | None,
+        entries: Mapping[str, bytes],
     ) -> None:
         self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
         height, width = array.shape[:2]
         self.pixels = height * width
+        self.metadata = metadata.to_bytes(entries)
         self.grey = bool((array == array[..., :1]).all())
         padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
         self.target = lapped.analysis(padded)
@@ -276,6 +285,8 @@ class _Picture:
             container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
         )
         writer, coder = Writer(header), self.codec._coder(header)
+        if self.metadata:
+            writer.append(Chunk(self.metadata, container.METADATA))
         if self.cells is not None:
             writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
         for t in range(first, last + 1):
@@ -386,6 +397,11 @@ def _thrifty(
     gained = size**2 - (size - 1.4) ** 2
     wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
     return np.where(wasted, 0, codes).astype(np.int8)
+
+
+def _metadata(file: File) -> dict[str, bytes]:
+    payload = file.payload(container.METADATA)
+    return {} if payload is None else metadata.from_bytes(payload)
 
 
 def _mask(mask: Image.Image | Pixels, width: int, height: int) -> Pixels:
