@@ -258,9 +258,17 @@ class _Picture:
         counts = np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
         return np.cumsum(counts[: FINEST + 1])
 
+    @functools.cached_property
+    def finest_scale(self) -> int:
+        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
+        and the like."""
+        room = 2 * ternary.FIRST * 0.9999 / max(float(np.abs(self.target).max()), 1.0)
+        return min(SCALES - 1, math.floor(SCALES * math.log2(room)))
+
     def encode(self, step: int) -> Encoded:
-        """The file whose last threshold is that of `step`."""
+        """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
         last, scale = divmod(step, SCALES)
+        scale = min(scale, self.finest_scale)
         x = self.target * np.float32(2 ** (scale / SCALES))
         largest = float(np.abs(x).max())
         first = next((t for t in range(last) if largest >= ternary.threshold(t)), last)

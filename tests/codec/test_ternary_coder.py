@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def coefficients(rows: int, columns: int, seed: int = 0) -> np.ndarray:
 def codes_of(x: np.ndarray, first: int, last: int) -> list[np.ndarray]:
     known = [ternary.levels(x, t) for t in range(first, last + 2)]
     known[0] = np.zeros_like(known[0])
-    return [(b - 2 * a).astype(np.int8) for a, b in zip(known, known[1:], strict=False)]
+    return [(b - 2 * a).astype(np.int8) for a, b in pairwise(known)]
 
 
 def coder(x: np.ndarray, first: int = 0) -> TernaryCoder:
