@@ -43,8 +43,8 @@ def encode(
         iterations: stop after this many iterations (binary codes only).
         tune: visual (the default) weighs coefficients by how well an eye sees them, psnr for the least error.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
-        keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other than
-            sRGB), exif, xmp; or none.
+        keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
+            than sRGB), exif, xmp; or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace FILE if it exists.

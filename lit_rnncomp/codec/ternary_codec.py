@@ -276,9 +276,17 @@ class _Picture:
             counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
         return np.cumsum(counts[: FINEST + 1])
 
+    @functools.cached_property
+    def finest_scale(self) -> int:
+        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
+        and the like."""
+        room = 2 * ternary.FIRST * 0.9999 / max(self._largest, 1.0)
+        return min(SCALES - 1, math.floor(SCALES * math.log2(room)))
+
     def encode(self, step: int) -> Encoded:
-        """The file whose last threshold is that of `step`."""
+        """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
         last, scale = divmod(step, SCALES)
+        scale = min(scale, self.finest_scale)
         first = next((t for t in range(last) if self._largest * 2 ** (scale / SCALES) >= ternary.threshold(t)), last)
         height, width = self.array.shape[:2]
         header = Header(
@@ -291,7 +299,7 @@ class _Picture:
             writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
         for t in range(first, last + 1):
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
-            choose = functools.partial(_thrifty, self.target, step) if t == last else None
+            choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
         return Encoded(writer.data, State(last, None, coder.context.levels, None))
 

@@ -107,6 +107,8 @@ class TernaryCoder:
         active = tuple(payload[:_HEAD])
         if any(count > len(group) for count, group in zip(active, groups(), strict=True)):
             raise BitstreamError(f"an iteration claims {active} active coefficients")
+        if segments == 0:
+            raise BitstreamError("an iteration ends before its first segment")
         if context.iteration >= ternary.ITERATIONS:
             raise BitstreamError(f"the file goes on after iteration {ternary.ITERATIONS}")
         context.begin(active)
@@ -137,7 +139,7 @@ class TernaryCoder:
             raise BitstreamError("a payload is not a range coder's output") from error
         if segments is not None and left > 0:
             raise BitstreamError(f"an iteration claims {left} segments more than there are")
-        if any(active) and not decoder.maybe_exhausted():
+        if not decoder.maybe_exhausted() if any(active) else len(payload) > _HEAD:
             raise BitstreamError("a payload goes on after its last code")
         context.end()
         return Iteration(codes, sent, payload)

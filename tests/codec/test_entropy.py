@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.coders import RawCoder
-from lit_rnncomp.codec.container import BitstreamError, Chunk
+from lit_rnncomp.codec.container import ITERATION, PLAIN, BitstreamError, Chunk
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import EntropyModelError
 
@@ -47,8 +47,8 @@ def test_codes_come_back(kind, iterations, rows, columns, seed):
     # Never larger than plain bits, and within half a percent and 16 bytes of the model's own information.
     plain = RawCoder(BITS, rows, columns).payload_bytes
     for chunk, information in zip(chunks, CODER.information(codes), strict=True):
-        assert len(chunk.payload) == plain if chunk.raw else len(chunk.payload) < plain
-        if not chunk.raw:
+        assert len(chunk.payload) == plain if chunk.kind == PLAIN else len(chunk.payload) < plain
+        if chunk.kind == ITERATION:
             assert len(chunk.payload) * 8 <= information * 1.005 + 128
 
 
@@ -56,7 +56,7 @@ def test_the_payload_holds_the_information_and_no_more():
     codes = sample(CODER.network, 4, 64, 96)
     chunks, information = CODER.encode(codes), CODER.information(codes)
     spent = np.array([8 * len(chunk.payload) for chunk in chunks])
-    assert not any(chunk.raw for chunk in chunks)
+    assert all(chunk.kind == ITERATION for chunk in chunks)
     assert (spent >= information).all()
     assert (spent <= information * 1.005 + 128).all()
     assert spent.sum() < 0.9 * codes.size
@@ -72,7 +72,7 @@ def test_any_prefix_decodes():
 def test_plain_chunks_are_context_for_coded_ones():
     codes = sample(CODER.network, 4, 20, 20, random_iteration=1)
     chunks = CODER.encode(codes)
-    assert [chunk.raw for chunk in chunks] == [False, True, False, False]
+    assert [chunk.kind for chunk in chunks] == [ITERATION, PLAIN, ITERATION, ITERATION]
     np.testing.assert_array_equal(CODER.decode(chunks, 20, 20), codes)
 
 
@@ -80,7 +80,7 @@ def test_iterations_beyond_the_model_are_plain():
     coder = EntropyCoder(*tensors_and_config(iterations=2))
     codes = np.concatenate((sample(coder.network, 2, 16, 16), pattern("plus", (2, BITS, 16, 16), 0)))
     chunks = coder.encode(codes)
-    assert [chunk.raw for chunk in chunks] == [False, False, True, True]
+    assert [chunk.kind for chunk in chunks] == [ITERATION, ITERATION, PLAIN, PLAIN]
     np.testing.assert_array_equal(coder.decode(chunks, 16, 16), codes)
     with pytest.raises(BitstreamError, match="chunk 3, but the entropy model has 2 iterations"):
         coder.decode([*chunks[:2], chunks[0]], 16, 16)
@@ -93,9 +93,9 @@ def test_codes_of_another_shape_are_named():
 
 
 @settings(max_examples=60, deadline=2000)
-@given(st.lists(st.tuples(st.binary(max_size=40), st.booleans()), min_size=1, max_size=4))
+@given(st.lists(st.tuples(st.binary(max_size=40), st.sampled_from([ITERATION, PLAIN])), min_size=1, max_size=4))
 def test_any_payload_ends_in_codes_or_the_typed_error(payloads):
-    chunks = [Chunk(payload, raw) for payload, raw in payloads]
+    chunks = [Chunk(payload, kind) for payload, kind in payloads]
     try:
         codes = CODER.decode(chunks, 9, 11)
     except BitstreamError as error:
@@ -112,7 +112,7 @@ def test_swapped_chunks_and_flipped_bits_give_codes_or_the_typed_error():
     flips = [bytearray(chunks[0].payload) for _ in range(20)]
     for place, payload in enumerate(flips):
         payload[place % len(payload)] ^= 1 << place % 8
-    for hostile in ([chunks[2], chunks[0]], *([Chunk(bytes(payload), False)] for payload in flips)):
+    for hostile in ([chunks[2], chunks[0]], *([Chunk(bytes(payload))] for payload in flips)):
         try:
             outcomes.add((CODER.decode(hostile, 24, 16) == codes[: len(hostile)]).all())
         except BitstreamError:
@@ -123,9 +123,9 @@ def test_swapped_chunks_and_flipped_bits_give_codes_or_the_typed_error():
 @pytest.mark.parametrize(
     ("chunk", "message"),
     [
-        (Chunk(b"\x01" * 38, False), "coded chunk of 38 bytes where plain bits need 38"),
-        (Chunk(b"\x01" * 10**8, False), "coded chunk of 100000000 bytes"),
-        (Chunk(b"", True), "0 bytes where 38 bytes"),
+        (Chunk(b"\x01" * 38), "coded chunk of 38 bytes where plain bits need 38"),
+        (Chunk(b"\x01" * 10**8), "coded chunk of 100000000 bytes"),
+        (Chunk(b"", PLAIN), "0 bytes where 38 bytes"),
     ],
 )
 def test_payloads_of_impossible_length_are_refused_at_once(chunk, message):
@@ -139,7 +139,7 @@ def test_a_payload_with_bytes_after_its_end_is_refused():
     codes = sample(CODER.network, 1, 24, 16)
     (chunk,) = CODER.encode(codes)
     with pytest.raises(BitstreamError, match="goes on after its last bit"):
-        CODER.decode([Chunk(chunk.payload + b"\x55" * 12, False)], 24, 16)
+        CODER.decode([Chunk(chunk.payload + b"\x55" * 12)], 24, 16)
 
 
 def test_a_saved_model_is_the_same_model(tmp_path):
@@ -194,8 +194,8 @@ def test_the_bits_of_a_chunk_are_a_promise(golden):
     coder = EntropyCoder(*tensors_and_config(seed=7, **golden["options"]))
     rows, columns = golden["rows"], golden["columns"]
     plain = RawCoder(coder.bits, rows, columns)
-    codes = np.stack([plain.decode(Chunk(bytes.fromhex(payload), False)) for payload in golden["codes"]])
-    chunks = [Chunk(bytes.fromhex(payload), raw) for payload, raw in golden["chunks"]]
+    codes = np.stack([plain.decode(Chunk(bytes.fromhex(payload))) for payload in golden["codes"]])
+    chunks = [Chunk(bytes.fromhex(payload), PLAIN if raw else ITERATION) for payload, raw in golden["chunks"]]
     assert coder.digest.hex() == golden["digest"]
     assert coder.encode(codes) == chunks
     np.testing.assert_array_equal(coder.decode(chunks, rows, columns), codes)

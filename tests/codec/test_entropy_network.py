@@ -120,9 +120,9 @@ import numpy as np
 from lit_rnncomp.codec.container import Chunk
 from lit_rnncomp.codec.weights import load_entropy_model
 coder, codes = load_entropy_model(sys.argv[1]), np.load(sys.argv[2])
-chunks = [Chunk(bytes.fromhex(payload), raw) for payload, raw in json.load(open(sys.argv[3]))]
+chunks = [Chunk(bytes.fromhex(payload), kind) for payload, kind in json.load(open(sys.argv[3]))]
 assert (coder.decode(chunks, *codes.shape[2:]) == codes).all(), "a file from another machine does not decode"
-print(hashlib.sha256(b"".join(bytes([raw]) + payload for payload, raw in coder.encode(codes))).hexdigest())
+print(hashlib.sha256(b"".join(bytes([kind]) + payload for payload, kind in coder.encode(codes))).hexdigest())
 assert "torch" not in sys.modules, "the coder needs no torch"
 """
 
@@ -135,10 +135,10 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     coder = EntropyCoder(*tensors_and_config(bits=8, width=48, state=32))
     codes = sample(coder.network, 3, 24, 31)
     chunks = coder.encode(codes)
-    assert not any(chunk.raw for chunk in chunks)
+    assert not any(chunk.kind for chunk in chunks)
     save_entropy_model(tmp_path / "model.safetensors", coder)
     np.save(tmp_path / "codes.npy", codes)
-    (tmp_path / "chunks.json").write_text(json.dumps([(payload.hex(), raw) for payload, raw in chunks]))
+    (tmp_path / "chunks.json").write_text(json.dumps([(payload.hex(), kind) for payload, kind in chunks]))
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}
     if environment.get("NPY_DISABLE_CPU_FEATURES") == "ALL":
         environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(found)
@@ -148,7 +148,7 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert (
-        done.stdout.strip() == hashlib.sha256(b"".join(bytes([raw]) + payload for payload, raw in chunks)).hexdigest()
+        done.stdout.strip() == hashlib.sha256(b"".join(bytes([kind]) + payload for payload, kind in chunks)).hexdigest()
     )
 
 

@@ -15,7 +15,7 @@ from skimage import data
 
 import lit_rnncomp
 from lit_rnncomp.codec import container, zoo
-from lit_rnncomp.codec.catalog import describe
+from lit_rnncomp.evaluation.catalog import describe
 
 PHOTO = data.chelsea()[:176, 100:308]
 
@@ -34,9 +34,11 @@ def test_the_default_ships_and_meets_a_rate(codec) -> None:
 
 
 def test_the_entropy_model_saves_bits_where_there_are_any_to_save(codec) -> None:
-    header, _, chunks = container.parse(codec.encode(PHOTO))
-    plain = header.grid[0] * header.grid[1] * header.bits / 8
-    assert len(chunks) == 16 and not chunks[0].raw
+    file = container.parse(codec.encode(PHOTO))
+    chunks, layout = file.iterations, file.header.layout
+    assert isinstance(layout, container.Binary) and PHOTO.shape == (22 * layout.stride, 26 * layout.stride, 3)
+    plain = 22 * 26 * layout.bits / 8
+    assert len(chunks) == 16 and chunks[0].kind == container.ITERATION
     assert len(chunks[0].payload) < 0.9 * plain
     assert len(chunks[1].payload) < 0.97 * plain
     assert max(len(chunk.payload) for chunk in chunks) <= plain

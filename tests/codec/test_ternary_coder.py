@@ -1,0 +1,198 @@
+"""Ternary codes as bytes: they come back, cost what the model says, can end after every segment, and never change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ternary_models
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lit_rnncomp.codec import container, weights
+from lit_rnncomp.codec.container import BitstreamError
+from lit_rnncomp.codec.ternary_coder import TernaryCoder
+from lit_rnncomp.models import ternary
+
+CODEC = ternary_models.codec()
+
+
+def coefficients(rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    """Integers, so that no float decides a code; large ones at low frequencies. `(rows, columns, 192)`."""
+    random = np.random.RandomState(seed)
+    u, v = np.divmod(np.arange(64), 8)
+    sizes = np.tile(3000 // (1 + (u + v) ** 2), 3)
+    return np.trunc(sizes * random.randint(-1000, 1001, (rows, columns, 192)) ** 3 / 10**9)
+
+
+def codes_of(x: np.ndarray, first: int, last: int) -> list[np.ndarray]:
+    known = [ternary.levels(x, t) for t in range(first, last + 2)]
+    known[0] = np.zeros_like(known[0])
+    return [(b - 2 * a).astype(np.int8) for a, b in pairwise(known)]
+
+
+def coder(x: np.ndarray, first: int = 0) -> TernaryCoder:
+    return TernaryCoder(CODEC.context, *x.shape[:2], 1, 70, first)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 10), st.integers(0, 2**31), st.floats(0, 1))
+def test_codes_come_back(rows, columns, last, seed, size):
+    x = np.trunc(size * coefficients(rows, columns, seed))
+    encoder, decoder = coder(x), coder(x)
+    for codes in codes_of(x, 0, last):
+        sent = encoder.encode(codes)
+        received = decoder.decode(sent.payload)
+        np.testing.assert_array_equal(received.codes, codes)
+        np.testing.assert_array_equal(encoder.context.levels, decoder.context.levels)
+        assert sent.sent is None and received.sent is None
+    np.testing.assert_array_equal(decoder.context.levels, ternary.levels(x, last + 1))
+
+
+def test_the_payload_holds_the_information_and_no_more():
+    x = coefficients(24, 30)
+    encoder, total = coder(x), 0.0
+    for codes in codes_of(x, 0, 9):
+        information = sum(encoder_at(encoder).information(codes))
+        bits = 8 * len(encoder.encode(codes).payload)
+        assert information <= bits <= 1.005 * information + 8 * (3 + 8)
+        total += bits
+    assert total > 50_000, "enough for half a percent to mean something"
+
+
+def encoder_at(other: TernaryCoder) -> TernaryCoder:
+    """Another coder that knows as much."""
+    copy = TernaryCoder(CODEC.context, other.context.rows, other.context.columns, 1, 70, other.context.iteration)
+    copy.context.levels = other.context.levels.copy()
+    return copy
+
+
+def test_bits_of_blocks_add_up_to_the_information():
+    x = coefficients(6, 7)
+    encoder, decoder, spent = coder(x), coder(x), np.zeros((6, 7))
+    information = 0.0
+    for codes in codes_of(x, 0, 8):
+        information += sum(encoder_at(encoder).information(codes))
+        decoder.decode(encoder.encode(codes).payload, spent=spent)
+    assert spent.sum() == pytest.approx(information) and spent.min() > 0
+
+
+def test_an_iteration_can_end_after_any_segment():
+    x = coefficients(5, 6)
+    *before, last = codes_of(x, 0, 9)
+    known = coder(x)
+    for codes in before:
+        known.encode(codes)
+    segments = len(encoder_at(known).information(last))
+    assert segments == 2 * (2 + 7 + 16)
+    reached, sizes = 0, []
+    for count in range(1, segments + 1):
+        encoder, decoder = encoder_at(known), encoder_at(known)
+        sent = encoder.encode(last, count)
+        received = decoder.decode(sent.payload, count)
+        np.testing.assert_array_equal(received.sent, sent.sent)
+        np.testing.assert_array_equal(received.codes, np.where(sent.sent, last, 0))
+        np.testing.assert_array_equal(encoder.context.levels, decoder.context.levels)
+        assert received.sent.sum() > reached
+        reached = received.sent.sum()
+        sizes.append(len(sent.payload))
+    assert reached == last.size and sizes[-1] > 10 * sizes[0]
+    whole = encoder_at(known).encode(last).payload
+    assert len(whole) == sizes[-1]
+
+
+def test_nothing_to_send_costs_no_network(monkeypatch):
+    """A hostile file may claim a huge picture in sixty bytes."""
+    monkeypatch.setattr("lit_rnncomp.models.context_network.Context._trunk", lambda self: pytest.fail("network"))
+    decoder = TernaryCoder(CODEC.context, 40, 50, 0, 0)
+    assert not decoder.decode(bytes(3)).codes.any()
+    encoder = TernaryCoder(CODEC.context, 40, 50, 0, 0)
+    assert encoder.encode(np.zeros((40, 50, 192), np.int8)).payload == bytes(3)
+
+
+@pytest.mark.parametrize(
+    ("payload", "segments", "message"),
+    [
+        (b"", None, "shorter than its list"),
+        (b"\x01\x02", None, "shorter than its list"),
+        (b"\x0b\x00\x00", None, r"claims \(11, 0, 0\) active"),
+        (b"\x0a\x37\x00", None, r"claims \(10, 55, 0\) active"),
+        (b"\x0a\x36\x81", None, r"claims \(10, 54, 129\) active"),
+        (b"\x00\x00\x00\x01", None, "goes on after its last code"),
+        (b"\x0a\x00\x00" + b"\x55" * 400, None, "goes on after its last code|not a range coder's output"),
+        (b"\x0a\x00\x00", 5, "1 segments more than there are"),
+        (b"\x00\x00\x00", 1, "1 segments more than there are"),
+        (b"\x0a\x00\x00", 0, "ends before its first segment"),
+    ],
+)
+def test_payloads_that_no_encoder_writes_are_refused(payload, segments, message):
+    with pytest.raises(BitstreamError, match=message):
+        TernaryCoder(CODEC.context, 4, 5, 0, 0).decode(payload, segments)
+
+
+def test_iterations_after_the_last_are_refused():
+    decoder = TernaryCoder(CODEC.context, 1, 1, 0, 0, ternary.ITERATIONS - 1)
+    decoder.decode(bytes(3))
+    with pytest.raises(BitstreamError, match="goes on after iteration 11"):
+        decoder.decode(bytes(3))
+
+
+@settings(max_examples=60, deadline=2000)
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.integers(-1, 60))
+def test_any_payload_ends_in_codes_or_the_typed_error(payloads, segments):
+    decoder = TernaryCoder(CODEC.context, 3, 5, 1, 9)
+    try:
+        for payload in payloads:
+            # A list of active coefficients that is possible is reached too seldom by chance.
+            head = bytes(byte % (size + 1) for byte, size in zip(payload, (10, 54, 128), strict=False))
+            codes = decoder.decode(head + payload[3:], None if segments < 0 else segments).codes
+            assert set(np.unique(codes)) <= {-1, 0, 1}
+    except BitstreamError as error:
+        assert "\n" not in str(error)
+
+
+SETTINGS = [
+    {},
+    {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
+    {"OPENBLAS_CORETYPE": "Prescott"},
+    {"OPENBLAS_CORETYPE": "Haswell"},
+    {"OPENBLAS_CORETYPE": "SkylakeX"},
+    {"NPY_DISABLE_CPU_FEATURES": "ALL"},
+]
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from lit_rnncomp import load
+from lit_rnncomp.codec import container
+codec, data = load(sys.argv[1]), Path(sys.argv[2]).read_bytes()
+*_, state = codec._states(container.parse(data), None, False)
+print(hashlib.sha256(state.after.tobytes()).hexdigest())
+print(hashlib.sha256(np.asarray(codec.decode(data, exact=True)).tobytes()).hexdigest())
+assert "torch" not in sys.modules, "decoding needs no torch"
+"""
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_files_decode_to_the_same_codes_under_every_setting_of_the_processor(setting: dict[str, str], tmp_path: Path):
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if "SkylakeX" in setting.values() and not {"X86_V4", "AVX512_SKX"} & set(found):
+        pytest.skip("this processor has no AVX-512")
+    data = CODEC.encode(ternary_models.picture(75, 101), step=2200)
+    weights.save_ternary(tmp_path / "small.safetensors", weights.TernaryWeights(CODEC.tensors, []))
+    (tmp_path / "a.rnnc").write_bytes(data)
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}
+    if environment.get("NPY_DISABLE_CPU_FEATURES") == "ALL":
+        environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(found)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "small.safetensors"), str(tmp_path / "a.rnnc")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    *_, state = CODEC._states(container.parse(data), None, False)
+    here = (state.after.tobytes(), np.asarray(CODEC.decode(data, exact=True)).tobytes())
+    assert done.stdout.split() == [hashlib.sha256(part).hexdigest() for part in here]
