@@ -57,8 +57,8 @@ class Compressor(L.LightningModule):
             eps: Adam's epsilon; the paper's rates of 0.1 to 2 make sense with an epsilon near 1, see
                 configs/README.md.
             weight_decay: decoupled weight decay of adamw and muon.
-            schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, and linear
-                to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
+            schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then
+                linear to `final_lr` in the last `decay` of the steps, so that a run can go on with another length.
             warmup: steps of linear warm-up.
             final_lr: fraction of `lr` left at the end of the schedule.
             decay: of wsd, see `schedule`.

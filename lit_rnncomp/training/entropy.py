@@ -63,7 +63,7 @@ class EntropyModel(L.LightningModule):
         lr: learning rate.
         eps: Adam's epsilon.
         weight_decay: decoupled weight decay of adamw and muon.
-        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, and linear
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then linear
             to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
