@@ -49,6 +49,8 @@ def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
             for op in traffic.OPS:
                 if op.name == "binarize":
                     places = [(f"{network} codes", shapes.code_shape(network, scene))]
+                elif op.name == "ternarize":  # a code for each coefficient
+                    places = [("ternary codes", shapes.target_shape("dct", scene))]
                 elif op.name == "residual_step":
                     places = [(f"{network} target", shapes.target_shape(network, scene))]
                 elif op.name == "associative_lstm_update":  # K complex units make 2K channels

@@ -51,6 +51,11 @@ def noisy_sign(x: Tensor) -> Tensor:
     return y + (torch.where(y > torch.rand_like(y) * 2 - 1, 1.0, -1.0) - y).detach()
 
 
+def dead_zone(x: Tensor) -> Tensor:
+    """Ternary codes as one would write them in eager PyTorch."""
+    return x + (torch.where(x.abs() >= 1, x.sign(), 0) - x).detach()
+
+
 OPS = [
     Op(
         "lstm_update", reference.lstm_update, (4, 1, 4),
@@ -70,6 +75,7 @@ OPS = [
         3 + 2 + 1 + 1 + 2, 0, 5 + 2 + 4 + 3 + 1 + 1, 9 + 7 + 3 + 2 + 1 + 1,
     ),
     Op("binarize", noisy_sign, (1,), 2, 0, 3, 5),
+    Op("ternarize", dead_zone, (1,), 2, 0, 0, 2),
     Op("residual_step", reference.residual_step, (1, 1, 1), 3 + 2, 0, 2 + 1, 5 + 3),
 ]  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}
@@ -110,8 +116,9 @@ def eager(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.f
 
 
 def fused(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
-    """One forward (training) and backward of the kernels: two launches, and `residual_step`'s last sum."""
-    return Traffic((op.forward + op.kept + op.backward) * _unit(shape, dtype), 3 if op.name == "residual_step" else 2)
+    """One forward (training) and backward of the kernels: a launch each, and `residual_step`'s last sum."""
+    launches = 1 + (op.backward > 0) + (op.name == "residual_step")
+    return Traffic((op.forward + op.kept + op.backward) * _unit(shape, dtype), launches)
 
 
 def floor(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> int:

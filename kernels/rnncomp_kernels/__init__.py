@@ -1,4 +1,5 @@
-"""The element-wise arithmetic of recurrent image compression: one function a gate update, one for the binarizer.
+"""The element-wise arithmetic of recurrent image compression: one function a gate update, one for
+each kind of code.
 
 On a CUDA device each is a fused Triton kernel, forward and backward; elsewhere, and where Triton is absent, it is
 `reference`. `conv_lstm_step` and `conv_gru_step` are whole layers, the convolutions fused with the update where that
@@ -15,6 +16,7 @@ from .lstm_update import lstm_update
 from .reference import LSTMUpdate, ResidualGRUUpdate, ResidualStep
 from .residual_gru_update import residual_gru_update
 from .residual_step import residual_step
+from .ternarize import ternarize
 
 __all__ = [
     "LSTMUpdate",
@@ -29,4 +31,5 @@ __all__ = [
     "lstm_update",
     "residual_gru_update",
     "residual_step",
+    "ternarize",
 ]

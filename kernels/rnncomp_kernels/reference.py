@@ -190,6 +190,23 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = No
     return _StraightThroughSign.apply(y, noise * 2 - 1)
 
 
+class _StraightThroughTernary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return torch.where(x.abs() >= 1, x.sign(), 0)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return grad
+
+
+def ternarize(x: Tensor) -> Tensor:
+    """Codes in {-1, 0, +1}: the sign of `x` where `|x| >= 1`, 0 where not; the gradient passes straight through to
+    `x`."""
+    codes: Tensor = _StraightThroughTernary.apply(x)
+    return codes
+
+
 def residual_step(
     image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None
 ) -> ResidualStep:

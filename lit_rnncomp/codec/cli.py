@@ -188,9 +188,10 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     """Write a checkpoint's codec as safetensors: weights and configuration only, safe to share.
 
     Args:
-        checkpoint: a Lightning checkpoint (.ckpt) or weights file.
+        checkpoint: a Lightning checkpoint (.ckpt) or weights file; of ternary codes the decoder's checkpoint.
         file: the .safetensors file to write.
-        entropy: the entropy model trained on this codec's codes (.safetensors).
+        entropy: the entropy model trained on this codec's codes (.safetensors, .ckpt); of ternary codes the entropy
+            model's checkpoint.
         half: store the weights in 16 bits.
         force: (-f) replace FILE if it exists.
     """
@@ -201,6 +202,15 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
     output = Output(file, checkpoint, entropy, force=force)
+    if weights.holds_refiner(Path(checkpoint)):
+        if entropy is None:
+            raise ValueError(
+                f"{checkpoint} decodes ternary codes: name the checkpoint of their entropy model, --entropy"
+            )
+        context, refiner = weights.load_context_model(Path(entropy)), weights.load_refiner(Path(checkpoint))
+        weights.save_ternary(output, weights.TernaryWeights.of(context, refiner, half))
+        print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}")
+        return
     coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
     weights.save(output, weights.load(checkpoint), coder, half)
     print(

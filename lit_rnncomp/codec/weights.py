@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.binary_rnn import BinaryRNN
+    from ..models.context_model import ContextModel
     from ..models.recurrent_codec import RecurrentCodec
+    from ..models.refiner import Refiner
 
 CONFIG_KEY = "codec_config"
 DIGEST_KEY = "digest"
@@ -37,6 +39,9 @@ ENTROPY_PREFIX = "entropy."
 CODES_KEY = "codes"
 QUALITIES_KEY = "qualities"
 """Of a model of ternary codes: the step of each quality from 1 to 100, a JSON list."""
+CONTEXT_CONFIG_KEY = "context_config"
+REFINER_CONFIG_KEY = "refiner_config"
+"""In checkpoints of the two networks of ternary codes: the arguments of `ContextModel` and `Refiner`."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -47,6 +52,14 @@ class TernaryWeights(NamedTuple):
 
     tensors: Arrays
     qualities: list[int]
+
+    @classmethod
+    def of(cls, context: ContextModel, refiner: Refiner, half: bool = False) -> TernaryWeights:
+        """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated."""
+        tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
+        state = refiner.cpu().state_dict()
+        tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}
+        return cls(tensors, [])
 
 
 class CheckpointError(ValueError):
@@ -158,6 +171,30 @@ def load_ternary(path: Path) -> TernaryWeights | None:
     if not isinstance(qualities, list) or any(type(step) is not int for step in qualities):
         raise CheckpointError(f"{path}: its qualities are not a list of steps")
     return TernaryWeights(tensors, qualities)
+
+
+def load_context_model(path: Path) -> ContextModel:
+    """The network of a checkpoint of the entropy model of ternary codes. Raises `FileNotFoundError`,
+    `CheckpointError`."""
+    from ..models.context_model import ContextModel
+
+    return _network(path, "an entropy model of ternary codes", CONTEXT_CONFIG_KEY, ContextModel)
+
+
+def load_refiner(path: Path) -> Refiner:
+    """The network of a checkpoint of the decoder of ternary codes. Raises `FileNotFoundError`, `CheckpointError`."""
+    from ..models.refiner import Refiner
+
+    return _network(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, Refiner)
+
+
+def holds_refiner(path: Path) -> bool:
+    """Whether a file is a checkpoint of the decoder of ternary codes."""
+    try:
+        _read_checkpoint(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, "network.")
+    except CheckpointError:
+        return False
+    return True
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:
@@ -275,6 +312,18 @@ def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict
         if name.startswith(prefix)
     }
     return checkpoint[key], weights
+
+
+def _network(path: Path, what: str, key: str, make: Callable[..., Any]) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    config, state = _read_checkpoint(path, what, key, "network.")
+    try:
+        network = make(**config)
+        network.load_state_dict(state)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of {what} of this version: {_first_line(error)}") from error
+    return network.requires_grad_(False).eval()
 
 
 def _first_line(error: Exception) -> str:

@@ -103,6 +103,10 @@ class ContextModel(nn.Module):
         for name in ("wide", "back", "seen", "mix", "merge", "head"):
             for index, layer in enumerate(getattr(self, name)):
                 tensors |= layer.integers(f"{name}.{index}")
+        if not self.known_codes:
+            # `ContextNetwork` always adds what the codes before say: here nothing.
+            silent = [name for name in tensors if name.startswith(("seen.", "merge.")) and "exponent" not in name]
+            tensors |= {name: np.zeros_like(tensors[name]) for name in silent}
         own = self.own.steps().reshape(COEFFICIENTS, 2, 3)
         tensors["own.weight"] = own.numpy().astype(np.int8)
         tensors["own.exponent"] = self.own.exponent().reshape(COEFFICIENTS, 2).numpy().astype(np.int8)

@@ -1,4 +1,4 @@
-"""The fixed transform around the recurrent layers: none, or an 8x8 DCT of decorrelated colours."""
+"""The fixed transform around the recurrent layers: none, an 8x8 DCT of decorrelated colours, or a lapped one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import lapped
 from .config import CodecConfig, assert_never
 from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
@@ -52,6 +53,49 @@ class BlockDCT(Frontend):
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
         return F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), BLOCK)
+
+
+class LappedDCT(Frontend):
+    """The transform of `lapped`, whose coefficients are on the 0..255 scale, for pictures in [-1, 1].
+
+    Args:
+        tune: multiply coefficients by `lapped.coefficient_weights` of this one of `lapped.TUNES`; None: by nothing.
+    """
+
+    channels = lapped.COEFFICIENTS
+    stride = lapped.BLOCK
+    butterfly: Tensor
+    forward_matrix: Tensor
+    inverse_matrix: Tensor
+
+    def __init__(self, tune: str | None = None) -> None:
+        super().__init__()
+        weights = (
+            torch.ones(1) if tune is None else torch.tensor(lapped.coefficient_weights()[lapped.TUNES.index(tune)])
+        )
+        forward = torch.tensor(lapped.block_basis()) * (127.5 * weights[:, None])
+        inverse = torch.tensor(lapped.inverse_basis()) / (127.5 * weights[None])
+        self.register_buffer("butterfly", torch.tensor(lapped.butterfly()).float(), persistent=False)
+        self.register_buffer("forward_matrix", forward.float()[:, :, None, None], persistent=False)
+        self.register_buffer("inverse_matrix", inverse.float()[:, :, None, None], persistent=False)
+
+    def analysis(self, image: Tensor) -> Tensor:
+        """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
+        return F.conv2d(F.pixel_unshuffle(_lapped(image, self.butterfly), lapped.BLOCK), self.forward_matrix)
+
+    def synthesis(self, coefficients: Tensor) -> Tensor:
+        """The inverse of `analysis`."""
+        return _lapped(F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), lapped.BLOCK), self.butterfly.T)
+
+
+def _lapped(image: Tensor, matrix: Tensor) -> Tensor:
+    """`matrix` `(8, 8)` applied across every inner border of blocks, down the columns and along the rows."""
+    half = lapped.BLOCK // 2
+    for _ in range(2):
+        first, inner, last = image.split([half, image.shape[2] - lapped.BLOCK, half], 2)
+        filtered = (matrix @ inner.unflatten(2, (-1, lapped.BLOCK))).flatten(2, 3) if inner.numel() else inner
+        image = torch.cat([first, filtered, last], 2).transpose(2, 3)
+    return image
 
 
 def make_frontend(config: CodecConfig) -> Frontend:

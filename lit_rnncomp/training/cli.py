@@ -13,13 +13,13 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
-from . import compressors, entropy, entropy_data
+from . import compressors, entropy, entropy_data, ternary
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on, named_folder
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
 
-__all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main"]
+__all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main", "ternary"]
 
 
 class CompressionCLI(LightningCLI):

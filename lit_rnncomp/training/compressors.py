@@ -39,6 +39,7 @@ class Compressor(L.LightningModule):
         schedule: Schedule = "constant",
         warmup: int = 0,
         final_lr: float = 0.02,
+        decay: float = 0.2,
         early_iterations: int | None = None,
         early_fraction: float = 0.5,
         ms_ssim_weight: float = 0.0,
@@ -56,9 +57,11 @@ class Compressor(L.LightningModule):
             eps: Adam's epsilon; the paper's rates of 0.1 to 2 make sense with an epsilon near 1, see
                 configs/README.md.
             weight_decay: decoupled weight decay of adamw and muon.
-            schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
+            schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then
+                linear to `final_lr` in the last `decay` of the steps, so that a run can go on with another length.
             warmup: steps of linear warm-up.
             final_lr: fraction of `lr` left at the end of the schedule.
+            decay: of wsd, see `schedule`.
             early_iterations: iterations unrolled while training is before `early_fraction` of its steps; null is all.
             early_fraction: see `early_iterations`.
             ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest

@@ -63,9 +63,11 @@ class EntropyModel(L.LightningModule):
         lr: learning rate.
         eps: Adam's epsilon.
         weight_decay: decoupled weight decay of adamw and muon.
-        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then linear
+            to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
+        decay: of wsd, see `schedule`.
         weights: start from an entropy model of the same shape (.ckpt), such as that of an earlier state of the codec.
     """
 
@@ -86,6 +88,7 @@ class EntropyModel(L.LightningModule):
         schedule: Schedule = "cosine",
         warmup: int = 20,
         final_lr: float = 0.02,
+        decay: float = 0.2,
         weights: str | None = None,
     ) -> None:
         super().__init__()

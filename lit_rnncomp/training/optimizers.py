@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
-Schedule = Literal["constant", "linear", "cosine"]
+Schedule = Literal["constant", "linear", "cosine", "wsd"]
 
 
 def configure(trainer: L.Trainer, module: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:
     """What Lightning's `configure_optimizers` answers for the options `optimizer`, `lr`, `eps`, `weight_decay`,
-    `schedule`, `warmup` and `final_lr` of a run that trains `module`."""
+    `schedule`, `warmup`, `final_lr` and `decay` of a run that trains `module`."""
     optimizer = make_optimizer(options["optimizer"], module, options["lr"], options["eps"], options["weight_decay"])
     total = total_steps(trainer)
-    schedule = make_schedule(optimizer, options["schedule"], options["warmup"], total, options["final_lr"])
+    shape = {"warmup": options["warmup"], "total": total, "final": options["final_lr"], "decay": options["decay"]}
+    schedule = make_schedule(optimizer, options["schedule"], **shape)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -80,15 +81,28 @@ def _muon() -> Callable[..., torch.optim.Optimizer]:
 
 
 def make_schedule(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, warmup: int, total: float, final: float
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    warmup: int,
+    total: float,
+    final: float,
+    decay: float = 0.2,
 ) -> LambdaLR:
-    """Linear warm-up over `warmup` steps, then constant, linear or cosine to `final` of the rate at step `total`."""
+    """Linear warm-up over `warmup` steps, then constant, linear or cosine to `final` of the rate at step `total`.
+
+    `wsd` (warm-up, stable, decay) is constant until the last `decay` of the steps, over which it falls linearly: until
+    then a run does not depend on its length, so it can be stopped, continued with another, and branched.
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(f"decay={decay} is outside (0, 1]")
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
         if schedule == "constant" or not math.isfinite(total):
             return 1.0
+        if schedule == "wsd":
+            return final + (1 - final) * min(1.0, max(0.0, total - step) / (decay * total))
         done = min(1.0, (step - warmup) / max(1, total - warmup))
         shape = 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
         return final + (1 - final) * shape

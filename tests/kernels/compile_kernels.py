@@ -70,12 +70,14 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         "gru_update": [(t(3), t(2), one, one), (one, t(3), t(2), one, one)],
         "residual_gru_update": [(0.1, 0.1, t(4), t(3), one, one), (one, one, 0.1, 0.1, t(4), t(3), one, one)],
         "binarize": [(one, seed), (one, one)],
+        "ternarize": [(one,)],
         "residual_step": [(one, one, one, scalar), (one, one, scalar, (one, one, scalar), False)],
     }
-    for name, (forward, backward) in arguments.items():
+    for name, (forward, *backward) in arguments.items():
         module = importlib.import_module(f"rnncomp_kernels.{name}")
         yield f"{name}.forward", lambda m=module, a=forward: m._launch_forward(*a)
-        yield f"{name}.backward", lambda m=module, a=backward: m._launch_backward(*a)
+        for values in backward:
+            yield f"{name}.backward", lambda m=module, a=values: m._launch_backward(*a)
 
 
 def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:

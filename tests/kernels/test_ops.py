@@ -147,6 +147,7 @@ T = torch.zeros
             "gain is torch.float32 .* does not broadcast",
         ),
         (lambda: ops.binarize(T(3, 2)), "binarize: x has shape"),
+        (lambda: ops.ternarize(T(3, 2)), "ternarize: x has shape"),
     ],
 )
 def test_errors_name_the_tensor_and_what_was_expected(call, message):

@@ -15,6 +15,7 @@ new = ops.lstm_update(gates)
 ops.residual_step(torch.zeros(1, 2, 2, 2), new.h).l1.backward()
 assert gates.grad.abs().sum() > 0
 assert ops.binarize(new.h, True, 1).abs().eq(1).all()
+assert ops.ternarize(2 * new.h).abs().le(1).all()
 assert not _launch.use_kernels(gates)
 print("works")
 """

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from lit_rnncomp.images import to_signal
 from lit_rnncomp.models import lapped
+from lit_rnncomp.models.frontend import LappedDCT
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 40), (64, 24)])
@@ -12,6 +15,20 @@ def test_a_picture_comes_back(size):
     coefficients = lapped.analysis(image)
     assert coefficients.shape == (size[0] // 8, size[1] // 8, 192)
     assert (lapped.synthesis(coefficients) == image).all()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 40), (64, 24)])
+@pytest.mark.parametrize("tune", [None, *lapped.TUNES])
+def test_the_front_end_in_torch_is_the_same_transform(size, tune):
+    image = np.random.default_rng(5).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = lapped.analysis(image, np.float64)
+    if tune:
+        expected = expected * lapped.coefficient_weights()[lapped.TUNES.index(tune)]
+    frontend = LappedDCT(tune)
+    signal = to_signal(torch.from_numpy(image).permute(2, 0, 1)[None].float())
+    coefficients = frontend.analysis(signal)
+    np.testing.assert_allclose(coefficients[0].permute(1, 2, 0), expected, atol=2e-3)
+    torch.testing.assert_close(frontend.synthesis(coefficients), signal, rtol=0, atol=1e-5)
 
 
 def test_the_butterfly_is_orthonormal():

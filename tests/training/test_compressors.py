@@ -150,6 +150,11 @@ def test_schedules() -> None:
         assert factor(10) == 1
         assert factor(60) == pytest.approx(middle)
         assert factor(500) == pytest.approx(1.0 if name == "constant" else 0.1)
+    short, long = (make_schedule(optimizer, "wsd", 10, total, 0.1, 0.2).lr_lambdas[0] for total in (110, 1000))
+    assert [short(step) for step in range(88)] == [long(step) for step in range(88)], "until it decays, length is open"
+    assert (short(88), short(99), short(110), short(500)) == pytest.approx((1, 0.55, 0.1, 0.1))
+    with pytest.raises(ValueError, match="decay=0"):
+        make_schedule(optimizer, "wsd", 10, 110, 0.1, 0)
 
 
 def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam(tiny_codec) -> None:

@@ -19,7 +19,7 @@ from lit_rnncomp.training.cli import CompressionCLI
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
     folder: sorted((ROOT / "configs" / folder).glob("*.yaml"))
-    for folder in ("model", "data", "trainer", "entropy", ".")
+    for folder in ("model", "data", "trainer", "entropy", "ternary", ".")
 }
 LENGTHS = ("paper", "common", "quarter", "small")
 
@@ -92,7 +92,7 @@ def test_trainer_files_change_what_they_say(parse, path: Path) -> None:
     build(after.model)
 
 
-@pytest.mark.parametrize("path", [*CONFIGS["."], *CONFIGS["entropy"]], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*CONFIGS["."], *CONFIGS["entropy"], *CONFIGS["ternary"]], ids=lambda path: path.stem)
 def test_whole_recipes_are_parsed(parse, path: Path) -> None:
     entropy = path.parent.name == "entropy"
     parsed = parse(*configs(path), *(["--model.init_args.codec=codec.ckpt"] if entropy else []))

@@ -46,6 +46,14 @@ def test_opcheck_binarizer_compiled():
         assert set(torch.library.opcheck(binarizer._forward, (x, seed)).values()) == {"SUCCESS"}
 
 
+def test_opcheck_ternarize_compiled():
+    module = importlib.import_module("rnncomp_kernels.ternarize")
+    x = torch.randn(2, 3, 4, 5, device=DEVICE)
+    for form in (torch.contiguous_format, torch.channels_last):
+        dense = x.clone(memory_format=form).requires_grad_()
+        assert set(torch.library.opcheck(module._forward, (dense,)).values()) == {"SUCCESS"}
+
+
 @pytest.mark.parametrize("tile", [64, 4096])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_tile_does_not_matter(case, tile, monkeypatch):
@@ -61,6 +69,7 @@ def test_channels_last_stays_channels_last():
     gates = torch.randn(2, 12, 4, 5, device=DEVICE).contiguous(memory_format=torch.channels_last)
     assert ops.lstm_update(gates).h.is_contiguous(memory_format=torch.channels_last)
     assert ops.binarize(gates).is_contiguous(memory_format=torch.channels_last)
+    assert ops.ternarize(gates).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_training_keeps_one_sum_of_gates():

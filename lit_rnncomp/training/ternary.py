@@ -1,0 +1,276 @@
+"""The Lightning modules of ternary codes: their entropy model, and the network that decodes them.
+
+Each learns from single iterations of random crops: coefficients of a random tune and scale, before or after a random
+iteration. The thresholds are fixed, so no iteration depends on weights, and none has to be unrolled to reach another.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from ..codec import weights as codec_weights
+from ..evaluation import metrics
+from ..images import round_to_255
+from ..models import lapped, ternary
+from ..models.context_model import ContextModel, codes, levels
+from ..models.frontend import LappedDCT
+from ..models.refiner import Refiner
+from ..models.ternary import EMBEDDINGS, ITERATIONS, SCALES
+from .checkpoints import best_checkpoint
+from .optimizers import OptimizerName, Schedule, configure
+
+# How often each iteration is drawn: most often those of half a bit to two bits per pixel.
+_DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
+# Validation goes no further: with the next threshold, 4, most pictures need more than two bits per pixel.
+_VALIDATED = 9
+# After these iterations decoded pictures are measured, from about 0.1 to 2 bits per pixel.
+_DECODED = (4, 5, 6, 7, 8)
+_MOMENTUM = 0.02
+# Keeps the weight of an iteration that costs next to nothing finite, in bits per pixel.
+_LEAST_BITS = 0.003
+
+
+class Sample(NamedTuple):
+    """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
+    which `embedding` a network is to use, all `(B,)`."""
+
+    x: Tensor
+    t: Tensor
+    tune: Tensor
+    embedding: Tensor
+
+
+class TernaryTraining(L.LightningModule):
+    """What the two modules share; batches are pictures `(B, 3, H, W)` in [-1, 1], sides multiples of 8."""
+
+    config_key: ClassVar[str]
+    monitor: ClassVar[tuple[str, str]]
+    network: nn.Module
+    config: dict[str, Any]
+    tune_weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frontend = LappedDCT()
+        table = torch.tensor(lapped.coefficient_weights()).float()[:, :, None, None]
+        self.register_buffer("tune_weights", table, persistent=False)
+
+    @abstractmethod
+    def start(self, path: Path) -> nn.Module:
+        """The network of an earlier run's checkpoint."""
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and (path := self.hparams["weights"]):
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"no such checkpoint: {path}")
+            try:
+                self.network.load_state_dict(self.start(Path(path)).state_dict())
+            except RuntimeError as error:
+                raise ValueError(f"cannot start from {path}: its network has another shape") from error
+
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """Keeps the best checkpoint by what this network is for, in place of the one that a codec's run keeps."""
+        return best_checkpoint(*self.monitor)
+
+    def configure_optimizers(self) -> Any:
+        return configure(self.trainer, self.network, self.hparams)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[self.config_key] = self.config
+
+    def sample(self, image: Tensor) -> Sample:
+        """Coefficients of pictures with a tune, a scale and an iteration drawn for each."""
+        count, device = len(image), image.device
+        tune = torch.randint(len(lapped.TUNES), (count,), device=device)
+        scale = torch.randint(SCALES, (count,), device=device)
+        t = torch.multinomial(torch.tensor(_DRAWN, device=device), count, replacement=True)
+        return self.coefficients(image, t, tune, scale)
+
+    def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
+        """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
+        x = self.frontend.analysis(image) * self.tune_weights[tune]
+        x = x * torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
+        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES)
+
+    def at(self, image: Tensor, t: int, tune: str) -> Sample:
+        """As `coefficients`, of pictures in iteration `t` of a file of scale 0."""
+        zero = torch.zeros(len(image), dtype=torch.int64, device=image.device)
+        return self.coefficients(image, zero + t, zero + lapped.TUNES.index(tune), zero)
+
+
+class TernaryEntropyModel(TernaryTraining):
+    """Trains the entropy model of ternary codes.
+
+    The loss is the length of an iteration's codes over its running mean, so that every iteration counts alike. A
+    validation logs `val/bpp`, what the model makes of whole pictures down to a threshold of 8 in bits per pixel, mean
+    over pictures and tunes (the best checkpoint has the least), and `val/bpp_01`, ... up to each iteration.
+
+    Args:
+        channels: of all hidden layers, at most 116.
+        blocks: residual blocks before the first pass.
+        known_codes: whether a pass knows the codes of the passes before it.
+        optimizer: adam, adamw, sgd or muon.
+        lr: learning rate.
+        eps: Adam's epsilon.
+        weight_decay: decoupled weight decay of adamw and muon.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then linear
+            to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
+        warmup: steps of linear warm-up.
+        final_lr: fraction of `lr` left at the end of the schedule.
+        decay: of wsd, see `schedule`.
+        weights: start from the entropy model in this checkpoint, of the same shape.
+    """
+
+    config_key = codec_weights.CONTEXT_CONFIG_KEY
+    monitor = ("val/bpp", "min")
+    mean_bits: Tensor
+
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 2,
+        known_codes: bool = True,
+        optimizer: OptimizerName = "adam",
+        lr: float = 2e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "wsd",
+        warmup: int = 200,
+        final_lr: float = 0.01,
+        decay: float = 0.25,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.config = {"channels": channels, "blocks": blocks, "known_codes": known_codes}
+        self.network = ContextModel(**self.config)
+        self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
+
+    def start(self, path: Path) -> nn.Module:
+        return codec_weights.load_context_model(path)
+
+    def bpp(self, sample: Sample) -> Tensor:
+        """Bits per pixel of an iteration's codes. `(B,)`."""
+        level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
+        bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
+        return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
+
+    def training_step(self, image: Tensor, batch_index: int) -> Tensor:
+        sample = self.sample(image)
+        bpp = self.bpp(sample)
+        self._follow(sample.t, bpp.detach())
+        self.log("train/bpp", bpp.mean(), prog_bar=True, sync_dist=True)
+        return (bpp / (self.mean_bits[sample.t] + _LEAST_BITS)).mean()
+
+    def validation_step(self, image: Tensor, batch_index: int) -> None:
+        tunes = [
+            torch.stack([self.bpp(self.at(image, t, tune)).mean() for t in range(_VALIDATED)]) for tune in lapped.TUNES
+        ]
+        rates = torch.stack(tunes).mean(0).cumsum(0)
+        points = {f"val/bpp_{t:02d}": rate for t, rate in enumerate(rates, 1)}
+        self.log_dict({**points, "val/bpp": rates[-1]}, batch_size=len(image), sync_dist=True)
+
+    def _follow(self, t: Tensor, bpp: Tensor) -> None:
+        """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own."""
+        drawn = F.one_hot(t, ITERATIONS).to(bpp)
+        sums = self.trainer.strategy.reduce(torch.stack([drawn.sum(0), bpp @ drawn]), reduce_op="sum")
+        count, total = sums
+        share = torch.where(self.mean_bits > 0, 1 - (1 - _MOMENTUM) ** count, (count > 0).to(bpp))
+        self.mean_bits.lerp_(total / count.clamp_min(1), share)
+
+
+class TernaryDecoder(TernaryTraining):
+    """Trains the network that decodes ternary codes.
+
+    The loss is the squared error of coefficients relative to that of the middles of their intervals. A validation logs
+    `val/mean_psnr` with tune psnr (the best checkpoint has the largest), and `val/mean_ms_ssim` and
+    `val/mean_psnr_hvs` with tune visual, of 8-bit pictures at thresholds from 128 to 8, mean over these and over whole
+    pictures; `val/psnr_05`, ... after each of the iterations.
+
+    Args:
+        channels: of all hidden layers.
+        blocks: residual blocks; each lets a block of the picture see one block further.
+        optimizer: adam, adamw, sgd or muon.
+        lr: learning rate.
+        eps: Adam's epsilon.
+        weight_decay: decoupled weight decay of adamw and muon.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then linear
+            to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
+        warmup: steps of linear warm-up.
+        final_lr: fraction of `lr` left at the end of the schedule.
+        decay: of wsd, see `schedule`.
+        weights: start from the decoder in this checkpoint, of the same shape.
+    """
+
+    config_key = codec_weights.REFINER_CONFIG_KEY
+    monitor = ("val/mean_psnr", "max")
+
+    def __init__(
+        self,
+        channels: int = 128,
+        blocks: int = 4,
+        optimizer: OptimizerName = "adam",
+        lr: float = 2e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "wsd",
+        warmup: int = 200,
+        final_lr: float = 0.01,
+        decay: float = 0.25,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.config = {"channels": channels, "blocks": blocks}
+        self.network = Refiner(**self.config)
+
+    def start(self, path: Path) -> nn.Module:
+        return codec_weights.load_refiner(path)
+
+    def training_step(self, image: Tensor, batch_index: int) -> Tensor:
+        sample = self.sample(image)
+        level = levels(sample.x, sample.t + 1)
+        target = sample.x / _threshold(sample.t) - _middle(level)
+        # A picture without any detail may lie on the middles already.
+        unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
+        error = (self.network(level, sample.embedding, sample.tune) - target).square().mean((1, 2, 3))
+        loss = (error / unrefined).mean()
+        self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, image: Tensor, batch_index: int) -> None:
+        truth, points, values = round_to_255(image), {}, {}
+        for t in _DECODED:
+            sharp, visual = (round_to_255(self.decoded(image, t, tune)) for tune in lapped.TUNES)
+            points["psnr", t] = metrics.psnr(truth, sharp).mean()
+            points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
+            points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
+        for name in ("psnr", "ms_ssim", "psnr_hvs"):
+            values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in _DECODED]).mean()
+        values |= {f"val/{name}_{t + 1:02d}": value for (name, t), value in points.items()}
+        self.log_dict(values, batch_size=len(image), sync_dist=True)
+
+    def decoded(self, image: Tensor, t: int, tune: str) -> Tensor:
+        """Pictures `(B, 3, H, W)` as they are decoded after iteration `t` of a file of scale 0; not clipped."""
+        sample = self.at(image, t, tune)
+        level = levels(sample.x, sample.t + 1)
+        refined = _middle(level) + self.network(level, sample.embedding, sample.tune)
+        return self.frontend.synthesis(refined * _threshold(sample.t) / self.tune_weights[sample.tune])
+
+
+def _threshold(t: Tensor) -> Tensor:
+    return (ternary.FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)
+
+
+def _middle(level: Tensor) -> Tensor:
+    """The middle of each level's interval, in thresholds."""
+    return level + 0.5 * torch.sign(level)

@@ -1,0 +1,276 @@
+"""Training the two networks of ternary codes: what is logged is what files and pictures have, resumed exactly, exported
+as one model."""
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import lit_rnncomp
+from lit_rnncomp.cli import main
+from lit_rnncomp.codec import weights
+from lit_rnncomp.codec.container import parse
+from lit_rnncomp.codec.ternary_codec import TernaryCodec
+from lit_rnncomp.data.module import PhotographData
+from lit_rnncomp.images import tensor_to_uint8, to_signal
+from lit_rnncomp.models.context_network import ContextNetwork
+from lit_rnncomp.training.callbacks import StepSeeds
+from lit_rnncomp.training.checkpoints import LastCheckpoint
+from lit_rnncomp.training.optimizers import make_schedule
+from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
+SMALL = {"channels": 8, "blocks": 1, "warmup": 2}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with five soft pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for index in range(5):
+        small = Image.fromarray(random.integers(0, 256, (6, 7, 3), dtype=np.uint8))
+        small.resize((112, 96), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+    return folder
+
+
+def signal(picture):
+    return to_signal(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float())
+
+
+def fit(module, pictures, folder, steps=6, callbacks=(), **options):
+    data = PhotographData(
+        train=str(pictures), holdout=2, patch=64, batch_size=3, steps_per_epoch=3, multiple=8, max_side=96
+    )
+    trainer = L.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        max_epochs=-1,
+        max_steps=steps,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[StepSeeds(), *callbacks],
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, data, **options)
+    return trainer, data
+
+
+@pytest.fixture(scope="module")
+def fitted(pictures, tmp_path_factory):
+    """Trainer, module and data of each of the two, after a few steps."""
+    runs = {}
+    for kind in (TernaryEntropyModel, TernaryDecoder):
+        L.seed_everything(1)
+        module = kind(**SMALL, lr=0.01)
+        trainer, data = fit(module, pictures, tmp_path_factory.mktemp("run"))
+        runs[kind] = trainer, module.eval(), data
+    return runs
+
+
+@pytest.fixture(scope="module")
+def model(fitted, tmp_path_factory):
+    """The file that `export` makes of both."""
+    context, decoder = (fitted[kind][0].checkpoint_callback.best_model_path for kind in fitted)
+    file = tmp_path_factory.mktemp("export") / "model.safetensors"
+    main(["export", decoder, str(file), "--entropy", context])
+    return file
+
+
+def test_bits_per_pixel_are_logged_and_fall(fitted):
+    trainer, module, _ = fitted[TernaryEntropyModel]
+    rates = [float(trainer.callback_metrics[f"val/bpp_{t:02d}"]) for t in range(1, 10)]
+    assert rates == sorted(rates)
+    assert float(trainer.callback_metrics["val/bpp"]) == rates[-1]
+    assert trainer.checkpoint_callback.monitor == "val/bpp"
+    before = TernaryEntropyModel(**SMALL)
+    before.log_dict = lambda values, **options: points.update(values)
+    points: dict = {}
+    with torch.no_grad():
+        for picture in fitted[TernaryEntropyModel][2].val_dataloader():
+            before.validation_step(picture / 127.5 - 1, 0)
+    assert rates[-1] < 0.9 * float(points["val/bpp"])
+    assert (module.mean_bits > 0).any()
+
+
+@pytest.mark.parametrize("tune", ["psnr", "visual"])
+def test_the_bits_that_are_logged_are_those_of_files(fitted, model, tune):
+    """Of an iteration in which every coefficient has a code that is not 0, for files leave out those that have none."""
+    path = Path(fitted[TernaryEntropyModel][0].checkpoint_callback.best_model_path)
+    module = TernaryEntropyModel(**SMALL)
+    module.network.load_state_dict(weights.load_context_model(path).state_dict())
+    noise = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
+    file = parse(lit_rnncomp.load(model).encode(noise, step=9 * 256, tune=tune))
+    payload = file.iterations[-2].payload
+    assert tuple(payload[:3]) == (10, 54, 128)
+    with torch.no_grad():
+        bpp = module.bpp(module.at(signal(noise), 8, tune))
+    assert 8 * (len(payload) - 3) / (96 * 80) == pytest.approx(float(bpp), rel=0.01)
+
+
+def test_decoded_pictures_are_those_of_files(fitted, model):
+    module = TernaryDecoder(**SMALL)
+    path = Path(fitted[TernaryDecoder][0].checkpoint_callback.best_model_path)
+    module.network.load_state_dict(weights.load_refiner(path).state_dict())
+    picture = np.asarray(Image.open(fitted[TernaryDecoder][2].split()[1][0]))
+    codec = lit_rnncomp.load(model)
+    file = codec.encode(picture, step=8 * 256, tune="psnr")
+    # The last iteration is left out: in it the encoder zeroes what is not worth its bits.
+    ours = np.asarray(codec.decode(file, iterations=len(parse(file).iterations) - 1)).astype(int)
+    with torch.no_grad():
+        theirs = tensor_to_uint8(module.decoded(signal(picture), 7, "psnr"))
+    assert np.abs(ours - theirs).max() <= 1
+    assert np.mean(ours != theirs) < 0.01
+
+
+def test_quality_is_logged_for_both_tunes(fitted):
+    metrics = fitted[TernaryDecoder][0].callback_metrics
+    for name, after in (("psnr", 9), ("ms_ssim", 9), ("psnr_hvs", 9)):
+        points = [float(metrics[f"val/{name}_{t:02d}"]) for t in range(5, after + 1)]
+        assert points == sorted(points)
+        assert float(metrics[f"val/mean_{name}"]) == pytest.approx(np.mean(points), rel=1e-5)
+    assert fitted[TernaryDecoder][0].checkpoint_callback.monitor == "val/mean_psnr"
+
+
+def test_an_untrained_decoder_is_as_good_as_the_middles_of_intervals():
+    module = TernaryDecoder(**SMALL)
+    module.log = lambda *args, **options: None
+    torch.manual_seed(0)
+    loss = module.training_step(torch.rand(4, 3, 64, 64) * 2 - 1, 0)
+    assert loss.item() == pytest.approx(1)
+
+
+def test_every_iteration_counts_alike():
+    """An iteration's loss is its bits over their running mean, so about 1 however many they are."""
+    module = TernaryEntropyModel(**SMALL)
+    module.log = lambda *args, **options: None
+    module.trainer = L.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+    torch.manual_seed(0)
+    image = torch.rand(12, 3, 64, 64) * 2 - 1
+    loss = module.training_step(image, 0)
+    drawn = module.mean_bits > 0
+    assert 4 < drawn.sum() < 11
+    assert 0.9 < loss.item() < 1.1
+    before = module.mean_bits.clone()
+    module._follow(torch.tensor([5, 5]), torch.tensor([2.0, 4.0]))
+    kept = 0.98**2
+    assert module.mean_bits[5] == pytest.approx(float(before[5]) * kept + 3 * (1 - kept) if before[5] else 3)
+    assert torch.equal(module.mean_bits[6:], before[6:])
+
+
+class CutAt(L.Callback):
+    """The plug is pulled after some steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *rest) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("cut")
+
+
+@pytest.mark.parametrize("kind", [TernaryEntropyModel, TernaryDecoder])
+def test_a_run_that_was_cut_resumes_to_the_same_weights(kind, pictures, tmp_path):
+    def run(folder, callbacks, **options):
+        L.seed_everything(1)
+        module = kind(**SMALL)
+        fit(module, pictures, folder, callbacks=callbacks, **options)
+        return torch.cat([value.double().flatten() for value in module.state_dict().values()])
+
+    whole = run(tmp_path / "whole", [])
+    with pytest.raises(RuntimeError, match="cut"):
+        run(tmp_path / "cut", [CutAt(5), LastCheckpoint(1)])
+    resumed = run(tmp_path / "cut", [LastCheckpoint(1)], ckpt_path="last")
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+def test_a_run_can_be_continued_with_another_length(pictures, tmp_path):
+    """One that would not have ended, decayed from its last checkpoint, is the run of that length from the start."""
+
+    def run(folder, steps, callbacks, **options):
+        L.seed_everything(1)
+        module = TernaryDecoder(**SMALL, decay=0.5)
+        fit(module, pictures, folder, steps, callbacks, **options)
+        return torch.nn.utils.parameters_to_vector(module.network.parameters())
+
+    with pytest.raises(RuntimeError, match="cut"):
+        run(tmp_path / "open", -1, [CutAt(5), LastCheckpoint(1)])
+    branched = run(tmp_path / "open", 8, [LastCheckpoint(1)], ckpt_path="last")
+    torch.testing.assert_close(branched, run(tmp_path / "whole", 8, []), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [TernaryEntropyModel, TernaryDecoder])
+def test_a_run_can_start_from_earlier_weights(kind, fitted, pictures, tmp_path):
+    earlier = Path(fitted[kind][0].checkpoint_callback.best_model_path)
+    module = kind(**SMALL, weights=str(earlier), lr=0.0)
+    fit(module, pictures, tmp_path, steps=3)
+    state = torch.load(earlier, weights_only=True)["state_dict"]
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(value, state[f"network.{name}"])
+    for options, message in (({"channels": 16}, "another shape"), ({"weights": "none.ckpt"}, "no such")):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            fit(kind(**{**SMALL, "weights": str(earlier), **options}), pictures, tmp_path, steps=1)
+
+
+def test_export_makes_one_model_of_both(fitted, model, pictures, tmp_path, capsys):
+    context, decoder = (fitted[kind][0].checkpoint_callback.best_model_path for kind in fitted)
+    half = tmp_path / "half.safetensors"
+    main(["export", decoder, str(half), "--entropy", context, "--half"])
+    assert "model " in capsys.readouterr().out
+    assert half.stat().st_size < model.stat().st_size
+    picture = Image.open(pictures / "0.png")
+    for path in (model, half):
+        codec = lit_rnncomp.load(path)
+        assert isinstance(codec, TernaryCodec)
+        assert codec.decode(codec.encode(picture, bpp=1)).size == picture.size
+    for arguments, message in (
+        ([decoder], "name the checkpoint of their entropy model"),
+        ([decoder, "--entropy", decoder], "not a checkpoint of an entropy model of ternary codes"),
+        ([context, "--entropy", context], "not a checkpoint of"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["export", arguments[0], str(tmp_path / "x.safetensors"), *arguments[1:]])
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_an_entropy_model_that_knows_no_codes_is_exported_as_such():
+    """The integers that `ContextNetwork` runs leave hidden features alone between passes."""
+    torch.manual_seed(0)
+    module = TernaryEntropyModel(**SMALL, known_codes=False)
+    tensors = module.network.integers()
+    ContextNetwork(tensors)
+    assert not any(tensors[f"merge.{index}.weight"].any() for index in range(5))
+    assert any(tensors[f"mix.{index}.weight"].any() for index in range(5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["entropy", "decoder"])
+def test_recipes_run(name, starts, tmp_path):
+    options = {
+        "model": {"init_args": {"channels": 8, "blocks": 1}},
+        "data": {"init_args": {"steps_per_epoch": 2, "batch_size": 2, "max_side": 64}},
+        "trainer": {"max_steps": 4, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(options))
+    start = starts(tmp_path, "fit", "--config", CONFIGS / f"{name}.yaml", "--config", "small.yaml")
+    assert start.wait() == 0, start.output()
+    (best,) = tmp_path.glob("runs/lightning_logs/*/checkpoints/best.ckpt")
+    network = weights.load_context_model(best) if name == "entropy" else weights.load_refiner(best)
+    assert sum(p.numel() for p in network.parameters()) > 1000
+
+
+def test_the_rate_of_a_recipe_falls_at_its_end_alone():
+    recipe = yaml.safe_load((CONFIGS / "decoder.yaml").read_text())
+    options, total = recipe["model"]["init_args"], recipe["trainer"]["max_steps"]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    schedule = make_schedule(optimizer, "wsd", options["warmup"], total, options["final_lr"], options["decay"])
+    factor = schedule.lr_lambdas[0]
+    assert factor(options["warmup"]) == factor(int(0.75 * total)) == 1
+    assert factor(total) == pytest.approx(options["final_lr"])
