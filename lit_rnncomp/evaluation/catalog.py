@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..codec import zoo
+from ..models.lapped import TUNES
 from .metric_table import shown
+
+DEFAULT_TUNE = "visual"
 
 
 def models(json: bool = False) -> None:
@@ -29,23 +32,42 @@ def models(json: bool = False) -> None:
 
 
 def describe(name: str, path: Path) -> dict[str, Any]:
-    """What is known of the shipped model `name`; `kodak` is metric -> area, empty where no result ships with it."""
+    """What is known of the shipped model `name`.
+
+    `kodak` is metric -> area, empty where no result ships with it; of a model of ternary codes also by tune, under
+    `tunes`.
+    """
     from ..codec import weights
 
-    codec, entropy = weights.load(path), weights.load_entropy(path)
     results = path.parent / "results" / f"{name}.json"
-    areas = loads(results.read_text())["areas"].get(name, {}) if results.is_file() else {}
-    return {
+    areas = loads(results.read_text())["areas"] if results.is_file() else {}
+    measured = {model: {metric: area["auc_file"] for metric, area in found.items()} for model, found in areas.items()}
+    known = {
         "name": name,
         "default": name == zoo.DEFAULT,
+        "bytes": path.stat().st_size,
+        "card": str(path.with_suffix(".md")),
+    }
+    if (ternary := weights.load_ternary(path)) is not None:
+        tunes = {tune: measured.get(f"{name}-{tune}", {}) for tune in TUNES}
+        return {
+            **known,
+            "codes": "ternary",
+            "parameters": sum(tensor.size for tensor in ternary.tensors.values()),
+            "digest": weights.ternary_digest(ternary.tensors).hex(),
+            "kodak": tunes[DEFAULT_TUNE],
+            "tunes": tunes,
+        }
+    codec, entropy = weights.load(path), weights.load_entropy(path)
+    return {
+        **known,
+        "codes": "binary",
         "unit": codec.config.unit,
         "reconstruction": codec.config.reconstruction,
         "parameters": sum(parameter.numel() for parameter in codec.parameters()),
-        "bytes": path.stat().st_size,
         "digest": weights.digest(codec).hex(),
         "entropy_digest": entropy.digest.hex() if entropy else None,
-        "kodak": {metric: area["auc_file"] for metric, area in areas.items()},
-        "card": str(path.with_suffix(".md")),
+        "kodak": measured.get(name, {}),
     }
 
 
@@ -55,12 +77,13 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
     table = Table("model", "weights", "MB", *(metric.head for metric in shown()))
     for row in rows:
-        table.add_row(
-            f"{row['name']}{' *' if row['default'] else ''}",
-            f"{row['parameters'] / 1e6:.2f} M",
-            f"{row['bytes'] / 1e6:.2f}",
-            *(m.show(m.summarise(row["kodak"][m.name]) if m.name in row["kodak"] else None) for m in shown()),
-        )
+        for tune, kodak in row.get("tunes", {"": row["kodak"]}).items():
+            table.add_row(
+                f"{row['name']}{tune and '@'}{tune}{' *' if row['default'] and kodak is row['kodak'] else ''}",
+                f"{row['parameters'] / 1e6:.2f} M",
+                f"{row['bytes'] / 1e6:.2f}",
+                *(m.show(m.summarise(kodak[m.name]) if m.name in kodak else None) for m in shown()),
+            )
     for column in table.columns:
         column.justify, column.no_wrap = "right", True
     table.columns[0].justify = "left"
