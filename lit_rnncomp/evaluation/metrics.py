@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.lapped import JPEG_LUMINANCE
+
 PSNR_CAP = 100.0
 """Decibels given to identical pictures, as in the reference code of PSNR-HVS."""
 
@@ -23,17 +25,6 @@ WINDOW = 11
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 CENTRE = 127.5
 
-# The luminance quantisation table of JPEG (ITU-T T.81, table K.1), from which both weightings of PSNR-HVS derive.
-JPEG_LUMINANCE = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
 CSF_GAIN = 25.735088
 
 

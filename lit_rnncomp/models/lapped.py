@@ -27,8 +27,7 @@ _YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.
 # What an error of Y, Cb or Cr weighs in RGB: the norms of the columns of the inverse.
 _NORMS = (1.732, 1.805, 1.573)
 
-# The luminance table of JPEG's annex K: contrast sensitivity as quantisation steps.
-_LUMINANCE = (
+JPEG_LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
     (14, 13, 16, 24, 40, 57, 69, 56),
@@ -38,6 +37,7 @@ _LUMINANCE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
+"""JPEG's luminance quantisation table (ITU-T T.81, table K.1): contrast sensitivity as steps."""
 
 Floats = NDArray[np.floating[Any]]
 
@@ -88,7 +88,7 @@ def coefficient_weights() -> NDArray[np.float64]:
     chroma at three quarters of luma, at three eighths where u + v > 3 (at half of that PSNR-HVS is 0.4 dB better, but
     MS-SSIM, which counts all colours, much worse).
     """
-    luma = 16 / np.array(_LUMINANCE, np.float64).ravel()
+    luma = 16 / np.array(JPEG_LUMINANCE, np.float64).ravel()
     u, v = np.divmod(np.arange(PLANE), BLOCK)
     chroma = np.where(u + v > 3, 0.375 * luma, 0.75 * luma)
     return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
