@@ -349,16 +349,20 @@ class _Truncation:
         before, t = coder.context.levels, coder.context.iteration
         decoded = read_iteration(coder, chunk)
         coder.context.levels, coder.context.iteration = before, t
-        bits = np.cumsum(coder.information(decoded.codes))
+        # As in the file, so that a cut file is cut where the whole one would be.
+        active = decoded.active
+        bits = np.cumsum(coder.information(decoded.codes, active))
         if decoded.sent is not None:
             bits = bits[: chunk.payload[0]]
-        room = budget - len(writer.data) - 13
-        segments = int(np.searchsorted(bits, 8 * room, "right"))
-        if segments > 0:
+        room = budget - len(writer.data) - Chunk(bytes(1 + len(active))).size
+        # The range coder needs some bytes more than the codes' information.
+        for segments in range(int(np.searchsorted(bits, 8 * room, "right")), 0, -1):
             coder.context.levels, coder.context.iteration = before, t
-            part = Chunk(bytes([segments]) + coder.encode(decoded.codes, segments).payload, container.CUT)
+            payload = coder.encode(decoded.codes, segments, active=active).payload
+            part = Chunk(bytes([segments]) + payload, container.CUT)
             if len(writer.data) + part.size <= budget:
                 writer.append(part)
+                return
 
 
 def read_iteration(coder: TernaryCoder, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers import ternary_models
 
 from lit_rnncomp.codec import container
@@ -43,3 +44,29 @@ def test_the_loudest_pictures_keep_their_codes() -> None:
         x = lapped.analysis(picture) * lapped.coefficient_weights()[1] * 2 ** (layout.scale / 256)
         assert np.abs(decoded - x).max() < 2 * 2048 / 2**7
         assert 2048 < np.abs(x).max() < 4096
+
+
+FLAT = np.pad(PHOTO[:24, :24], ((40, 8), (8, 40), (0, 0)), constant_values=90)
+
+
+@pytest.mark.parametrize(("image", "step"), [(PHOTO, 1900), (PHOTO[:16, :24], 2300), (FLAT, 1600)])
+def test_truncation_never_exceeds_the_limit_and_uses_what_it_may(image: np.ndarray, step: int) -> None:
+    whole = CODEC.encode(image, step=step)
+    before = 0
+    with pytest.raises(ValueError, match="29 bytes are too few for the first codes"):
+        CODEC.truncate(whole, max_bytes=29)
+    for budget in np.linspace(60, len(whole), 60).astype(int):
+        data = CODEC.truncate(whole, max_bytes=budget)
+        assert before <= len(data) <= budget, "more room never gives less"
+        assert CODEC.decode(data).size == (image.shape[1], image.shape[0])
+        before = len(data)
+    assert CODEC.truncate(whole, max_bytes=len(whole)) == whole == CODEC.truncate(whole, bpp=100)
+
+
+@pytest.mark.parametrize(("image", "step"), [(PHOTO, 1900), (FLAT, 1600)])
+def test_a_cut_file_is_cut_where_the_whole_one_would_be(image: np.ndarray, step: int) -> None:
+    whole = CODEC.encode(image, step=step)
+    for first in np.linspace(0.5, 0.99, 9) * len(whole):
+        once = CODEC.truncate(whole, max_bytes=int(first))
+        for second in np.linspace(0.4, 1, 6) * first:
+            assert CODEC.truncate(once, max_bytes=int(second)) == CODEC.truncate(whole, max_bytes=int(second))
