@@ -257,7 +257,7 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
         raise ValueError("give exactly one of bpp, bytes and iterations")
     header, head = parse_header(data)
-    budget = byte_budget(header.pixels, bpp, max_bytes)
+    budget = byte_budget(header.pixels, bpp, max_bytes, iterations)
     kept, count = len(head), 0
     for chunk in parse_chunks(data, head):
         if count == iterations or kept + chunk.size > budget:
@@ -270,12 +270,14 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     return data[:kept]
 
 
-def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
+def byte_budget(
+    pixels: int, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
+) -> float:
     """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
-    not positive."""
-    for name, value in (("bpp", bpp), ("bytes", max_bytes)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}={value} is not positive")
+    not positive, or not finite."""
+    for name, value in (("bpp", bpp), ("bytes", max_bytes), ("iterations", iterations)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}={value} is not a positive number")
     if bpp is not None:
         return math.floor(bpp * pixels / 8)
     return math.inf if max_bytes is None else max_bytes

@@ -288,6 +288,8 @@ class _Picture:
 
     def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
         """The smallest file found with at least a quality; with a warning the finest where none has it."""
+        if not math.isfinite(target):
+            raise ValueError(f"{target} {unit} is no number that a picture can reach")
         files: dict[int, bytes] = {}
 
         def measured(step: int) -> float:
@@ -325,7 +327,7 @@ class _Truncation:
     def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
         if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
             raise ValueError("give exactly one of bpp, bytes and iterations")
-        budget = container.byte_budget(self.header.pixels, bpp, max_bytes)
+        budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
         writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
         for chunk in container.parse_chunks(self.data, self.head):
             if chunk.codes and count == iterations:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import ternary_models
@@ -70,3 +73,47 @@ def test_a_cut_file_is_cut_where_the_whole_one_would_be(image: np.ndarray, step:
         once = CODEC.truncate(whole, max_bytes=int(first))
         for second in np.linspace(0.4, 1, 6) * first:
             assert CODEC.truncate(once, max_bytes=int(second)) == CODEC.truncate(whole, max_bytes=int(second))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bpp": 1, "psnr": 30}, "give one of bpp, .* not bpp and psnr"),
+        ({"bpp": 0}, "bpp=0 is not a positive number"),
+        ({"bpp": math.nan}, "bpp=nan"),
+        ({"bpp": math.inf}, "bpp=inf"),
+        ({"max_bytes": -1}, "bytes=-1"),
+        ({"psnr": math.nan}, "nan dB of PSNR is no number"),
+        ({"psnr": math.inf}, "inf dB of PSNR is no number"),
+        ({"ms_ssim": 0}, "ms_ssim=0 is not positive"),
+        ({"ms_ssim": math.inf}, "inf dB of MS-SSIM is no number"),
+        ({"ms_ssim": 0.9}, "MS-SSIM needs 161 pixels a side, the picture has 136x96"),
+        ({"quality": 0}, r"quality=0 is outside 1\.\.100"),
+        ({"quality": 101}, r"quality=101 is outside 1\.\.100"),
+        ({"tune": "loud"}, "tune='loud' is not one of psnr, visual"),
+        ({"step": -1}, r"step=-1 is outside 0\.\.2815"),
+        ({"step": 2816}, r"step=2816 is outside 0\.\.2815"),
+    ],
+)
+def test_arguments_outside_their_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        CODEC.encode(PHOTO, **options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, "give exactly one"),
+        ({"bpp": 1, "iterations": 1}, "give exactly one"),
+        ({"iterations": 0}, "iterations=0 is not a positive number"),
+        ({"iterations": 99}, r"iterations=99: the file holds 1\.\.7"),
+        ({"max_bytes": 0}, "bytes=0"),
+        ({"bpp": math.inf}, "bpp=inf"),
+    ],
+)
+def test_limits_outside_their_range_are_named(limits: dict[str, Any], message: str) -> None:
+    data = CODEC.encode(PHOTO, step=1900)
+    for cut in (CODEC.truncate, container.cut):
+        with pytest.raises(ValueError, match=message):
+            cut(data, **limits)
