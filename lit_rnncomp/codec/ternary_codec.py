@@ -182,7 +182,7 @@ class TernaryCodec:
         layout = header.layout
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
-        check_pixels(header)
+        check_pixels(header, BLOCK)
         return layout
 
     def _coder(self, header: Header) -> TernaryCoder:
