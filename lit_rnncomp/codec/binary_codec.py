@@ -255,6 +255,9 @@ class BinaryCodec:
             raise BitstreamError(f"the header claims windows of {window} positions that overlap by {overlap}")
         if (window or max(rows, columns)) * stride > geometry.LARGEST:
             raise BitstreamError(f"the header claims windows of more than {geometry.LARGEST} pixels a side")
+        # Plain chunks (1) are those of coder 1 alone, and no chunk of either coder ends early (2).
+        if any(chunk.kind > header.coder for chunk in chunks):
+            raise BitstreamError("an iteration is not one of binary codes")
         if len(chunks) > self.iterations:
             raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
         if iterations is not None and not 1 <= iterations <= len(chunks):
