@@ -242,7 +242,7 @@ class BinaryCodec:
                 f"{self.digest.hex()}: "
                 "give the right one with --model"
             )
-        check_pixels(header)
+        check_pixels(header, config.multiple)
         if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         stride, window, overlap = layout.stride, layout.window, layout.overlap
@@ -253,6 +253,11 @@ class BinaryCodec:
         step = config.multiple // stride
         if (window or overlap) and (not 0 < 2 * overlap < window or window % step or overlap % step):
             raise BitstreamError(f"the header claims windows of {window} positions that overlap by {overlap}")
+        if (window or max(rows, columns)) * stride > geometry.LARGEST:
+            raise BitstreamError(f"the header claims windows of more than {geometry.LARGEST} pixels a side")
+        # Plain chunks (1) are those of coder 1 alone, and no chunk of either coder ends early (2).
+        if any(chunk.kind > header.coder for chunk in chunks):
+            raise BitstreamError("an iteration is not one of binary codes")
         if len(chunks) > self.iterations:
             raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
         if iterations is not None and not 1 <= iterations <= len(chunks):

@@ -24,7 +24,8 @@ follows).
              4  CRC-32 that goes on from the checksum before: of the chunk before, or of the header
 
 A chunk's checksum depends on everything before it, so a chunk that was moved, repeated, left out or taken from another
-file does not fit. Metadata and maps come before the first iteration, an iteration that ends early is the last chunk.
+file does not fit. Metadata and a map, one of each at most, come before the first iteration; an iteration
+that ends early is the last chunk. A varint is as short as can be.
 """
 
 from __future__ import annotations
@@ -195,7 +196,8 @@ def parse_header(data: bytes) -> tuple[Header, bytes]:
 
 def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
     """The chunks in order, lazily. Raises `BitstreamError` at the first that is damaged, cut or out of place."""
-    at, crc, count, iterations, ended = len(head), _CRC.unpack(head[-_CRC.size :])[0], 0, 0, False
+    at, crc, count, iterations = len(head), _CRC.unpack(head[-_CRC.size :])[0], 0, 0
+    seen: set[int] = set()
     while at < len(data):
         intact = (
             f"the first {iterations} iterations are intact (use --partial)"
@@ -222,9 +224,9 @@ def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
             raise BitstreamError(
                 f"chunk {count} is of the unknown kind {chunk.kind}; a newer version may read the file"
             )
-        if ended or (chunk.kind in (METADATA, SCALES) and iterations):
+        if CUT in seen or (chunk.kind in (METADATA, SCALES) and (iterations or chunk.kind in seen)):
             raise BitstreamError(f"chunk {count} is out of place; {intact}")
-        ended = chunk.kind == CUT
+        seen.add(chunk.kind)
         iterations += chunk.codes
         yield chunk
         at += _CRC.size
@@ -257,7 +259,7 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
         raise ValueError("give exactly one of bpp, bytes and iterations")
     header, head = parse_header(data)
-    budget = byte_budget(header.pixels, bpp, max_bytes)
+    budget = byte_budget(header.pixels, bpp, max_bytes, iterations)
     kept, count = len(head), 0
     for chunk in parse_chunks(data, head):
         if count == iterations or kept + chunk.size > budget:
@@ -270,12 +272,14 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     return data[:kept]
 
 
-def byte_budget(pixels: int, bpp: float | None = None, max_bytes: float | None = None) -> float:
+def byte_budget(
+    pixels: int, bpp: float | None = None, max_bytes: float | None = None, iterations: int | None = None
+) -> float:
     """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
-    not positive."""
-    for name, value in (("bpp", bpp), ("bytes", max_bytes)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}={value} is not positive")
+    not positive, or not finite."""
+    for name, value in (("bpp", bpp), ("bytes", max_bytes), ("iterations", iterations)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}={value} is not a positive number")
     if bpp is not None:
         return math.floor(bpp * pixels / 8)
     return math.inf if max_bytes is None else max_bytes
@@ -291,12 +295,14 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one too
-    long."""
+    """The number at `at`, and where it ends. Raises `IndexError` at the end of the data, `BitstreamError` for one that
+    `varint` does not write."""
     value = 0
     for index in range(_MOST_BYTES):
         byte = data[at + index]
         value |= (byte & 127) << 7 * index
         if byte < 128:
+            if index and not byte:
+                break
             return value, at + index + 1
-    raise BitstreamError("a number in the file is too long")
+    raise BitstreamError("a number in the file is longer than it has to be")

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 WINDOW = 1536
 OVERLAP = 128
+LARGEST = 2048
+"""Pixels a side of the largest window that a decoder accepts: what bounds its memory."""
 
 
 class Window(NamedTuple):

@@ -28,10 +28,14 @@ def as_pixels(image: Image.Image | Pixels) -> Pixels:
     return image
 
 
-def check_pixels(header: Header) -> None:
-    """Refuse what Pillow would refuse, before anything is allocated. Raises `BitstreamError`."""
+def check_pixels(header: Header, multiple: int) -> None:
+    """Refuse what Pillow would refuse, before anything is allocated. Raises `BitstreamError`.
+
+    What counts is what is computed: sides rounded up to `multiple`.
+    """
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and header.width * header.height > 2 * limit:
+    height, width = (-(-side // multiple) * multiple for side in (header.height, header.width))
+    if limit is not None and height * width > 2 * limit:
         raise BitstreamError(
             f"the header claims {header.width}x{header.height} pixels, more than {2 * limit}; "
             "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"

@@ -187,7 +187,7 @@ class TernaryCodec:
         layout = header.layout
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
-        check_pixels(header)
+        check_pixels(header, BLOCK)
         return layout
 
     def _coder(self, header: Header) -> TernaryCoder:
@@ -305,6 +305,8 @@ class _Picture:
 
     def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
         """The smallest file found with at least a quality; with a warning the finest where none has it."""
+        if not math.isfinite(target):
+            raise ValueError(f"{target} {unit} is no number that a picture can reach")
         files: dict[int, bytes] = {}
 
         def measured(step: int) -> float:
@@ -342,7 +344,7 @@ class _Truncation:
     def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
         if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
             raise ValueError("give exactly one of bpp, bytes and iterations")
-        budget = container.byte_budget(self.header.pixels, bpp, max_bytes)
+        budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
         writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
         for chunk in container.parse_chunks(self.data, self.head):
             if chunk.codes and count == iterations:
@@ -366,16 +368,20 @@ class _Truncation:
         before, t = coder.context.levels, coder.context.iteration
         decoded = read_iteration(coder, chunk)
         coder.context.levels, coder.context.iteration = before, t
-        bits = np.cumsum(coder.information(decoded.codes))
+        # As in the file, so that a cut file is cut where the whole one would be.
+        active = decoded.active
+        bits = np.cumsum(coder.information(decoded.codes, active))
         if decoded.sent is not None:
             bits = bits[: chunk.payload[0]]
-        room = budget - len(writer.data) - 13
-        segments = int(np.searchsorted(bits, 8 * room, "right"))
-        if segments > 0:
+        room = budget - len(writer.data) - Chunk(bytes(1 + len(active))).size
+        # The range coder needs some bytes more than the codes' information.
+        for segments in range(int(np.searchsorted(bits, 8 * room, "right")), 0, -1):
             coder.context.levels, coder.context.iteration = before, t
-            part = Chunk(bytes([segments]) + coder.encode(decoded.codes, segments).payload, container.CUT)
+            payload = coder.encode(decoded.codes, segments, active=active).payload
+            part = Chunk(bytes([segments]) + payload, container.CUT)
             if len(writer.data) + part.size <= budget:
                 writer.append(part)
+                return
 
 
 def read_iteration(coder: TernaryCoder, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Any:

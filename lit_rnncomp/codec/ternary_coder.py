@@ -38,6 +38,11 @@ class Iteration(NamedTuple):
     sent: NDArray[np.bool_] | None
     payload: bytes
 
+    @property
+    def active(self) -> tuple[int, ...]:
+        """How many coefficients of each group it can have codes of."""
+        return tuple(self.payload[:_HEAD])
+
 
 class TernaryCoder:
     """Codes one picture, iteration by iteration. One object either encodes or decodes.
@@ -50,14 +55,21 @@ class TernaryCoder:
         self.context = Context(network, rows, columns, tune, scale)
         self.context.iteration = first
 
-    def encode(self, codes: Codes, segments: int | None = None, choose: Choose | None = None) -> Iteration:
+    def encode(
+        self,
+        codes: Codes,
+        segments: int | None = None,
+        choose: Choose | None = None,
+        active: tuple[int, ...] | None = None,
+    ) -> Iteration:
         """The payload of the next iteration's codes, or of their first `segments`.
 
+        `active`: how many coefficients of each group are sent (None: as many as needed).
         `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given
         the bits that a code that is not 0 costs more than a 0, and those of its sign.
         """
         context, codes = self.context, codes.copy()
-        active = self._active(codes)
+        active = active or self._active(codes)
         context.begin(active)
         stop = math.inf if segments is None else segments
         sent = None if segments is None else np.zeros(codes.shape, np.bool_)
@@ -80,9 +92,9 @@ class TernaryCoder:
         context.end()
         return Iteration(codes, sent, bytes(active) + encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
 
-    def information(self, codes: Codes) -> list[float]:
+    def information(self, codes: Codes, active: tuple[int, ...] | None = None) -> list[float]:
         """Bits that the codes of the next iteration cost, segment by segment; the coder stays where it is."""
-        context, active = self.context, self._active(codes)
+        context, active = self.context, active or self._active(codes)
         context.begin(active)
         bits = []
         for index, where, chosen in self._passes(active):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
+import pytest
 from helpers import ternary_models
 
 from lit_rnncomp.codec import container
@@ -44,3 +48,73 @@ def test_the_loudest_pictures_keep_their_codes() -> None:
         x = lapped.analysis(picture) * lapped.coefficient_weights()[1] * 2 ** (layout.scale / 256)
         assert np.abs(decoded - x).max() < 2 * 2048 / 2**7
         assert 2048 < np.abs(x).max() < 4096
+
+
+FLAT = np.pad(PHOTO[:24, :24], ((40, 8), (8, 40), (0, 0)), constant_values=90)
+
+
+@pytest.mark.parametrize(("image", "step"), [(PHOTO, 1900), (PHOTO[:16, :24], 2300), (FLAT, 1600)])
+def test_truncation_never_exceeds_the_limit_and_uses_what_it_may(image: np.ndarray, step: int) -> None:
+    whole = CODEC.encode(image, step=step)
+    before = 0
+    with pytest.raises(ValueError, match="29 bytes are too few for the first codes"):
+        CODEC.truncate(whole, max_bytes=29)
+    for budget in np.linspace(60, len(whole), 60).astype(int):
+        data = CODEC.truncate(whole, max_bytes=budget)
+        assert before <= len(data) <= budget, "more room never gives less"
+        assert CODEC.decode(data).size == (image.shape[1], image.shape[0])
+        before = len(data)
+    assert CODEC.truncate(whole, max_bytes=len(whole)) == whole == CODEC.truncate(whole, bpp=100)
+
+
+@pytest.mark.parametrize(("image", "step"), [(PHOTO, 1900), (FLAT, 1600)])
+def test_a_cut_file_is_cut_where_the_whole_one_would_be(image: np.ndarray, step: int) -> None:
+    whole = CODEC.encode(image, step=step)
+    for first in np.linspace(0.5, 0.99, 9) * len(whole):
+        once = CODEC.truncate(whole, max_bytes=int(first))
+        for second in np.linspace(0.4, 1, 6) * first:
+            assert CODEC.truncate(once, max_bytes=int(second)) == CODEC.truncate(whole, max_bytes=int(second))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bpp": 1, "psnr": 30}, "give one of bpp, .* not bpp and psnr"),
+        ({"bpp": 0}, "bpp=0 is not a positive number"),
+        ({"bpp": math.nan}, "bpp=nan"),
+        ({"bpp": math.inf}, "bpp=inf"),
+        ({"max_bytes": -1}, "bytes=-1"),
+        ({"psnr": math.nan}, "nan dB of PSNR is no number"),
+        ({"psnr": math.inf}, "inf dB of PSNR is no number"),
+        ({"ms_ssim": 0}, "ms_ssim=0 is not positive"),
+        ({"ms_ssim": math.inf}, "inf dB of MS-SSIM is no number"),
+        ({"ms_ssim": 0.9}, "MS-SSIM needs 161 pixels a side, the picture has 136x96"),
+        ({"quality": 0}, r"quality=0 is outside 1\.\.100"),
+        ({"quality": 101}, r"quality=101 is outside 1\.\.100"),
+        ({"tune": "loud"}, "tune='loud' is not one of psnr, visual"),
+        ({"step": -1}, r"step=-1 is outside 0\.\.2815"),
+        ({"step": 2816}, r"step=2816 is outside 0\.\.2815"),
+    ],
+)
+def test_arguments_outside_their_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        CODEC.encode(PHOTO, **options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, "give exactly one"),
+        ({"bpp": 1, "iterations": 1}, "give exactly one"),
+        ({"iterations": 0}, "iterations=0 is not a positive number"),
+        ({"iterations": 99}, r"iterations=99: the file holds 1\.\.7"),
+        ({"max_bytes": 0}, "bytes=0"),
+        ({"bpp": math.inf}, "bpp=inf"),
+    ],
+)
+def test_limits_outside_their_range_are_named(limits: dict[str, Any], message: str) -> None:
+    data = CODEC.encode(PHOTO, step=1900)
+    for cut in (CODEC.truncate, container.cut):
+        with pytest.raises(ValueError, match=message):
+            cut(data, **limits)

@@ -1,0 +1,126 @@
+"""What a file of sixty bytes can make a decoder do: refuse it, or spend what a picture of the claimed size costs."""
+
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import ternary_models
+from helpers.files import assembled
+from PIL import Image
+
+import lit_rnncomp
+from lit_rnncomp.codec import container, focus, geometry
+from lit_rnncomp.codec.container import SCALES, BitstreamError, Chunk, Header, Ternary
+
+CODEC = ternary_models.codec()
+BYTES_A_PIXEL = 80
+"""Of memory, sides rounded up to whole blocks; of binary codes only up to a picture of one window."""
+
+
+def ternary_file(width: int, height: int, *chunks: Chunk) -> bytes:
+    layout = Ternary(tune=1, scale=0, first=0)
+    return assembled(Header(container.TERNARY, width, height, CODEC.digest, layout), chunks or [Chunk(bytes(3))])
+
+
+def memory(codec, data: bytes) -> int:
+    """The most bytes that decoding allocates at a time."""
+    tracemalloc.start()
+    try:
+        codec.decode(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [(8000, 30000), (1, 25_000_000), (2**31, 2**31), (2**35 - 1, 1)])
+def test_more_pixels_than_pillow_takes_are_refused_before_allocation(size: tuple[int, int]) -> None:
+    """Of a picture one pixel high a whole row of blocks is computed."""
+    binary = lit_rnncomp.load()
+    header = container.parse_header(binary.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    files = [
+        (CODEC, ternary_file(*size)),
+        (binary, assembled(replace(header, width=size[0], height=size[1]), [Chunk(b"")])),
+    ]
+    for codec, data in files:
+        tracemalloc.start()
+        with pytest.raises(BitstreamError, match=f"the header claims {size[0]}x{size[1]} pixels, more than"):
+            codec.decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 1e5
+        tracemalloc.stop()
+    with pytest.raises(BitstreamError, match="pixels, more than"):
+        CODEC.truncate(files[0][1], max_bytes=50)
+
+
+def test_the_limit_is_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32)
+    assert CODEC.decode(ternary_file(7, 6)).size == (7, 6)
+    with pytest.raises(BitstreamError, match="9x8 pixels, more than 64; raise PIL.Image.MAX_IMAGE_PIXELS"):
+        CODEC.decode(ternary_file(9, 8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert CODEC.decode(ternary_file(9, 8)).size == (9, 8)
+
+
+@pytest.mark.parametrize("payload", [bytes(3), bytes([10, 54, 128])], ids=["nothing sent", "everything sent"])
+@pytest.mark.parametrize("size", [(1024, 1024), (5000, 130), (3, 30_000)])
+def test_memory_is_bounded_by_the_claimed_pixels(size: tuple[int, int], payload: bytes) -> None:
+    data = ternary_file(*size, Chunk(payload))
+    assert len(data) < 60
+    padded = -(-size[0] // 8) * -(-size[1] // 8) * 64
+    assert memory(CODEC, data) < BYTES_A_PIXEL * padded + 16e6
+
+
+@pytest.mark.parametrize("side", [1024, 2048])
+def test_memory_of_binary_codes_is_bounded_by_a_window(side: int) -> None:
+    codec = lit_rnncomp.load()
+    header = container.parse_header(codec.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    assert isinstance(header.layout, container.Binary)
+    tiling = geometry.plan(side, side, header.layout.stride, 32)
+    layout = header.layout._replace(window=tiling.window, overlap=tiling.overlap)
+    data = assembled(replace(header, width=side, height=side, layout=layout), [Chunk(b"")])
+    assert len(data) < 60
+    assert memory(codec, data) < BYTES_A_PIXEL * min(side, geometry.WINDOW) ** 2 + 6 * side**2
+
+
+@pytest.mark.parametrize(("side", "window", "overlap"), [(2080, 0, 0), (4000, 260, 32)])
+def test_windows_that_would_take_more_are_refused(side: int, window: int, overlap: int) -> None:
+    codec = lit_rnncomp.load()
+    header = container.parse_header(codec.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    assert isinstance(header.layout, container.Binary)
+    layout = header.layout._replace(window=window, overlap=overlap)
+    with pytest.raises(BitstreamError, match="windows of more than 2048 pixels a side"):
+        codec.decode(assembled(replace(header, width=side, height=side, layout=layout), [Chunk(b"")]))
+
+
+def test_a_map_inflates_to_its_cells_and_no_further() -> None:
+    bomb = bytes([1]) + zlib.compress(bytes(10**8), 9)
+    assert len(bomb) < 10**5
+    tracemalloc.start()
+    with pytest.raises(BitstreamError, match="does not have 3x2 cells"):
+        focus.from_bytes(bomb, 2, 3)
+    # Cells of 255 blocks over a single row of blocks.
+    wide = focus.from_bytes(bytes([255]) + zlib.compress(bytes(1000)), 1, 255_000)
+    assert wide.shape == (1, 255_000, 1)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "no cells"),
+        (b"\0abc", "no cells"),
+        (b"\x04abc", "not readable"),
+        (b"\x04" + zlib.compress(bytes(2)), "does not have 1x1 cells"),
+        (b"\x04" + zlib.compress(b""), "does not have 1x1 cells"),
+        (b"\x04" + zlib.compress(b"\0") + b"!", "does not have 1x1 cells"),
+        (b"\x04" + zlib.compress(b"\0")[:-2], "does not have 1x1 cells"),
+        (b"\x04" + zlib.compress(b"\x09"), "a value above 8"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(payload: bytes, message: str) -> None:
+    with pytest.raises(BitstreamError, match=message):
+        CODEC.decode(ternary_file(20, 30, Chunk(payload, SCALES), Chunk(bytes(3))))
