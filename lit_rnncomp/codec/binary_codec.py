@@ -38,7 +38,7 @@ class BinaryCodec:
         device: where a network of torch runs.
         entropy: the entropy model trained on this network's codes; None if there is none.
 
-    Raises `ValueError` when `entropy` is for another number of bits.
+    Raises `ValueError` when `entropy` is for another number of bits, or the network's codes are not binary.
     """
 
     def __init__(
@@ -48,6 +48,8 @@ class BinaryCodec:
         device: str | torch.device = "cpu",
         entropy: EntropyCoder | None = None,
     ) -> None:
+        if network.config.codes != "binary":
+            raise ValueError(f"files of recurrent networks with codes={network.config.codes!r} are not supported yet")
         if entropy is not None and entropy.bits != network.config.bits:
             raise ValueError(
                 f"the entropy model codes {entropy.bits} bits a position, the network makes {network.config.bits}"

@@ -1,4 +1,4 @@
-"""From features to bits: 1x1 convolution, tanh, sign."""
+"""From features to codes: 1x1 convolution, tanh, sign; or with ternary codes what is added to the residual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import rnncomp_kernels as ops
 
 from .config import CodecConfig
 from .dct import COEFFICIENTS
-from .projections import Shortcut, make_projection
+from .projections import Shortcut, make_projection, start_at_zero
 
 
 class Binarizer(nn.Module):
@@ -19,21 +19,34 @@ class Binarizer(nn.Module):
     In training mode with `binarize="stochastic"` a code is +1 with probability `(1 + y) / 2`, `y = tanh(conv(x))`;
     otherwise it is the sign of `y`, zero giving +1. The gradient passes straight through to `y`. The noise depends only
     on torch's global seed.
+
+    With `codes="ternary"` a code is in {-1, 0, +1}: 0 inside (-1, 1) and the sign outside, always, and the gradient
+    passes straight through.
     """
 
     def __init__(self, in_channels: int, config: CodecConfig) -> None:
         super().__init__()
         self.conv = make_projection(config, in_channels, config.bits)
         self.shortcut = Shortcut(config, COEFFICIENTS, config.bits) if config.shortcut else None
+        self.ternary = {"binary": False, "ternary": True}[config.codes]
+        if self.ternary:
+            start_at_zero(self.conv)
         self.stochastic = {"stochastic": True, "sign": False}[config.binarize]
 
     def activation(self, features: Tensor, residual: Tensor, t: int = 0) -> Tensor:
-        """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself."""
+        """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself.
+
+        Ternary codes have the identity as shortcut.
+        """
         x = self.conv(features, t)
+        if self.ternary:
+            return x + residual
         return x if self.shortcut is None else x + self.shortcut(residual, t)
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes of an activation."""
+        if self.ternary:
+            return ops.ternarize(x)
         if self.training and self.stochastic:
             # A seed that stays on the device: the host does not wait, and each replay of a CUDA graph draws another.
             return ops.binarize(x, stochastic=True, seed=torch.randint(2**31 - 1, (), device=x.device))

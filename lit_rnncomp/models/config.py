@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NoReturn, get_args
 
+from . import ternary
+from .lapped import COEFFICIENTS
+
 Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
 Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
-Frontend = Literal["conv", "dct"]
+Frontend = Literal["conv", "dct", "lapped"]
 Binarize = Literal["stochastic", "sign"]
 Gains = Literal["iteration", "coefficient", "measured"]
 GainInput = Literal["residual", "reconstruction"]
 Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
 Projections = Literal["shared", "per_iteration"]
+Codes = Literal["binary", "ternary"]
 
 # Headers of files name a unit and a framework by their place in these: new ones go to the end.
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -37,10 +42,10 @@ class CodecConfig:
         width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the
             paper.
         iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
-        bits: bits at each position of the code, for each iteration.
+        bits: symbols at each position of the code, for each iteration: bits, or ternary codes.
         code_stride: pixels a side of one position of the code, 16 (the paper) or 8.
         frontend: `conv` is the layer table; `dct` puts a fixed 8x8 DCT and its inverse around recurrent layers at 1/8
-            resolution.
+            resolution; `lapped` likewise the lapped transform that ternary codes need.
         binarize: noise of the binarizer in training: `stochastic` (the paper) or `sign`.
         gain_input: what the gain estimator sees: the estimate of the last `residual` (the paper's figure 2 and prose),
             or the `reconstruction` so far (its equation 16).
@@ -56,6 +61,10 @@ class CodecConfig:
             a code at 1/8.
         alpha_h: weight of the residual GRU's state skip (equation 14).
         alpha_x: weight of the residual GRU's input skip (equation 15).
+        codes: `binary` (the paper); or `ternary`, one of -1, 0 and +1 for each coefficient of the lapped transform.
+            Gains then double from iteration to iteration, codes are those of the scaled residual plus what the encoder
+            makes of it, the estimate adds codes up, and what the decoder makes of them corrects pictures alone; both
+            start at zero, so that an untrained network is an embedded transform coder.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -79,6 +88,7 @@ class CodecConfig:
     shortcut: bool = False
     alpha_h: float = 0.1
     alpha_x: float = 0.1
+    codes: Codes = "binary"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -89,6 +99,14 @@ class CodecConfig:
             raise ValueError(f"gains={self.gains!r} needs reconstruction='scheduled_gain' and frontend='dct'")
         if self.shortcut and (self.frontend, self.code_stride) != ("dct", 8):
             raise ValueError("shortcut=True needs frontend='dct' and code_stride=8")
+        if (self.codes == "ternary") != (self.frontend == "lapped"):
+            raise ValueError(f"codes={self.codes!r} and frontend={self.frontend!r}: 'ternary' and 'lapped' go together")
+        if self.codes == "ternary":
+            needed = {"reconstruction": "additive", "code_stride": 8, "bits": COEFFICIENTS}
+            if wrong := [f"{name}={value!r}" for name, value in needed.items() if getattr(self, name) != value]:
+                raise ValueError(f"codes='ternary' needs {' and '.join(wrong)}")
+            if self.iterations > ternary.ITERATIONS:
+                raise ValueError(f"iterations={self.iterations} is outside 1..{ternary.ITERATIONS} of codes='ternary'")
         if not 0 < self.width <= 4:
             raise ValueError(f"width={self.width} is outside (0, 4]")
         if not 1 <= self.iterations <= 255:
@@ -113,7 +131,7 @@ class CodecConfig:
     @property
     def bpp_per_iteration(self) -> float:
         """Bits per pixel that one iteration costs before entropy coding (the paper: 1/8)."""
-        return self.bits / self.code_stride**2
+        return self.bits * (math.log2(3) if self.codes == "ternary" else 1) / self.code_stride**2
 
     def channels(self, paper: int) -> int:
         """The layer table's channel count `paper` at this width: a multiple of 8, at least 8."""
@@ -142,6 +160,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "output": get_args(Output),
     "padding": get_args(Padding),
     "projections": get_args(Projections),
+    "codes": get_args(Codes),
     "code_stride": (8, 16),
 }
 

@@ -56,6 +56,10 @@ class ContextModel(nn.Module):
         self.mix = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in PASSES[:-1])
         self.merge = nn.ModuleList(RoundedConv2d(channels, channels) for _ in PASSES[:-1])
         self.head = nn.ModuleList(RoundedConv2d(channels, 2 * size) for size in sizes)
+        if not known_codes:
+            # They stay, so that all entropy models are of one shape, but nothing passes through them.
+            for unused in (self.seen, self.mix, self.merge):
+                unused.requires_grad_(False)
         self.own = RoundedConv2d(3 * COEFFICIENTS, 2 * COEFFICIENTS, bias=False, groups=COEFFICIENTS)
         with torch.no_grad():
             for name, parameter in self.named_parameters():

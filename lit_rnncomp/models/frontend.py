@@ -104,4 +104,6 @@ def make_frontend(config: CodecConfig) -> Frontend:
         return Frontend()
     if config.frontend == "dct":
         return BlockDCT()
+    if config.frontend == "lapped":
+        return LappedDCT("psnr")
     assert_never(config.frontend)

@@ -5,8 +5,12 @@ With `x` the picture and an estimate `x_0 = 0` of it, iteration `t` makes the co
     b_t = B(E_t(g_t (x - x_{t-1})))        x_t = D_t(b_t) / g_t + gamma x_{t-1}        (equations 1 and 16 to 19)
 
 The encoder E and the decoder D remember; gamma is 0 in one-shot reconstruction and 1 otherwise; the gain g_t is a
-function of the estimate. All of it happens in the domain of `Layers.analysis`. Nothing here makes a picture: an engine
-makes it of an `Estimate`, when somebody looks.
+function of the estimate. With ternary codes the estimate is linear in them, and what D makes of them corrects pictures:
+
+    x_t = b_t / g_t + x_{t-1}        picture: x_t + D_t(b_t) / g_t
+
+so that no floating point of a network decides what a code means. All of it happens in the domain of `Layers.analysis`.
+Nothing here makes a picture: an engine makes it of an `Estimate`, when somebody looks.
 """
 
 from __future__ import annotations
@@ -26,13 +30,19 @@ class Estimate(NamedTuple):
     """What encoder and decoder both know after `t` iterations, from the codes alone.
 
     `value`: the reconstruction in the domain of `Layers.analysis`; `previous`: what the last decoder output was added
-    to; `states`: the decoder's.
+    to; `states`: the decoder's; `correction`: of ternary codes, what a picture adds to `value`.
     """
 
     t: int = 0
     value: Array = 0.0
     previous: Array = 0.0
     states: States = None
+    correction: Array | None = None
+
+    @property
+    def drawn(self) -> Array:
+        """What a picture is made of."""
+        return self.value if self.correction is None else self.value + self.correction
 
 
 class Iteration(NamedTuple):
@@ -118,6 +128,8 @@ def _advance(layers: Layers, estimate: Estimate, codes: Array, gain: Array | Non
     if gain is not None:
         output = output / gain
     previous = estimate.value if layers.config.additive else 0.0
+    if layers.config.codes == "ternary":
+        return Estimate(estimate.t + 1, previous + codes / gain, previous, states, output)
     return Estimate(estimate.t + 1, previous + output, previous, states)
 
 

@@ -13,9 +13,9 @@
     D-RNN#4      3x3       128       1            3x3   16x16x128, depth to space 32x32x32
     D-Conv#2     1x1         3       1              -   32x32x3
 
-With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The DCT network has all its layers at 1/8
-resolution; with `code_stride` 16 its second encoder layer has stride 2 and twice the channels and its first decoder
-layer is followed by depth to space.
+With `code_stride` 8, E-RNN#3 has stride 1 and nothing follows D-RNN#1. The networks around a DCT, plain or lapped, have
+all their layers at 1/8 resolution; with `code_stride` 16 the second encoder layer has stride 2 and twice the channels,
+and the first decoder layer is followed by depth to space.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .cells import PaddedConv2d, State, make_cell
 from .config import CodecConfig, assert_never
 from .dct import COEFFICIENTS
 from .frontend import make_frontend
-from .projections import Shortcut, make_projection
+from .projections import Shortcut, make_projection, start_at_zero
 
 
 class Layer(NamedTuple):
@@ -45,7 +45,7 @@ class Layer(NamedTuple):
 def encoder_layers(config: CodecConfig) -> list[Layer]:
     """The recurrent rows of the encoder, with the paper's channel counts."""
     half = config.code_stride == 16
-    if config.frontend == "dct":
+    if config.frontend == "dct" or config.frontend == "lapped":
         return [Layer(512), Layer(1024, stride=2) if half else Layer(512)]
     if config.frontend == "conv":
         return [Layer(256, stride=2), Layer(512, stride=2), Layer(512, stride=2 if half else 1)]
@@ -55,7 +55,7 @@ def encoder_layers(config: CodecConfig) -> list[Layer]:
 def decoder_layers(config: CodecConfig) -> list[Layer]:
     """The recurrent rows of the decoder, with the paper's channel counts."""
     half = config.code_stride == 16
-    if config.frontend == "dct":
+    if config.frontend == "dct" or config.frontend == "lapped":
         return [Layer(1024, expand=True) if half else Layer(512), Layer(512)]
     if config.frontend == "conv":
         last = [Layer(channels, hidden_kernel=3, expand=True) for channels in (256, 128)]
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        if config.frontend == "dct":
+        if config.frontend == "dct" or config.frontend == "lapped":
             channels = config.channels(512)
             self.stem = make_projection(config, COEFFICIENTS, channels)
         elif config.frontend == "conv":
@@ -112,6 +112,8 @@ class Decoder(nn.Module):
         if self.shortcut is not None:
             self.gate = PaddedConv2d(channels, COEFFICIENTS, 1)
             nn.init.zeros_(self.gate.weight)
+        if config.codes == "ternary":
+            start_at_zero(self.head)
         self.bounded = {"linear": False, "tanh": True}[config.output]
 
     def forward(self, codes: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:

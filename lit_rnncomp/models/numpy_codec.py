@@ -44,6 +44,7 @@ _COMPUTED: dict[str, tuple[Any, ...] | None] = {
     "shortcut": (False, True),
     "alpha_h": None,
     "alpha_x": None,
+    "codes": ("binary",),
 }
 
 

@@ -41,6 +41,12 @@ class Shortcut(nn.Module):
         return F.conv2d(x, self.weight[t, :, :, None, None])
 
 
+def start_at_zero(projection: nn.Module) -> None:
+    """Zeroes weights and biases, which learn all the same where what comes in is not zero."""
+    for parameter in projection.parameters():
+        nn.init.zeros_(parameter)
+
+
 def make_projection(
     config: CodecConfig,
     in_channels: int,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ternary
 from .cells import PaddedConv2d
 from .config import CodecConfig, assert_never
 from .dct import coefficient_deviations
@@ -38,7 +39,7 @@ class GainEstimator(nn.Module):
 class Reconstruction(nn.Module):
     """One-shot and additive reconstruction: no gain."""
 
-    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | None:
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor | float | None:
         """The gain of the iteration after `estimate`, None for 1; `synthesis` makes pictures of what is in the front
         end's domain."""
         return None
@@ -116,6 +117,14 @@ class MeasuredGain(Reconstruction):
         self.deviation[t].lerp_(square.sqrt(), self.momentum)
 
 
+class TernaryGain(Reconstruction):
+    """Those of ternary codes: one over thresholds that halve. Powers of two, so that residuals and estimates are exact
+    in float32."""
+
+    def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> float:
+        return 1 / ternary.threshold(estimate.t)
+
+
 def expected_deviations(iterations: int) -> Tensor:
     """What is left of each DCT coefficient, relative to its deviation, before each iteration, by reverse water-filling.
 
@@ -129,6 +138,8 @@ def expected_deviations(iterations: int) -> Tensor:
 
 def make_reconstruction(config: CodecConfig, stride: int) -> Reconstruction:
     """The gains named in `config`; `stride` is that of the domain in which residuals live."""
+    if config.codes == "ternary":
+        return TernaryGain()
     if config.reconstruction == "one_shot" or config.reconstruction == "additive":
         return Reconstruction()
     if config.reconstruction == "residual_scaling":

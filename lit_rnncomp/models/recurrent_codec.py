@@ -74,7 +74,7 @@ class RecurrentCodec(nn.Module):
         truncate: int | None = None,
     ) -> Iterator[Iteration]:
         """Encode iteration by iteration, lazily: see `loop.encode`. Codes are `(B, bits, H / code_stride, W /
-        code_stride)` in {-1, +1}.
+        code_stride)` in {-1, +1}, or {-1, 0, +1} where `config.codes` is "ternary".
 
         Raises `ValueError` as `forward` does.
         """
@@ -87,14 +87,14 @@ class RecurrentCodec(nn.Module):
 
     def picture(self, estimate: Estimate) -> Tensor:
         """The reconstruction `(B, 3, H, W)`; not clipped to [-1, 1]."""
-        return self.frontend.synthesis(estimate.value)
+        return self.frontend.synthesis(estimate.drawn)
 
     # What follows is `loop.Layers`.
 
     def analysis(self, image: Tensor) -> Tensor:
         return self.frontend.analysis(image)
 
-    def gain(self, estimate: Estimate) -> Tensor | None:
+    def gain(self, estimate: Estimate) -> Tensor | float | None:
         return self.reconstruction.gain(estimate, self.frontend.synthesis)
 
     def observe(self, t: int, residual: Tensor) -> None:

@@ -79,6 +79,10 @@ class Compressor(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         config = CodecConfig(unit=self.unit, **network)
+        if config.codes == "ternary":
+            raise ValueError(
+                "codes='ternary' is no option of a compressor yet, whose loss and areas count no ternary codes"
+            )
         self.codec, iterations = RecurrentCodec(config), config.iterations
         if not 0 <= ms_ssim_weight <= 1:
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is outside [0, 1]")

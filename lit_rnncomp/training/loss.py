@@ -39,7 +39,7 @@ def segment_losses(
     """
     target = MultiScaleTarget(to_255(image.float()), fewer_scales=True) if share else None
     steps = codec.encode(image, iterations, truncate=length)
-    while segment := [step.estimate.value for step in islice(steps, length)]:
+    while segment := [step.estimate.drawn for step in islice(steps, length)]:
         # All pictures of a segment at once: fewer and larger operations.
         pictures = codec.frontend.synthesis(torch.cat(segment)).unflatten(0, (len(segment), len(image)))
         part = len(segment) / iterations

@@ -29,6 +29,7 @@ DEFAULTS = {
     "shortcut": False,
     "alpha_h": 0.1,
     "alpha_x": 0.1,
+    "codes": "binary",
 }
 
 

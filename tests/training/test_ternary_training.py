@@ -17,7 +17,7 @@ from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.data.module import PhotographData
 from lit_rnncomp.images import tensor_to_uint8, to_signal
-from lit_rnncomp.models.context_network import ContextNetwork
+from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.optimizers import make_schedule
@@ -105,9 +105,12 @@ def test_the_bits_that_are_logged_are_those_of_files(fitted, model, tune):
     path = Path(fitted[TernaryEntropyModel][0].checkpoint_callback.best_model_path)
     module = TernaryEntropyModel(**SMALL)
     module.network.load_state_dict(weights.load_context_model(path).state_dict())
+    assert_bits_are_those_of_files(module, lit_rnncomp.load(model), tune)
+
+
+def assert_bits_are_those_of_files(module, codec, tune):
     noise = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
-    file = parse(lit_rnncomp.load(model).encode(noise, step=9 * 256, tune=tune))
-    payload = file.iterations[-2].payload
+    payload = parse(codec.encode(noise, step=9 * 256, tune=tune)).iterations[-2].payload
     assert tuple(payload[:3]) == (10, 54, 128)
     with torch.no_grad():
         bpp = module.bpp(module.at(signal(noise), 8, tune))
@@ -240,14 +243,15 @@ def test_export_makes_one_model_of_both(fitted, model, pictures, tmp_path, capsy
         assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_an_entropy_model_that_knows_no_codes_is_exported_as_such():
-    """The integers that `ContextNetwork` runs leave hidden features alone between passes."""
+def test_an_entropy_model_whose_passes_know_no_codes_trains_and_codes(pictures, tmp_path):
     torch.manual_seed(0)
-    module = TernaryEntropyModel(**SMALL, known_codes=False)
-    tensors = module.network.integers()
-    ContextNetwork(tensors)
-    assert not any(tensors[f"merge.{index}.weight"].any() for index in range(5))
-    assert any(tensors[f"mix.{index}.weight"].any() for index in range(5))
+    module = TernaryEntropyModel(**SMALL, known_codes=False, lr=0.01)
+    before = {name: p.clone() for name, p in module.network.named_parameters()}
+    fit(module, pictures, tmp_path)
+    changed = {name for name, p in module.network.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {name for name in before if not name.startswith(("seen", "mix", "merge"))}
+    tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
+    assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
 
 
 @pytest.mark.slow

@@ -51,6 +51,18 @@ def test_the_training_loop_reads_nothing_on_the_host(unit, binarize):
     assert f"rnncomp.{update[unit]}_backward.default" in calls.names
 
 
+def test_nor_does_that_of_ternary_codes():
+    options = {"codes": "ternary", "frontend": "lapped", "bits": 192, "code_stride": 8}
+    codec = RecurrentCodec(CodecConfig(unit="gru", width=1 / 64, iterations=2, **options)).to(DEVICE)
+    mode = FakeTensorMode()
+    weights = {name: mode.from_tensor(p) for name, p in (*codec.named_parameters(), *codec.named_buffers())}
+    with mode, Calls() as calls:
+        output = torch.func.functional_call(codec, weights, torch.empty(2, 3, 32, 32, device=DEVICE))
+        torch.stack([r.abs().mean() for r in output.residuals]).mean().backward()
+    assert not [name for name in calls.names if "item" in name or "_local_scalar" in name or "nonzero" in name]
+    assert calls.names.count("rnncomp.ternarize.default") == 2
+
+
 def test_the_check_would_notice(shapes_only):
     with pytest.raises(DataDependentOutputException):
         torch.empty((), device=shapes_only).item()
