@@ -205,7 +205,7 @@ def test_rates_are_met_and_never_exceeded(tune: Any) -> None:
         assert CODEC.decode(data).size == (136, 96)
     assert max(filled) <= 1 and min(filled) > 0.94 and np.mean(filled) > 0.98
     for budget in (200, 1000, 3001):
-        assert 0.9 * budget < len(CODEC.encode(PHOTO, max_bytes=budget, tune=tune)) <= budget
+        assert 0.85 * budget < len(CODEC.encode(PHOTO, max_bytes=budget, tune=tune)) <= budget
     finest = CODEC.encode(PHOTO, step=FINEST, tune=tune)
     assert CODEC.encode(PHOTO, bpp=100, tune=tune) == finest
 
