@@ -152,6 +152,7 @@ class TernaryCodec:
     def spent(self, data: bytes, partial: bool = False) -> NDArray[np.float64]:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
         file = container.parse(data, partial)
+        self.layout(file.header)
         bits = np.zeros(_blocks(file.header))
         for _ in self._states(file, None, partial, bits):
             pass
