@@ -60,6 +60,9 @@ def truncate(
 
 def _open(path: Path, device: str | torch.device) -> Codec:
     if (ternary := weights.load_ternary(path)) is not None:
-        return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
+        try:
+            return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
+        except ValueError as error:
+            raise weights.CheckpointError(f"{path}: {error}") from error
     network = weights.load_numpy(path) if str(device) == "cpu" else None
     return BinaryCodec(network or weights.load(path), path.stem, device, weights.load_entropy(path))

@@ -262,9 +262,11 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     budget = byte_budget(header.pixels, bpp, max_bytes, iterations)
     kept, count = len(head), 0
     for chunk in parse_chunks(data, head):
-        if count == iterations or kept + chunk.size > budget:
+        if kept + chunk.size > budget:
             break
         kept, count = kept + chunk.size, count + chunk.codes
+        if count == iterations:
+            break
     if iterations is not None and count != iterations:
         raise ValueError(f"iterations={iterations}: the file holds 1..{count}")
     if not count:

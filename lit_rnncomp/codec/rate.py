@@ -23,7 +23,7 @@ def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], bu
 
     Bits follow the number of coefficients that reach the threshold almost in proportion (He and Mitra, "A linear source
     model and a unified rate control algorithm for DCT video coding", IEEE TCSVT 2002), so a file's size tells the next
-    guess.
+    guess; once a file is too long and another fits, the next guess lies between them.
 
     Args:
         encode: a step to a file. Steps are thresholds, finer and finer; sizes rise with them but for a few bytes.
@@ -34,10 +34,16 @@ def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], bu
     Raises `RateError` when not even the coarsest file fits.
     """
     low, high, best, bits_each = -1, len(significant), b"", 5.5
+    sizes: dict[int, int] = {}
     for _ in range(_TRIES):
-        wanted = max(budget * 0.994 - _OVERHEAD, 1) * 8 / bits_each
+        if low in sizes and high in sizes:
+            share = (budget * 0.994 - sizes[low]) / (sizes[high] - sizes[low])
+            wanted = significant[low] + share * (significant[high] - significant[low])
+        else:
+            wanted = max(budget * 0.994 - _OVERHEAD, 1) * 8 / bits_each
         step = int(np.clip(np.searchsorted(significant, wanted, "right") - 1, low + 1, high - 1))
         data = encode(step)
+        sizes[step] = len(data)
         if len(data) > budget:
             high = step
         else:
@@ -60,20 +66,23 @@ def meet_quality(
     """The step whose quality is at least `target`, at most `slack` above it where steps are fine enough; None where
     none reaches it.
 
-    `quality` is that of a step, rising; `slope`: by how much, about, for each step. At most some ten steps are tried.
+    `quality` is that of a step, rising; `slope`: by how much, about, for each step. Once one step is too coarse and
+    another fine enough, the next lies between them: where their line meets the target, and every third time in the
+    middle, so that some ten steps are tried and never hundreds.
     """
     low, high, step = -1, finest + 1, start
+    values: dict[int, float] = {}
     while high - low > 1:
-        value = quality(step)
+        value = values[step] = quality(step)
         if value < target:
             low = step
         else:
             high = step
             if value <= target + slack:
                 break
-        step = (
-            int(np.clip(round(step + (target + slack / 2 - value) / slope), low + 1, high - 1))
-            if high - low > 1
-            else step
-        )
+        wanted = step + (target + slack / 2 - value) / slope
+        if low in values and high in values:
+            share = (target + slack / 2 - values[low]) / (values[high] - values[low])
+            wanted = low + (0.5 if len(values) % 3 == 0 else share) * (high - low)
+        step = min(max(round(wanted), low + 1), high - 1)
     return high if high <= finest else None

@@ -157,6 +157,7 @@ class TernaryCodec:
     def spent(self, data: bytes, partial: bool = False) -> NDArray[np.float64]:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
         file = container.parse(data, partial)
+        self.layout(file.header)
         bits = np.zeros(_blocks(file.header))
         for _ in self._states(file, None, partial, bits):
             pass
@@ -347,8 +348,6 @@ class _Truncation:
         budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
         writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
         for chunk in container.parse_chunks(self.data, self.head):
-            if chunk.codes and count == iterations:
-                break
             if len(writer.data) + chunk.size > budget:
                 if chunk.codes:
                     self._part(writer, coder, chunk, budget)
@@ -356,6 +355,8 @@ class _Truncation:
             writer.append(chunk)
             if chunk.codes:
                 count += 1
+                if count == iterations:
+                    break
                 read_iteration(coder, chunk)
         if iterations is not None and count != iterations:
             raise ValueError(f"iterations={iterations}: the file holds 1..{count}")

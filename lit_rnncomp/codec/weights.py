@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..files import Output, write_bytes
+from ..models import ternary
 from ..models.config import CodecConfig
 from ..models.numpy_codec import NumpyCodec, unsupported
 from .digest import fingerprint
@@ -168,7 +169,8 @@ def load_ternary(path: Path) -> TernaryWeights | None:
         raise CheckpointError(f"{path}: the weights are not the ones that their digest names: the file is damaged")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise CheckpointError(f"{path}: weights that are not finite")
-    if not isinstance(qualities, list) or any(type(step) is not int for step in qualities):
+    steps = range(ternary.ITERATIONS * ternary.SCALES)
+    if not isinstance(qualities, list) or any(type(step) is not int or step not in steps for step in qualities):
         raise CheckpointError(f"{path}: its qualities are not a list of steps")
     return TernaryWeights(tensors, qualities)
 

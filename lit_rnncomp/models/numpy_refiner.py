@@ -9,32 +9,46 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import ternary
-from .lapped import COEFFICIENTS, Floats
-from .ternary import Levels
+from .lapped import COEFFICIENTS, TUNES, Floats
+from .ternary import EMBEDDINGS, ITERATIONS, Levels
 
 _BAND = 4096
 """Positions that are computed at a time."""
 
 
 class NumpyRefiner:
-    """`tensors`: weights by the names of `Refiner.state_dict`. Raises `KeyError` for one that is missing."""
+    """`tensors`: weights by the names of `Refiner.state_dict`. Raises `ValueError` for one that is missing or
+    misshapen."""
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32) -> None:
         self.tensors, self.dtype = tensors, np.dtype(dtype)
         self.blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
-        self._embedding = tensors["embedding"].astype(dtype)
-        self._stem = self._layer("stem")
-        self._layers = [(self._layer(f"wide.{k}"), self._layer(f"back.{k}")) for k in range(self.blocks)]
-        self._head = self._layer("head")
-        self._own = tensors["own.weight"].reshape(COEFFICIENTS, 2).T.astype(dtype)
+        width = tensors["stem.bias"].size if "stem.bias" in tensors else 0
+        self._embedding = self._tensor("embedding", len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, width)
+        self._stem = self._layer("stem", 2 * COEFFICIENTS, width)
+        self._layers = [
+            (self._layer(f"wide.{k}", width, width, 3), self._layer(f"back.{k}", width, width))
+            for k in range(self.blocks)
+        ]
+        self._head = self._layer("head", width, COEFFICIENTS)
+        self._own = self._tensor("own.weight", COEFFICIENTS, 2, 1, 1).reshape(COEFFICIENTS, 2).T
         self._sizes = ternary.magnitudes().astype(dtype) / 16
 
-    def _layer(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _tensor(self, name: str, *shape: int) -> NDArray[Any]:
+        if name not in self.tensors:
+            raise ValueError(f"the decoder's network has no tensor {name}")
+        tensor = self.tensors[name]
+        if tensor.shape != shape or tensor.dtype.kind != "f":
+            raise ValueError(
+                f"tensor {name} of the decoder's network is {tensor.dtype}{tensor.shape}, not floats {shape}"
+            )
+        return tensor.astype(self.dtype)
+
+    def _layer(self, name: str, inputs: int, outputs: int, kernel: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows of the kernel, each `(columns * in, out)`, and the bias."""
-        weight = self.tensors[f"{name}.weight"].astype(self.dtype)
-        return np.ascontiguousarray(
-            weight.transpose(2, 3, 1, 0).reshape(weight.shape[2], -1, weight.shape[0])
-        ), self.tensors[f"{name}.bias"].astype(self.dtype)
+        weight = self._tensor(f"{name}.weight", outputs, inputs, kernel, kernel)
+        rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(kernel, -1, outputs))
+        return rows, self._tensor(f"{name}.bias", outputs)
 
     def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
         """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""

@@ -1,0 +1,59 @@
+"""The decoder's network: NumPy against torch, and whatever the bands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lit_rnncomp.models import ternary
+from lit_rnncomp.models.numpy_refiner import NumpyRefiner
+from lit_rnncomp.models.refiner import Refiner
+
+
+@pytest.fixture(scope="module")
+def refiner() -> Refiner:
+    torch.manual_seed(0)
+    refiner = Refiner(24, blocks=3)
+    with torch.no_grad():
+        for parameter in refiner.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return refiner
+
+
+def arrays(refiner: Refiner) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in refiner.state_dict().items()}
+
+
+def levels(rows: int, columns: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return np.rint(random.laplace(0, 3, (rows, columns, 192))).astype(np.int16)
+
+
+@pytest.mark.parametrize(("t", "tune", "scale"), [(0, 0, 0), (6, 1, 70), (10, 1, 255)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 3)])
+def test_numpy_draws_what_torch_trained(refiner: Refiner, size: tuple[int, int], t: int, tune: int, scale: int) -> None:
+    level = levels(*size)
+    planes = torch.from_numpy(level).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        added = refiner(planes, torch.tensor([ternary.embedding(t, scale)]), torch.tensor([tune]))
+    middle = level + 0.5 * np.sign(level)
+    expected = middle + added[0].permute(1, 2, 0).numpy()
+    for dtype in (np.float32, np.float64):
+        found = NumpyRefiner(arrays(refiner), dtype)(level, t, tune, scale)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("band", [1, 40, 100])
+def test_bands_leave_no_seam(refiner: Refiner, band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    level = levels(30, 5)
+    whole = NumpyRefiner(arrays(refiner))(level, 6, 1, 70)
+    monkeypatch.setattr("lit_rnncomp.models.numpy_refiner._BAND", band)
+    np.testing.assert_allclose(NumpyRefiner(arrays(refiner))(level, 6, 1, 70), whole, atol=1e-4)
+
+
+def test_an_untrained_refiner_adds_nothing() -> None:
+    level = levels(4, 6)
+    found = NumpyRefiner(arrays(Refiner(8, blocks=1)))(level, 3, 0, 0)
+    np.testing.assert_array_equal(found, level + 0.5 * np.sign(level))
