@@ -83,6 +83,23 @@ def test_codes_add_up_whatever_the_decoder_makes_of_them(tiny_codec):
         torch.testing.assert_close(after.estimate.correction.sign(), -before.estimate.correction.sign())
 
 
+def test_the_decoder_learns_on_top_of_it(photograph):
+    """Every picture gets better, and no code changes: corrections are in units of each iteration's threshold."""
+    torch.manual_seed(0)
+    codec, image = RecurrentCodec(config(iterations=7, width=0.03)), signal(photograph)[..., :64, :64]
+    before = codec(image)
+    start = torch.stack([residual.abs().mean() for residual in before.residuals]).detach()
+    optimizer = torch.optim.Adam(codec.decoder.parameters(), 3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        (torch.stack([residual.abs().mean() for residual in codec(image).residuals]) / start).sum().backward()
+        optimizer.step()
+    after = codec(image)
+    for old, new in zip(before.residuals, after.residuals, strict=True):
+        assert new.square().mean() < 0.95 * old.square().mean()
+    assert all(torch.equal(old, new) for old, new in zip(before.codes, after.codes, strict=True))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
