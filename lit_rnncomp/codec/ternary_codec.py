@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import collections
-import functools
-import math
-import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +12,17 @@ from PIL import Image
 
 from ..models import lapped, ternary
 from ..models.context_network import ContextNetwork
-from ..models.lapped import BLOCK, PLANE, TUNES, Floats
+from ..models.lapped import BLOCK, PLANE, TUNES
 from ..models.numpy_refiner import NumpyRefiner
-from ..models.ternary import ITERATIONS, SCALES, Codes, Levels
+from ..models.ternary import ITERATIONS, SCALES
 from . import container, focus, metadata, weights
-from .container import BitstreamError, Chunk, File, Header, Ternary, Writer
-from .ms_ssim import Similarity
+from .container import BitstreamError, File, Header, Ternary
 from .pixels import Pixels, as_pixels, check_pixels
-from .rate import meet_quality, meet_size
+from .rate import meet_size
 from .ternary_coder import TernaryCoder
-
-Tune = Literal["psnr", "visual"]
-
-FINEST = ITERATIONS * SCALES - 1
-"""Steps are last thresholds: that of step k is 2048 / 2**(k / 256)."""
-
-# What a bit is worth, in squared thresholds: see "encoder decisions" in the zoo's README.
-_MULTIPLIER = 0.15
+from .ternary_picture import FINEST, Picture, Tune, decibel
+from .ternary_state import State
+from .truncation import Truncation
 
 
 class TernaryCodec:
@@ -99,7 +90,7 @@ class TernaryCodec:
             raise ValueError(f"tune={tune!r} is not one of {', '.join(TUNES)}")
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        picture = _Picture(self, as_pixels(image), tune, focus, metadata or {})
+        picture = Picture(self, as_pixels(image), tune, focus, metadata or {})
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return meet_size(lambda k: picture.encode(k).data, picture.significant(), budget, picture.pixels)
@@ -108,7 +99,7 @@ class TernaryCodec:
         if ms_ssim is not None:
             if not ms_ssim > 0:
                 raise ValueError(f"ms_ssim={ms_ssim} is not positive")
-            wanted = _decibel(1 - ms_ssim) if ms_ssim < 1 else ms_ssim
+            wanted = decibel(1 - ms_ssim) if ms_ssim < 1 else ms_ssim
             return picture.reach(wanted, picture.ms_ssim, "dB of MS-SSIM", 3.5 / SCALES)
         return picture.encode(self.step_of(75 if quality is None else quality) if step is None else step).data
 
@@ -152,7 +143,7 @@ class TernaryCodec:
         Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
         damaged.
         """
-        return _Truncation(self, data).cut(bpp, max_bytes, iterations)
+        return Truncation(self, data).cut(bpp, max_bytes, iterations)
 
     def spent(self, data: bytes, partial: bool = False) -> NDArray[np.float64]:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
@@ -203,7 +194,7 @@ class TernaryCodec:
             before = coder.context.levels if chunk.kind == container.CUT else None
             t = coder.context.iteration
             try:
-                sent = read_iteration(coder, chunk, spent).sent
+                sent = coder.read(chunk, spent).sent
             except BitstreamError:
                 if not partial or not count:
                     raise
@@ -211,221 +202,9 @@ class TernaryCodec:
             yield State(t, before, coder.context.levels, sent)
 
 
-class State(NamedTuple):
-    """Levels after iteration `t`; where it ended early, those before and which coefficients it reached."""
-
-    t: int
-    before: Levels | None
-    after: Levels
-    sent: NDArray[np.bool_] | None
-
-    def refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
-        """Coefficients in units of T_t."""
-        if self.sent is None or self.before is None:
-            return refiner(self.after, self.t, layout.tune, layout.scale)
-        # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was
-        # before.
-        known = refiner(np.where(self.sent, self.after, 2 * self.before), self.t, layout.tune, layout.scale)
-        before = 2 * refiner(self.before, self.t - 1, layout.tune, layout.scale) if self.t else np.zeros_like(known)
-        return np.where(self.sent, known, before)
-
-
-class Encoded(NamedTuple):
-    """A file, and what its decoder knows in the end."""
-
-    data: bytes
-    state: State
-
-
-class _Picture:
-    """One picture, ready to be encoded at any threshold."""
-
-    def __init__(
-        self,
-        codec: TernaryCodec,
-        array: Pixels,
-        tune: Tune,
-        mask: Image.Image | Pixels | None,
-        entries: Mapping[str, bytes],
-    ) -> None:
-        self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
-        height, width = array.shape[:2]
-        self.pixels = height * width
-        self.metadata = metadata.to_bytes(entries)
-        self.grey = bool((array == array[..., :1]).all())
-        padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
-        self.target = lapped.analysis(padded)
-        self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
-        if self.grey:
-            self.target[..., PLANE:] = 0
-        self.cells = None
-        if mask is not None:
-            rows, columns, _ = self.target.shape
-            self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
-            self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
-
-    @functools.cached_property
-    def _largest(self) -> float:
-        return float(max(self.target.max(), -self.target.min()))
-
-    def significant(self) -> NDArray[np.int64]:
-        """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
-        counts = np.zeros(FINEST + 2, np.int64)
-        for row in self.target:
-            with np.errstate(divide="ignore"):
-                steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(row))).ravel()
-            counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
-        return np.cumsum(counts[: FINEST + 1])
-
-    @functools.cached_property
-    def finest_scale(self) -> int:
-        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
-        and the like."""
-        room = 2 * ternary.FIRST * 0.9999 / max(self._largest, 1.0)
-        return min(SCALES - 1, math.floor(SCALES * math.log2(room)))
-
-    def encode(self, step: int) -> Encoded:
-        """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
-        last, scale = divmod(step, SCALES)
-        scale = min(scale, self.finest_scale)
-        first = next((t for t in range(last) if self._largest * 2 ** (scale / SCALES) >= ternary.threshold(t)), last)
-        height, width = self.array.shape[:2]
-        header = Header(
-            container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
-        )
-        writer, coder = Writer(header), self.codec._coder(header)
-        if self.metadata:
-            writer.append(Chunk(self.metadata, container.METADATA))
-        if self.cells is not None:
-            writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
-        for t in range(first, last + 1):
-            codes = ternary.digits(self.target, coder.context.levels, t, scale)
-            choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
-            writer.append(Chunk(coder.encode(codes, choose=choose).payload))
-        return Encoded(writer.data, State(last, None, coder.context.levels, None))
-
-    def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
-        """The smallest file found with at least a quality; with a warning the finest where none has it."""
-        if not math.isfinite(target):
-            raise ValueError(f"{target} {unit} is no number that a picture can reach")
-        files: dict[int, bytes] = {}
-
-        def measured(step: int) -> float:
-            encoded = self.encode(step)
-            files[step] = encoded.data
-            return float(quality(self.codec.draw(container.parse(encoded.data), encoded.state)))
-
-        step = meet_quality(measured, target, round(FINEST * 0.6), FINEST, slope, 0.1)
-        if step is None:
-            warnings.warn(
-                f"no file of this picture reaches {target:g} {unit}: it is coded as finely as can be", stacklevel=4
-            )
-        return files[FINEST if step is None else step]
-
-    def psnr(self, picture: Pixels) -> float:
-        """Of a decoded picture, in dB."""
-        return _decibel(float(np.square(picture.astype(np.float32) - self.array).mean(dtype=np.float64)) / 255**2)
-
-    def ms_ssim(self, picture: Pixels) -> float:
-        """Of a decoded picture, in dB. Raises `ValueError` for one that is too small."""
-        return _decibel(1 - self._similarity(picture))
-
-    @functools.cached_property
-    def _similarity(self) -> Similarity:
-        return Similarity(self.array)
-
-
-class _Truncation:
-    """A file on its way to be cut."""
-
-    def __init__(self, codec: TernaryCodec, data: bytes) -> None:
-        self.codec, self.data = codec, data
-        self.header, self.head = container.parse_header(data)
-
-    def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
-        if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
-            raise ValueError("give exactly one of bpp, bytes and iterations")
-        budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
-        writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
-        for chunk in container.parse_chunks(self.data, self.head):
-            if len(writer.data) + chunk.size > budget:
-                if chunk.codes:
-                    self._part(writer, coder, chunk, budget)
-                break
-            writer.append(chunk)
-            if chunk.codes:
-                count += 1
-                if count == iterations:
-                    break
-                read_iteration(coder, chunk)
-        if iterations is not None and count != iterations:
-            raise ValueError(f"iterations={iterations}: the file holds 1..{count}")
-        if not any(chunk.codes for chunk in container.parse_chunks(writer.data, self.head)):
-            raise ValueError(f"{budget:.0f} bytes are too few for the first codes of this file, or it holds none")
-        return writer.data
-
-    def _part(self, writer: Writer, coder: TernaryCoder, chunk: Chunk, budget: float) -> None:
-        """As many segments of an iteration as fit."""
-        before, t = coder.context.levels, coder.context.iteration
-        decoded = read_iteration(coder, chunk)
-        coder.context.levels, coder.context.iteration = before, t
-        # As in the file, so that a cut file is cut where the whole one would be.
-        active = decoded.active
-        bits = np.cumsum(coder.information(decoded.codes, active))
-        if decoded.sent is not None:
-            bits = bits[: chunk.payload[0]]
-        room = budget - len(writer.data) - Chunk(bytes(1 + len(active))).size
-        # The range coder needs some bytes more than the codes' information.
-        for segments in range(int(np.searchsorted(bits, 8 * room, "right")), 0, -1):
-            coder.context.levels, coder.context.iteration = before, t
-            payload = coder.encode(decoded.codes, segments, active=active).payload
-            part = Chunk(bytes([segments]) + payload, container.CUT)
-            if len(writer.data) + part.size <= budget:
-                writer.append(part)
-                return
-
-
-def read_iteration(coder: TernaryCoder, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Any:
-    """The next iteration of a file, a whole one or one that ends early. Raises `BitstreamError`."""
-    if chunk.kind == container.ITERATION:
-        return coder.decode(chunk.payload, spent=spent)
-    if chunk.kind == container.CUT and chunk.payload:
-        return coder.decode(chunk.payload[1:], chunk.payload[0], spent)
-    raise BitstreamError("an iteration is not one of ternary codes")
-
-
-def _thrifty(
-    target: Floats,
-    step: int,
-    where: NDArray[np.bool_],
-    chosen: NDArray[np.intp],
-    codes: Codes,
-    more: Floats,
-    sign: Floats,
-) -> Codes:
-    """Zeroes a code that costs more bits than its error is worth.
-
-    `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is known.
-    """
-    size = np.abs(target[where][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
-    # A code that is not 0 puts the coefficient at about 1.4 thresholds.
-    gained = size**2 - (size - 1.4) ** 2
-    wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
-    return np.where(wasted, 0, codes).astype(np.int8)
-
-
 def _metadata(file: File) -> dict[str, bytes]:
     payload = file.payload(container.METADATA)
     return {} if payload is None else metadata.from_bytes(payload)
-
-
-def _mask(mask: Image.Image | Pixels, width: int, height: int) -> Pixels:
-    array = np.asarray(mask.convert("L")) if isinstance(mask, Image.Image) else np.asarray(mask)
-    if array.shape != (height, width) or array.dtype != np.uint8:
-        raise ValueError(
-            f"the focus mask is {array.dtype}{array.shape}, the picture wants grey values of {width}x{height} pixels"
-        )
-    return array
 
 
 def _blocks(header: Header) -> tuple[int, int]:
@@ -434,10 +213,6 @@ def _blocks(header: Header) -> tuple[int, int]:
 
 def _factors(tune: int, scale: int) -> NDArray[np.float64]:
     return lapped.coefficient_weights()[tune] * 2 ** (scale / SCALES)
-
-
-def _decibel(error: float) -> float:
-    return -10 * math.log10(max(error, 1e-10))
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

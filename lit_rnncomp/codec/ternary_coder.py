@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..models import ternary
 from ..models.context_network import Context, ContextNetwork
 from ..models.ternary import PASSES, SEGMENT, Codes, groups
-from .container import BitstreamError
+from .container import CUT, ITERATION, BitstreamError, Chunk
 
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
@@ -105,6 +105,15 @@ class TernaryCoder:
                 bits.append(float(_cost(happened, probability).sum()))
             context.put(index, part)
         return bits
+
+    def read(self, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Iteration:
+        """The next iteration of a file, a whole one or one that ends early; `spent` as for `decode`. Raises
+        `BitstreamError`."""
+        if chunk.kind == ITERATION:
+            return self.decode(chunk.payload, spent=spent)
+        if chunk.kind == CUT and chunk.payload:
+            return self.decode(chunk.payload[1:], chunk.payload[0], spent)
+        raise BitstreamError("an iteration is not one of ternary codes")
 
     def decode(
         self, payload: bytes, segments: int | None = None, spent: NDArray[np.float64] | None = None

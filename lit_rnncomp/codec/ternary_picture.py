@@ -1,0 +1,173 @@
+"""The encoder's side of ternary codes: one picture, coded to any threshold, and the search for a quality."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..models import lapped, ternary
+from ..models.lapped import BLOCK, PLANE, TUNES, Floats
+from ..models.ternary import ITERATIONS, SCALES, Codes
+from . import container, focus, metadata
+from .container import Chunk, Header, Ternary, Writer
+from .ms_ssim import Similarity
+from .pixels import Pixels
+from .rate import meet_quality
+from .ternary_state import State
+
+if TYPE_CHECKING:
+    from .ternary_codec import TernaryCodec
+
+Tune = Literal["psnr", "visual"]
+
+FINEST = ITERATIONS * SCALES - 1
+"""Steps are last thresholds: that of step k is 2048 / 2**(k / 256)."""
+
+# What a bit is worth, in squared thresholds: see "encoder decisions" in the zoo's README.
+_MULTIPLIER = 0.15
+
+
+class Encoded(NamedTuple):
+    """A file, and what its decoder knows in the end."""
+
+    data: bytes
+    state: State
+
+
+class Picture:
+    """One picture, ready to be encoded at any threshold."""
+
+    def __init__(
+        self,
+        codec: TernaryCodec,
+        array: Pixels,
+        tune: Tune,
+        mask: Image.Image | Pixels | None = None,
+        entries: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
+        height, width = array.shape[:2]
+        self.pixels = height * width
+        self.metadata = metadata.to_bytes(entries or {})
+        self.grey = bool((array == array[..., :1]).all())
+        padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+        self.target = lapped.analysis(padded)
+        self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
+        if self.grey:
+            self.target[..., PLANE:] = 0
+        self.cells = None
+        if mask is not None:
+            rows, columns, _ = self.target.shape
+            self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
+            self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
+
+    @functools.cached_property
+    def _largest(self) -> float:
+        return float(max(self.target.max(), -self.target.min()))
+
+    def significant(self) -> NDArray[np.int64]:
+        """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
+        counts = np.zeros(FINEST + 2, np.int64)
+        for row in self.target:
+            with np.errstate(divide="ignore"):
+                steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(row))).ravel()
+            counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
+        return np.cumsum(counts[: FINEST + 1])
+
+    @functools.cached_property
+    def finest_scale(self) -> int:
+        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
+        and the like."""
+        room = 2 * ternary.FIRST * 0.9999 / max(self._largest, 1.0)
+        return min(SCALES - 1, math.floor(SCALES * math.log2(room)))
+
+    def encode(self, step: int) -> Encoded:
+        """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
+        last, scale = divmod(step, SCALES)
+        scale = min(scale, self.finest_scale)
+        first = next((t for t in range(last) if self._largest * 2 ** (scale / SCALES) >= ternary.threshold(t)), last)
+        height, width = self.array.shape[:2]
+        header = Header(
+            container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
+        )
+        writer, coder = Writer(header), self.codec._coder(header)
+        if self.metadata:
+            writer.append(Chunk(self.metadata, container.METADATA))
+        if self.cells is not None:
+            writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
+        for t in range(first, last + 1):
+            codes = ternary.digits(self.target, coder.context.levels, t, scale)
+            choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
+            writer.append(Chunk(coder.encode(codes, choose=choose).payload))
+        return Encoded(writer.data, State(last, None, coder.context.levels, None))
+
+    def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
+        """The smallest file found with at least a quality; with a warning the finest where none has it."""
+        if not math.isfinite(target):
+            raise ValueError(f"{target} {unit} is no number that a picture can reach")
+        files: dict[int, bytes] = {}
+
+        def measured(step: int) -> float:
+            encoded = self.encode(step)
+            files[step] = encoded.data
+            return float(quality(self.codec.draw(container.parse(encoded.data), encoded.state)))
+
+        step = meet_quality(measured, target, round(FINEST * 0.6), FINEST, slope, 0.1)
+        if step is None:
+            warnings.warn(
+                f"no file of this picture reaches {target:g} {unit}: it is coded as finely as can be", stacklevel=4
+            )
+        return files[FINEST if step is None else step]
+
+    def psnr(self, picture: Pixels) -> float:
+        """Of a decoded picture, in dB."""
+        return decibel(float(np.square(picture.astype(np.float32) - self.array).mean(dtype=np.float64)) / 255**2)
+
+    def ms_ssim(self, picture: Pixels) -> float:
+        """Of a decoded picture, in dB. Raises `ValueError` for one that is too small."""
+        return decibel(1 - self._similarity(picture))
+
+    @functools.cached_property
+    def _similarity(self) -> Similarity:
+        return Similarity(self.array)
+
+
+def _thrifty(
+    target: Floats,
+    step: int,
+    where: NDArray[np.bool_],
+    chosen: NDArray[np.intp],
+    codes: Codes,
+    more: Floats,
+    sign: Floats,
+) -> Codes:
+    """Zeroes a code that costs more bits than its error is worth.
+
+    `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is known.
+    """
+    size = np.abs(target[where][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
+    # A code that is not 0 puts the coefficient at about 1.4 thresholds.
+    gained = size**2 - (size - 1.4) ** 2
+    wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
+    return np.where(wasted, 0, codes).astype(np.int8)
+
+
+def _mask(mask: Image.Image | Pixels, width: int, height: int) -> Pixels:
+    array = np.asarray(mask.convert("L")) if isinstance(mask, Image.Image) else np.asarray(mask)
+    if array.shape != (height, width) or array.dtype != np.uint8:
+        raise ValueError(
+            f"the focus mask is {array.dtype}{array.shape}, the picture wants grey values of {width}x{height} pixels"
+        )
+    return array
+
+
+def decibel(error: float) -> float:
+    """Of a squared error relative to the peak's square, or of a dissimilarity; 100 dB at most."""
+    return -10 * math.log10(max(error, 1e-10))
