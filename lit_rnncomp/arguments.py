@@ -8,6 +8,9 @@ import types
 from collections.abc import Callable
 from typing import Any, Union, get_args, get_origin
 
+SHORT = {"-f": "force", "-q": "quality"}
+"""Options with a short name, in every verb that has them."""
+
 
 def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
@@ -50,9 +53,8 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
     rest = list(reversed(arguments))
     while rest:
         argument = rest.pop()
-        if argument == "-f" and "force" in flags:
-            rewritten.append("--force")
-            continue
+        if SHORT.get(argument) in parameters:
+            argument = f"--{SHORT[argument]}"
         if not argument.startswith("--"):
             is_word = gathers and not argument.startswith(("-", "["))
             (gathered if is_word else rewritten).append(argument)

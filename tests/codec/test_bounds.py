@@ -8,15 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import ternary_models
+from helpers import binary_models, ternary_models
 from helpers.files import assembled
 from PIL import Image
 
-import lit_rnncomp
 from lit_rnncomp.codec import container, focus, geometry
 from lit_rnncomp.codec.container import SCALES, BitstreamError, Chunk, Header, Ternary
 
-CODEC = ternary_models.codec()
+CODEC, BINARY = ternary_models.codec(), binary_models.codec()
 BYTES_A_PIXEL = 80
 """Of memory, sides rounded up to whole blocks; of binary codes only up to a picture of one window."""
 
@@ -39,11 +38,10 @@ def memory(codec, data: bytes) -> int:
 @pytest.mark.parametrize("size", [(8000, 30000), (1, 25_000_000), (2**31, 2**31), (2**35 - 1, 1)])
 def test_more_pixels_than_pillow_takes_are_refused_before_allocation(size: tuple[int, int]) -> None:
     """Of a picture one pixel high a whole row of blocks is computed."""
-    binary = lit_rnncomp.load()
-    header = container.parse_header(binary.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    header = container.parse_header(BINARY.encode(np.zeros((8, 8, 3), np.uint8)))[0]
     files = [
         (CODEC, ternary_file(*size)),
-        (binary, assembled(replace(header, width=size[0], height=size[1]), [Chunk(b"")])),
+        (BINARY, assembled(replace(header, width=size[0], height=size[1]), [Chunk(b"")])),
     ]
     for codec, data in files:
         tracemalloc.start()
@@ -75,24 +73,22 @@ def test_memory_is_bounded_by_the_claimed_pixels(size: tuple[int, int], payload:
 
 @pytest.mark.parametrize("side", [1024, 2048])
 def test_memory_of_binary_codes_is_bounded_by_a_window(side: int) -> None:
-    codec = lit_rnncomp.load()
-    header = container.parse_header(codec.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    header = container.parse_header(BINARY.encode(np.zeros((8, 8, 3), np.uint8)))[0]
     assert isinstance(header.layout, container.Binary)
     tiling = geometry.plan(side, side, header.layout.stride, 32)
     layout = header.layout._replace(window=tiling.window, overlap=tiling.overlap)
     data = assembled(replace(header, width=side, height=side, layout=layout), [Chunk(b"")])
     assert len(data) < 60
-    assert memory(codec, data) < BYTES_A_PIXEL * min(side, geometry.WINDOW) ** 2 + 6 * side**2
+    assert memory(BINARY, data) < BYTES_A_PIXEL * min(side, geometry.WINDOW) ** 2 + 6 * side**2
 
 
 @pytest.mark.parametrize(("side", "window", "overlap"), [(2080, 0, 0), (4000, 260, 32)])
 def test_windows_that_would_take_more_are_refused(side: int, window: int, overlap: int) -> None:
-    codec = lit_rnncomp.load()
-    header = container.parse_header(codec.encode(np.zeros((8, 8, 3), np.uint8)))[0]
+    header = container.parse_header(BINARY.encode(np.zeros((8, 8, 3), np.uint8)))[0]
     assert isinstance(header.layout, container.Binary)
     layout = header.layout._replace(window=window, overlap=overlap)
     with pytest.raises(BitstreamError, match="windows of more than 2048 pixels a side"):
-        codec.decode(assembled(replace(header, width=side, height=side, layout=layout), [Chunk(b"")]))
+        BINARY.decode(assembled(replace(header, width=side, height=side, layout=layout), [Chunk(b"")]))
 
 
 def test_a_map_inflates_to_its_cells_and_no_further() -> None:

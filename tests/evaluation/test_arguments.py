@@ -59,6 +59,27 @@ def test_switches():
     assert call(options, "--no-on", "f") == call(options, "f", "--on=false") == ("f", None, False, False, 1)
 
 
+def encode(photo: str, quality: int | None = None, force: bool = False):
+    """Has options with a short name.
+
+    Args:
+        force: replace.
+    """
+    return photo, quality, force
+
+
+def test_short_names():
+    assert call(encode, "-q", "80", "p", "-f") == call(encode, "p", "--quality=80", "--force") == ("p", 80, True)
+    assert call(encode, "-f", "p") == ("p", None, True)
+
+
+def test_short_names_only_where_the_option_is(capsys):
+    for wrong in (["-q", "80"], ["-f"], ["-x"]):
+        with pytest.raises(SystemExit):
+            call(options, "f", *wrong)
+        assert wrong[0] in capsys.readouterr().err
+
+
 def test_an_unknown_option_still_fails(capsys):
     for wrong in ("--modle=x", "--mod-le=x", "--no-flag", "--config=x"):
         with pytest.raises(SystemExit):
