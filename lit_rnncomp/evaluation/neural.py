@@ -20,9 +20,11 @@ from ..codec.ternary_codec import TernaryCodec
 from ..models.lapped import TUNES
 from .baselines import Coded
 
-STEPS = tuple(range(800, 2561, 128))
-"""Of models with ternary codes: last thresholds half an octave apart, from a few hundredths of a bit per pixel to
-beyond 2."""
+STEPS = tuple(range(896, 2816, 128))
+"""Of models with ternary codes: last thresholds half an octave apart, from some hundredths of a bit per pixel."""
+
+_ENOUGH = 2.25
+"""Bits per pixel beyond which no area and no table looks."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ class Neural:
         codec = self.codec
         if isinstance(codec, TernaryCodec):
             for step in STEPS:
-                yield self._coded(codec, image, step, step=step)
+                coded = self._coded(codec, image, step, step=step)
+                yield coded
+                if 8 * coded.size > _ENOUGH * image.width * image.height:
+                    return
             return
         start = time.perf_counter()
         data = codec.encode(image)
