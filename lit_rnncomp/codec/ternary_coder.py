@@ -3,7 +3,7 @@
 The payload of an iteration is one byte for each group of coefficients, how many of it (low frequencies first) have a
 code that is not 0 or a level that is not 0, and then little-endian 32-bit words of
 `constriction.stream.queue.RangeEncoder` with model `Bernoulli(p / 65536)`, trailing zero bytes left out. Pass by pass
-(`models.ternary.PASSES`), eight coefficients of its group at a time (a segment), the words hold for each block and
+(`models.ternary.PASSES`), two coefficients of its group at a time (a segment), the words hold for each block and
 coefficient whether the code is not 0, then for those that are not and whose level is 0 whether it is positive. After
 any number of segments an iteration may end: it then says how many.
 """

@@ -32,7 +32,7 @@ iteration."""
 EMBEDDINGS = 4
 """Scales that an entropy model or a decoder tells apart, to an octave."""
 PASSES = tuple((group, parity) for group in range(3) for parity in range(2))
-SEGMENT = 8
+SEGMENT = 2
 """Coefficients that are sent together: a file can end after any segment."""
 
 _LOW = 10

