@@ -10,7 +10,7 @@ from safetensors import safe_open
 from .weights import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
-DEFAULT = "residual_gru_dct64"
+DEFAULT = "ternary64"
 
 
 def find(model: str | Path | None) -> Path:
