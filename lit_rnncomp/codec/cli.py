@@ -35,8 +35,8 @@ def encode(
         photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
         file: the .rnnc file to write, or - for standard output.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
-        quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, for about half the bytes.
-        bpp: at most this many bits per pixel, headers included, and at least 98 % of them.
+        quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
+        bpp: at most this many bits per pixel, headers included, and nearly always at least 98 % of them.
         bytes: at most this many bytes.
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).

@@ -18,7 +18,6 @@ from ..models.ternary import ITERATIONS, SCALES
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
 from .pixels import Pixels, as_pixels, check_pixels
-from .rate import meet_size
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
 from .ternary_state import State
@@ -93,7 +92,7 @@ class TernaryCodec:
         picture = Picture(self, as_pixels(image), tune, focus, metadata or {})
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
-            return meet_size(lambda k: picture.encode(k).data, picture.significant(), budget, picture.pixels)
+            return picture.fill(budget)
         if psnr is not None:
             return picture.reach(psnr, picture.psnr, "dB of PSNR", 6 / SCALES)
         if ms_ssim is not None:

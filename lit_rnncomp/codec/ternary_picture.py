@@ -19,7 +19,7 @@ from . import container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
 from .pixels import Pixels
-from .rate import meet_quality
+from .rate import FILL, meet_quality, meet_size
 from .ternary_state import State
 
 if TYPE_CHECKING:
@@ -107,6 +107,22 @@ class Picture:
             choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
         return Encoded(writer.data, State(last, None, coder.context.levels, None))
+
+    def fill(self, budget: float) -> bytes:
+        """The longest file found within a number of bytes. Raises `RateError` when even the coarsest is longer."""
+        files: dict[bytes, int] = {}
+
+        def coded(step: int) -> bytes:
+            data = self.encode(step).data
+            files[data] = step
+            return data
+
+        best = meet_size(coded, self.significant(), budget, self.pixels)
+        finer = files[best] + SCALES
+        if len(best) < FILL * budget and finer <= FINEST:
+            # Sizes leap where an octave of thresholds ends: a part of one more iteration takes what is left.
+            best = max(best, self.codec.truncate(self.encode(finer).data, max_bytes=int(budget)), key=len)
+        return best
 
     def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
         """The smallest file found with at least a quality; with a warning the finest where none has it."""
