@@ -40,7 +40,7 @@ def encode(
         bytes: at most this many bytes.
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
-        iterations: stop after this many iterations (binary codes only).
+        iterations: stop after this many iterations.
         tune: visual (the default) weighs coefficients by how well an eye sees them, psnr for the least error.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other

@@ -51,6 +51,7 @@ class TernaryCodec:
         quality: int | None = None,
         tune: Tune = "visual",
         focus: Image.Image | Pixels | None = None,
+        iterations: int | None = None,
         step: int | None = None,
         metadata: Mapping[str, bytes] | None = None,
     ) -> bytes:
@@ -67,6 +68,7 @@ class TernaryCodec:
             tune: weights of the coefficients: `psnr` for the least squared error, `visual` for contrast sensitivity.
             focus: a mask of the picture's size; white regions are coded finer, black ones with thresholds four times
                 coarser.
+            iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
 
@@ -80,6 +82,7 @@ class TernaryCodec:
             "psnr": psnr,
             "ms_ssim": ms_ssim,
             "quality": quality,
+            "iterations": iterations,
             "step": step,
         }
         given = [name for name, value in targets.items() if value is not None]
@@ -87,6 +90,10 @@ class TernaryCodec:
             raise ValueError(f"give one of {', '.join(targets)}, not {' and '.join(given)}")
         if tune not in TUNES:
             raise ValueError(f"tune={tune!r} is not one of {', '.join(TUNES)}")
+        if iterations is not None:
+            if not 1 <= iterations <= ITERATIONS:
+                raise ValueError(f"iterations={iterations} is outside 1..{ITERATIONS}")
+            step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
         picture = Picture(self, as_pixels(image), tune, focus, metadata or {})

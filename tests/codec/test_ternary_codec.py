@@ -353,3 +353,10 @@ def test_no_warning_on_ordinary_use() -> None:
         warnings.simplefilter("error")
         CODEC.decode(CODEC.encode(PHOTO))
         CODEC.decode(CODEC.encode(np.zeros_like(PHOTO)))
+
+
+def test_iterations_are_steps_of_whole_octaves() -> None:
+    assert CODEC.encode(PHOTO, iterations=6) == CODEC.encode(PHOTO, step=5 * 256)
+    for iterations in (0, 12):
+        with pytest.raises(ValueError, match=f"iterations={iterations} is outside 1..11"):
+            CODEC.encode(PHOTO, iterations=iterations)
