@@ -94,10 +94,7 @@ def test_decode_info_map_truncate(folder: Path, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            "encode photo.png OUT --model MODEL --iterations 3",
-            "the model small has no --iterations: its options are bpp",
-        ),
+        ("encode photo.png OUT --model MODEL --iterations 12", "iterations=12 is outside 1..11"),
         ("encode photo.png OUT --model MODEL --coder raw", "the model small has no --coder"),
         ("encode photo.png OUT --model BINARY -q 80", "the model binary has no --quality"),
         ("encode photo.png OUT --model BINARY --ms-ssim 12", "the model binary has no --ms-ssim"),
