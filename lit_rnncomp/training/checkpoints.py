@@ -59,10 +59,23 @@ class Termination:
         raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
 
 
+def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
+    """Whether a validation follows this batch, the last of its epoch. A run that is killed in it goes on from before
+    this batch: Lightning would take a checkpoint of the epoch's end for one that was validated."""
+    every = trainer.check_val_every_n_epoch
+    return bool(
+        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        and trainer.enable_validation
+        and every
+        and (trainer.current_epoch + 1) % every == 0
+        and (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
+    )
+
+
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
-    It is written every `every_n_steps` optimizer steps, at the end of every epoch, after every validation, when the run
+    It is written every `every_n_steps` optimizer steps, at the end of every epoch (after its validation), when the run
     ends, and when SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being
     accumulated, and not with weights that are not finite.
 
@@ -109,7 +122,7 @@ class LastCheckpoint(ModelCheckpoint):
         )
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
         self._ending = self._between_steps and self._termination.asked(trainer)
-        if ends or self._ending or step % self.every_n_steps == 0:
+        if (ends or self._ending or step % self.every_n_steps == 0) and not _validates_next(trainer, batch_idx):
             self._write(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
