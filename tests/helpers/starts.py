@@ -47,8 +47,10 @@ class Starts:
     """Starts processes of `lit-rnncomp` with arguments, in a folder; all of them end with this."""
 
     def __init__(self) -> None:
+        # Not the W&B service of this process, which a test may have started: it outlives a start and holds its run.
+        environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def ask(self, **request: object):
