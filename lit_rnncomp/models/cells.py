@@ -9,7 +9,6 @@ convolution has none.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 import rnncomp_kernels as ops
 
-from .config import CodecConfig, Padding, Unit, assert_never
+from .config import ALPHA, CodecConfig, Padding, Unit, assert_never
 
 State = Tensor | tuple[Tensor, Tensor] | None
 
@@ -155,7 +154,7 @@ class ConvGRU(Cell):
 
 
 class ResidualConvGRU(Cell):
-    """The paper's residual GRU (equations 14-15): the state recurs, the state plus `alpha_x W_ox x` is the output.
+    """The paper's residual GRU (equations 14-15): the state recurs, the state plus `ALPHA W_ox x` is the output.
 
     `W_ox` has the kernel and stride of the input convolution, `W_h` those of the hidden convolution; the paper does not
     say.
@@ -164,19 +163,15 @@ class ResidualConvGRU(Cell):
     input_gates, hidden_gates = 4, 3
     has_candidate = True
 
-    def __init__(self, *shape: Any, alpha_h: float = 0.1, alpha_x: float = 0.1) -> None:
-        super().__init__(*shape)
-        self.alpha_h, self.alpha_x = alpha_h, alpha_x
-
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         gates = self.input_conv(x)
         if state is None:
-            new = ops.residual_gru_update(gates, alpha_h=self.alpha_h, alpha_x=self.alpha_x)
+            new = ops.residual_gru_update(gates, alpha_h=ALPHA, alpha_x=ALPHA)
         else:
             assert isinstance(state, Tensor)
             hidden = self.hidden_conv(state)
             candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
-            new = ops.residual_gru_update(gates, hidden, candidate, state, self.alpha_h, self.alpha_x)
+            new = ops.residual_gru_update(gates, hidden, candidate, state, ALPHA, ALPHA)
         return new.out, new.h
 
 
@@ -184,7 +179,7 @@ def make_cell(
     config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int
 ) -> Cell:
     """The cell of `unit` for one row of the layer table."""
-    shape = (in_channels, channels, kernel, stride, config.hidden_kernel or hidden_kernel, config.padding)
+    shape = (in_channels, channels, kernel, stride, hidden_kernel, config.padding)
     if unit == "lstm":
         return ConvLSTM(*shape)
     if unit == "associative_lstm":
@@ -192,5 +187,5 @@ def make_cell(
     if unit == "gru":
         return ConvGRU(*shape)
     if unit == "residual_gru":
-        return ResidualConvGRU(*shape, alpha_h=config.alpha_h, alpha_x=config.alpha_x)
+        return ResidualConvGRU(*shape)
     assert_never(unit)

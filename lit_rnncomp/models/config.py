@@ -10,15 +10,19 @@ from . import ternary
 from .lapped import COEFFICIENTS
 
 Unit = Literal["lstm", "associative_lstm", "gru", "residual_gru"]
-Reconstruction = Literal["one_shot", "additive", "residual_scaling", "scheduled_gain"]
+Reconstruction = Literal[
+    "one_shot", "additive", "residual_scaling", "iteration_gain", "coefficient_gain", "measured_gain"
+]
 Frontend = Literal["conv", "dct", "lapped"]
 Binarize = Literal["stochastic", "sign"]
-Gains = Literal["iteration", "coefficient", "measured"]
 GainInput = Literal["residual", "reconstruction"]
 Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
 Projections = Literal["shared", "per_iteration"]
 Codes = Literal["binary", "ternary"]
+
+ALPHA = 0.1
+"""What the residual GRU's skips weigh (equations 14 and 15), of the state and of the input."""
 
 # Headers of files name a unit and a framework by their place in these: new ones go to the end.
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -34,11 +38,10 @@ class CodecConfig:
 
     Args:
         unit: recurrent unit. `associative_lstm` is used in the decoder only, its encoder is an LSTM (section 2.1).
-        reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2), or `scheduled_gain`: additive, with
-            one learned scalar gain for each iteration in place of the gain estimator.
-        gains: of `scheduled_gain`: one learned for each `iteration`; with the DCT front end also one learned for each
-            `coefficient` of each iteration, or one `measured` for each: what brings the residual of the training
-            pictures to the size of 1.
+        reconstruction: `one_shot`, `additive`, `residual_scaling` (section 2.2); or additive with gains that do not
+            follow the picture: `iteration_gain`, one learned for each iteration, and with the DCT front end
+            `coefficient_gain`, one learned for each coefficient of each iteration, and `measured_gain`, one measured
+            for each: what brings the residual of the training pictures to the size of 1.
         width: multiplies every channel count of the layer table; counts are rounded to multiples of 8. 1.0 is the
             paper.
         iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
@@ -51,7 +54,6 @@ class CodecConfig:
             or the `reconstruction` so far (its equation 16).
         output: `linear`, or `tanh` to bound each decoder output to [-1, 1]; the paper does not say.
         padding: `symmetric`, or `tf_same` to place samples as TensorFlow's SAME does at stride 2.
-        hidden_kernel: side of every hidden (state-to-state) convolution; None keeps the layer table's.
         priming: extra runs of the recurrent layers before the first code and before the first picture (Johnston et al.,
             2018).
         projections: the convolutions into and out of the recurrent layers of both networks: `shared` by all iterations
@@ -59,8 +61,6 @@ class CodecConfig:
         shortcut: also a linear path around the recurrent layers, a matrix for each iteration: from the scaled residual
             to the binarizer, and from the code to the reconstruction, there times a gate. Needs the DCT front end with
             a code at 1/8.
-        alpha_h: weight of the residual GRU's state skip (equation 14).
-        alpha_x: weight of the residual GRU's input skip (equation 15).
         codes: `binary` (the paper); or `ternary`, one of -1, 0 and +1 for each coefficient of the lapped transform.
             Gains then double from iteration to iteration, codes are those of the scaled residual plus what the encoder
             makes of it, the estimate adds codes up, and what the decoder makes of them corrects pictures alone; both
@@ -78,16 +78,12 @@ class CodecConfig:
     code_stride: int = 16
     frontend: Frontend = "conv"
     binarize: Binarize = "stochastic"
-    gains: Gains = "iteration"
     gain_input: GainInput = "residual"
     output: Output = "linear"
     padding: Padding = "symmetric"
-    hidden_kernel: int | None = None
     priming: int = 0
     projections: Projections = "shared"
     shortcut: bool = False
-    alpha_h: float = 0.1
-    alpha_x: float = 0.1
     codes: Codes = "binary"
 
     def __post_init__(self) -> None:
@@ -95,8 +91,8 @@ class CodecConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
-        if self.gains != "iteration" and (self.reconstruction, self.frontend) != ("scheduled_gain", "dct"):
-            raise ValueError(f"gains={self.gains!r} needs reconstruction='scheduled_gain' and frontend='dct'")
+        if self.reconstruction in ("coefficient_gain", "measured_gain") and self.frontend != "dct":
+            raise ValueError(f"reconstruction={self.reconstruction!r} needs frontend='dct'")
         if self.shortcut and (self.frontend, self.code_stride) != ("dct", 8):
             raise ValueError("shortcut=True needs frontend='dct' and code_stride=8")
         if (self.codes == "ternary") != (self.frontend == "lapped"):
@@ -113,8 +109,6 @@ class CodecConfig:
             raise ValueError(f"iterations={self.iterations} is outside 1..255")
         if not 1 <= self.bits <= 255:
             raise ValueError(f"bits={self.bits} is outside 1..255")
-        if self.hidden_kernel is not None and self.hidden_kernel not in (1, 3, 5, 7):
-            raise ValueError(f"hidden_kernel={self.hidden_kernel} is not one of 1, 3, 5, 7")
         if not 0 <= self.priming <= 16:
             raise ValueError(f"priming={self.priming} is outside 0..16")
 
@@ -155,7 +149,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "reconstruction": RECONSTRUCTIONS,
     "frontend": get_args(Frontend),
     "binarize": get_args(Binarize),
-    "gains": get_args(Gains),
     "gain_input": get_args(GainInput),
     "output": get_args(Output),
     "padding": get_args(Padding),

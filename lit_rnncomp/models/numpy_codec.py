@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..images import array_to_uint8, to_signal
 from . import loop
-from .config import CodecConfig, assert_never
+from .config import ALPHA, CodecConfig, assert_never
 from .dct import BLOCK, block_basis, coefficient_deviations
 from .loop import Estimate, Layers
 
@@ -27,23 +27,19 @@ _States = list[Floats] | None
 # closed world: an option that does not stand here is refused, whatever its value.
 _COMPUTED: dict[str, tuple[Any, ...] | None] = {
     "unit": ("residual_gru",),
-    "reconstruction": ("one_shot", "additive", "scheduled_gain"),
+    "reconstruction": ("one_shot", "additive", "iteration_gain", "coefficient_gain", "measured_gain"),
     "width": None,
     "iterations": None,
     "bits": None,
     "code_stride": (8,),
     "frontend": ("dct",),
     "binarize": ("stochastic", "sign"),  # of training
-    "gains": ("iteration", "coefficient", "measured"),
     "gain_input": ("residual", "reconstruction"),  # of residual scaling
     "output": ("linear", "tanh"),
     "padding": ("symmetric", "tf_same"),  # which differ at stride 2
-    "hidden_kernel": None,
     "priming": None,
     "projections": ("shared", "per_iteration"),
     "shortcut": (False, True),
-    "alpha_h": None,
-    "alpha_x": None,
     "codes": ("binary",),
 }
 
@@ -161,7 +157,6 @@ class _ResidualGRU:
         self.input = weights.convolution(f"{name}.input_conv")
         self.hidden = weights.convolution(f"{name}.hidden_conv")
         self.candidate = weights.convolution(f"{name}.candidate_conv")
-        self.alpha_h, self.alpha_x = weights.config.alpha_h, weights.config.alpha_x
 
     def __call__(self, x: Floats, h: Floats | None) -> tuple[Floats, Floats]:
         z, r, n, skip = np.split(self.input(x), 4, axis=2)
@@ -174,8 +169,8 @@ class _ResidualGRU:
             new -= h
             new *= _sigmoid(z + hidden_z)
             new += h
-            new += self.alpha_h * hidden_skip
-        return new + self.alpha_x * skip, new
+            new += ALPHA * hidden_skip
+        return new + ALPHA * skip, new
 
 
 @dataclass(frozen=True)
@@ -239,9 +234,9 @@ class _Weights:
 
     def gains(self) -> Floats | None:
         """`(iterations, 192 or 1)`; None where all are 1."""
-        if self.config.reconstruction != "scheduled_gain":
+        if self.config.reconstruction in ("one_shot", "additive"):
             return None
-        if self.config.gains == "measured":
+        if self.config.reconstruction == "measured_gain":
             deviation = self.tensors["reconstruction.deviation"].astype(np.float32)
             gains = 1 / np.maximum(deviation, np.float32(1e-3))
         else:

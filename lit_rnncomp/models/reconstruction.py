@@ -77,12 +77,10 @@ class ScheduledGain(Reconstruction):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        if config.gains == "coefficient":
+        if config.reconstruction == "coefficient_gain":
             start = -expected_deviations(config.iterations).log()
-        elif config.gains == "iteration":
-            start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
         else:
-            raise ValueError(f"gains={config.gains!r} are not learned")
+            start = torch.tensor([0.0, *(math.log(3 * 1.1**t) for t in range(config.iterations - 1))])
         self.log_gain = nn.Parameter(start.float())
 
     def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor:
@@ -144,6 +142,8 @@ def make_reconstruction(config: CodecConfig, stride: int) -> Reconstruction:
         return Reconstruction()
     if config.reconstruction == "residual_scaling":
         return ResidualScaling(config, stride)
-    if config.reconstruction == "scheduled_gain":
-        return MeasuredGain(config) if config.gains == "measured" else ScheduledGain(config)
+    if config.reconstruction == "iteration_gain" or config.reconstruction == "coefficient_gain":
+        return ScheduledGain(config)
+    if config.reconstruction == "measured_gain":
+        return MeasuredGain(config)
     assert_never(config.reconstruction)

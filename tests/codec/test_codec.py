@@ -177,7 +177,7 @@ def test_digest_sees_weights_and_configuration(tiny_codec) -> None:
     assert digest(a) == digest(b)
     with __import__("torch").no_grad():
         b.decoder.head.bias[0] += 1e-3
-    assert len({digest(a), digest(b), digest(tiny_codec(unit="gru", alpha_h=0.2))}) == 3
+    assert len({digest(a), digest(b), digest(tiny_codec(unit="gru", priming=1))}) == 3
 
 
 def test_absurd_dimensions_are_refused_before_allocation(codec: Codec, photo: np.ndarray) -> None:

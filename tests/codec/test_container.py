@@ -337,7 +337,7 @@ def test_golden_files_keep_their_bytes(name: str, tiny_codec) -> None:
         "residual_gru_additive": {"unit": "residual_gru", "reconstruction": "additive", "bits": 4},
         "lstm_dct": {
             "unit": "lstm",
-            "reconstruction": "scheduled_gain",
+            "reconstruction": "iteration_gain",
             "frontend": "dct",
             "code_stride": 8,
             "bits": 8,

@@ -66,9 +66,10 @@ def test_tf_same_samples_one_pixel_later_than_symmetric() -> None:
     assert torch.equal(conv["tf_same"](x), x[..., 1::2, 1::2])
 
 
-def test_residual_gru_without_its_skips_is_a_gru() -> None:
+def test_residual_gru_without_its_skips_is_a_gru(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "ALPHA", 0.0)
     torch.manual_seed(0)
-    residual = ResidualConvGRU(6, 8, 3, 2, 3, alpha_h=0.0, alpha_x=0.0)
+    residual = ResidualConvGRU(6, 8, 3, 2, 3)
     gru = ConvGRU(6, 8, 3, 2, 3)
     with torch.no_grad():
         gru.input_conv.weight.copy_(residual.input_conv.weight[:24])
@@ -120,7 +121,6 @@ def test_a_state_of_none_is_zeros() -> None:
         {"iterations": 0},
         {"bits": 256},
         {"code_stride": 4},
-        {"hidden_kernel": 2},
         {"priming": -1},
     ],
 )
@@ -131,8 +131,8 @@ def test_config_names_the_wrong_value(wrong: dict) -> None:
 
 
 def test_gains_of_coefficients_need_the_dct() -> None:
-    with pytest.raises(ValueError, match="gains='coefficient' needs"):
-        CodecConfig(gains="coefficient")
+    with pytest.raises(ValueError, match="reconstruction='coefficient_gain' needs"):
+        CodecConfig(reconstruction="coefficient_gain")
 
 
 def test_config_round_trip_and_unknown_key() -> None:

@@ -21,10 +21,10 @@ from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 
 BASE = {"unit": "residual_gru", "frontend": "dct", "code_stride": 8, "bits": 8, "width": 0.05}
 VARIANTS = [
-    {"reconstruction": "scheduled_gain", "gains": "measured", "projections": "per_iteration", "shortcut": True},
-    {"reconstruction": "scheduled_gain", "gains": "coefficient", "hidden_kernel": 3},
-    {"reconstruction": "scheduled_gain", "shortcut": True, "priming": 2},
-    {"reconstruction": "additive", "projections": "per_iteration", "hidden_kernel": 5, "alpha_h": 0.3, "alpha_x": 0.2},
+    {"reconstruction": "measured_gain", "projections": "per_iteration", "shortcut": True},
+    {"reconstruction": "coefficient_gain"},
+    {"reconstruction": "iteration_gain", "shortcut": True, "priming": 2},
+    {"reconstruction": "additive", "projections": "per_iteration"},
     {"reconstruction": "one_shot", "output": "tanh"},
 ]
 IMAGE = np.random.default_rng(5).integers(0, 256, (8, 10, 3), np.uint8).repeat(8, 0).repeat(8, 1)[:64, :80]
@@ -128,23 +128,19 @@ def test_encode_and_decode_never_load_torch(tmp_path) -> None:
 # Of each option another value than `BASE` and the defaults have; what of it is not refused must be computed.
 OTHER_VALUES = {
     "unit": ["lstm", "associative_lstm", "gru"],
-    "reconstruction": ["one_shot", "residual_scaling", "scheduled_gain"],
+    "reconstruction": ["one_shot", "residual_scaling", "iteration_gain", "coefficient_gain", "measured_gain"],
     "width": [0.1],
     "iterations": [3],
     "bits": [5],
     "code_stride": [16],
     "frontend": ["conv"],
     "binarize": ["sign"],
-    "gains": ["coefficient", "measured"],
     "gain_input": ["reconstruction"],
     "output": ["tanh"],
     "padding": ["tf_same"],
-    "hidden_kernel": [3],
     "priming": [2],
     "projections": ["per_iteration"],
     "shortcut": [True],
-    "alpha_h": [0.3],
-    "alpha_x": [0.2],
     "codes": ["ternary"],
 }
 REFUSED = {
@@ -156,7 +152,6 @@ REFUSED = {
 }
 # What an option cannot be without.
 NEEDS = {
-    "gains": {"reconstruction": "scheduled_gain"},
     "codes": {"frontend": "lapped", "reconstruction": "additive", "bits": 192},
 }
 

@@ -13,7 +13,7 @@ from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.compressors import warm_start
 from lit_rnncomp.training.optimizers import make_optimizer
 
-DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "scheduled_gain", "gains": "measured"}
+DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "measured_gain"}
 OWN = {"projections": "per_iteration"}
 IMAGE = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
 

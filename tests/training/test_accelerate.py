@@ -21,7 +21,7 @@ from lit_rnncomp.training.loss import GraphedLoss, require
 # The tracer looks at every tensor's .grad; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32).sin()
-DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "scheduled_gain", "ms_ssim_weight": 0.5}
+DCT = {"frontend": "dct", "code_stride": 8, "bits": 8, "reconstruction": "iteration_gain", "ms_ssim_weight": 0.5}
 
 
 def made(variant: type = ResidualGRUCompressor, **options: object) -> ResidualGRUCompressor:

@@ -158,9 +158,7 @@ def test_schedules() -> None:
 
 
 def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam(tiny_codec) -> None:
-    codec = tiny_codec(
-        reconstruction="scheduled_gain", frontend="dct", code_stride=8, bits=8, gains="coefficient"
-    ).train()
+    codec = tiny_codec(reconstruction="coefficient_gain", frontend="dct", code_stride=8, bits=8).train()
     codec.requires_grad_(True)
     optimizer = make_optimizer("muon", codec, 0.01, 1e-8, 0.0)
     before = {name: p.detach().clone() for name, p in codec.named_parameters()}
