@@ -19,7 +19,7 @@ follows).
              8  digest of the entropy model (coder 1 only)
              4  CRC-32 of all of the above
     chunk    v  8 * payload bytes + kind: 0 an iteration, 1 one whose bits are plain although the coder is 1, 2 one that
-                ends early (its first byte says after how many segments), 3 metadata, 4 a map of threshold scales
+                ends early (its first five bytes say where), 3 metadata, 4 a map of threshold scales
              n  payload
              4  CRC-32 that goes on from the checksum before: of the chunk before, or of the header
 

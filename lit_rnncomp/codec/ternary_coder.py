@@ -5,12 +5,12 @@ code that is not 0 or a level that is not 0, and then little-endian 32-bit words
 `constriction.stream.queue.RangeEncoder` with model `Bernoulli(p / 65536)`, trailing zero bytes left out. Pass by pass
 (`models.ternary.PASSES`), two coefficients of its group at a time (a segment), the words hold for each block and
 coefficient whether the code is not 0, then for those that are not and whose level is 0 whether it is positive. After
-any number of segments an iteration may end: it then says how many.
+any number of segments, and of rows of blocks of the next one, an iteration may end: it then says how many (`End`).
 """
 
 from __future__ import annotations
 
-import math
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,8 +26,37 @@ from .container import CUT, ITERATION, BitstreamError, Chunk
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
 _HEAD = len(groups())
+_END = struct.Struct("<BI")
 
 Choose = Callable[[NDArray[np.bool_], NDArray[np.intp], Codes, NDArray[np.float32], NDArray[np.float32]], Codes]
+
+
+class End(NamedTuple):
+    """Where an iteration ends early: after some segments, and the blocks in the first `rows` rows of one more."""
+
+    segments: int
+    rows: int = 0
+
+    @property
+    def count(self) -> int:
+        """Segments of which something is sent."""
+        return self.segments + (self.rows > 0)
+
+    def blocks(self, segment: int, where: NDArray[np.bool_]) -> int:
+        """How many of the blocks `where` are sent of a segment: those in raster order."""
+        if segment == self.segments:
+            return int(where[: self.rows].sum())
+        return int(where.sum()) if segment < self.segments else 0
+
+    def to_bytes(self) -> bytes:
+        return _END.pack(*self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> End:
+        """Raises `BitstreamError`."""
+        if len(data) < _END.size:
+            raise BitstreamError("an iteration that ends early does not say where")
+        return cls(*_END.unpack_from(data))
 
 
 class Iteration(NamedTuple):
@@ -58,11 +87,11 @@ class TernaryCoder:
     def encode(
         self,
         codes: Codes,
-        segments: int | None = None,
+        end: End | None = None,
         choose: Choose | None = None,
         active: tuple[int, ...] | None = None,
     ) -> Iteration:
-        """The payload of the next iteration's codes, or of their first `segments`.
+        """The payload of the next iteration's codes, or of those before `end`.
 
         `active`: how many coefficients of each group are sent (None: as many as needed).
         `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given
@@ -71,9 +100,8 @@ class TernaryCoder:
         context, codes = self.context, codes.copy()
         active = active or self._active(codes)
         context.begin(active)
-        stop = math.inf if segments is None else segments
-        sent = None if segments is None else np.zeros(codes.shape, np.bool_)
-        encoder, written = constriction.stream.queue.RangeEncoder(), 0
+        sent = None if end is None else np.zeros(codes.shape, np.bool_)
+        encoder, segment = constriction.stream.queue.RangeEncoder(), 0
         for index, where, chosen in self._passes(active):
             some, positive = context.probabilities(index)
             part, signs = codes[where][:, chosen], context.known_signs(index)
@@ -81,19 +109,19 @@ class TernaryCoder:
                 part = choose(where, chosen, part, np.log2((65536 - some) / some), np.where(signs == 0, 1.0, 0.0))
                 _assign(codes, where, chosen, part)
             for cut in _segments(len(chosen)):
-                if written < stop:
-                    written += 1
-                    _encode(encoder, _symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut]))
-                    if sent is not None:
-                        _assign(sent, where, chosen[cut], True)
+                own = slice(None if end is None else end.blocks(segment, where)), cut
+                segment += 1
+                _encode(encoder, _symbols(part[own], some[own], positive[own], signs[own]))
+                if sent is not None:
+                    _assign(sent, where, chosen[cut], True, own[0])
             context.put(index, part if sent is None else np.where(sent[where][:, chosen], part, 0))
-            if written >= stop:
+            if end is not None and segment >= end.count:
                 break
         context.end()
         return Iteration(codes, sent, bytes(active) + encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
 
-    def information(self, codes: Codes, active: tuple[int, ...] | None = None) -> list[float]:
-        """Bits that the codes of the next iteration cost, segment by segment; the coder stays where it is."""
+    def information(self, codes: Codes, active: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+        """Bits that the codes of the next iteration cost, `(segments, rows of blocks)`; the coder stays where it is."""
         context, active = self.context, active or self._active(codes)
         context.begin(active)
         bits = []
@@ -101,24 +129,24 @@ class TernaryCoder:
             some, positive = context.probabilities(index)
             part, signs = codes[where][:, chosen], context.known_signs(index)
             for cut in _segments(len(chosen)):
-                happened, probability = _symbols(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut])
-                bits.append(float(_cost(happened, probability).sum()))
+                own = _costs(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut])
+                bits.append(np.bincount(np.nonzero(where)[0], own, len(where)))
             context.put(index, part)
-        return bits
+        return np.array(bits).reshape(-1, len(codes))
 
     def read(self, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Iteration:
         """The next iteration of a file, a whole one or one that ends early; `spent` as for `decode`. Raises
         `BitstreamError`."""
         if chunk.kind == ITERATION:
             return self.decode(chunk.payload, spent=spent)
-        if chunk.kind == CUT and chunk.payload:
-            return self.decode(chunk.payload[1:], chunk.payload[0], spent)
+        if chunk.kind == CUT:
+            return self.decode(chunk.payload[_END.size :], End.from_bytes(chunk.payload), spent)
         raise BitstreamError("an iteration is not one of ternary codes")
 
     def decode(
-        self, payload: bytes, segments: int | None = None, spent: NDArray[np.float64] | None = None
+        self, payload: bytes, end: End | None = None, spent: NDArray[np.float64] | None = None
     ) -> Iteration:
-        """The next iteration from its payload; `segments`: how many it has (None: all).
+        """The next iteration from its payload; `end`: where it ends early (None: it does not).
 
         The bits of each block are added to `spent` `(rows, columns)`. Raises `BitstreamError`.
         """
@@ -128,38 +156,38 @@ class TernaryCoder:
         active = tuple(payload[:_HEAD])
         if any(count > len(group) for count, group in zip(active, groups(), strict=True)):
             raise BitstreamError(f"an iteration claims {active} active coefficients")
-        if segments == 0:
-            raise BitstreamError("an iteration ends before its first segment")
+        if end is not None and (end == (0, 0) or end.rows >= context.rows):
+            raise BitstreamError(f"an iteration claims to end after {end.segments} segments and {end.rows} rows")
         if context.iteration >= ternary.ITERATIONS:
             raise BitstreamError(f"the file goes on after iteration {ternary.ITERATIONS}")
         context.begin(active)
         words = np.frombuffer(payload[_HEAD:] + bytes(-(len(payload) - _HEAD) % 4), "<u4").astype(np.uint32)
         decoder = constriction.stream.queue.RangeDecoder(words)
         codes = np.zeros(context.levels.shape, np.int8)
-        sent = None if segments is None else np.zeros(codes.shape, np.bool_)
-        left = math.inf if segments is None else segments
+        sent = None if end is None else np.zeros(codes.shape, np.bool_)
+        segment = 0
         try:
             for index, where, chosen in self._passes(active):
                 some, positive = context.probabilities(index)
                 signs = context.known_signs(index)
                 part = np.zeros(some.shape, np.int8)
                 for cut in _segments(len(chosen)):
-                    if left > 0:
-                        left -= 1
-                        part[:, cut] = _decoded(decoder, some[:, cut], positive[:, cut], signs[:, cut])
-                        if sent is not None:
-                            _assign(sent, where, chosen[cut], True)
+                    own = slice(None if end is None else end.blocks(segment, where)), cut
+                    segment += 1
+                    part[own] = _decoded(decoder, some[own], positive[own], signs[own])
+                    if sent is not None:
+                        _assign(sent, where, chosen[cut], True, own[0])
                 _assign(codes, where, chosen, part)
                 if spent is not None:
-                    spent[where] += _cost(part != 0, some).sum(1)
-                    spent[where] += (_cost(part > 0, positive) * ((part != 0) & (signs == 0))).sum(1)
+                    reached = 1.0 if sent is None else sent[where][:, chosen]
+                    spent[where] += _costs(part, some, positive, signs, reached)
                 context.put(index, part)
-                if left <= 0:
+                if end is not None and segment >= end.count:
                     break
         except AssertionError as error:
             raise BitstreamError("a payload is not a range coder's output") from error
-        if segments is not None and left > 0:
-            raise BitstreamError(f"an iteration claims {left} segments more than there are")
+        if end is not None and segment < end.count:
+            raise BitstreamError(f"an iteration claims {end.segments} segments and {end.rows} rows, there are {segment}")
         if not decoder.maybe_exhausted() if any(active) else len(payload) > _HEAD:
             raise BitstreamError("a payload goes on after its last code")
         context.end()
@@ -199,9 +227,20 @@ def _cost(happened: NDArray[np.bool_], probability: NDArray[np.int32]) -> NDArra
     return 16 - np.log2(np.where(happened, probability, 65536 - probability))
 
 
-def _assign(target: NDArray[Any], where: NDArray[np.bool_], chosen: NDArray[np.intp], values: Any) -> None:
+def _costs(
+    codes: Codes, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8], reached: Any = 1.0
+) -> NDArray[np.float64]:
+    """Bits of the codes of each block, of those that were `reached`."""
+    bits = _cost(codes != 0, some) + _cost(codes > 0, positive) * ((codes != 0) & (signs == 0))
+    total: NDArray[np.float64] = (bits * reached).sum(1)
+    return total
+
+
+def _assign(
+    target: NDArray[Any], where: NDArray[np.bool_], chosen: NDArray[np.intp], values: Any, blocks: slice = slice(None)
+) -> None:
     rows, columns = np.nonzero(where)
-    target[rows[:, None], columns[:, None], chosen[None]] = values
+    target[rows[blocks, None], columns[blocks, None], chosen[None]] = values
 
 
 def _encode(encoder: Any, symbols: _Symbols) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import container
 from .container import Chunk, Writer
-from .ternary_coder import TernaryCoder
+from .ternary_coder import End, TernaryCoder
 
 if TYPE_CHECKING:
     from .ternary_codec import TernaryCodec
@@ -45,21 +45,25 @@ class Truncation:
         return writer.data
 
     def _part(self, writer: Writer, coder: TernaryCoder, chunk: Chunk, budget: float) -> None:
-        """As many segments of an iteration as fit."""
+        """As much of an iteration as fits."""
         before, t = coder.context.levels, coder.context.iteration
         decoded = coder.read(chunk)
         coder.context.levels, coder.context.iteration = before, t
         # As in the file, so that a cut file is cut where the whole one would be.
         active = decoded.active
-        bits = np.cumsum(coder.information(decoded.codes, active))
+        bits = coder.information(decoded.codes, active)
+        rows = bits.shape[1]
+        total = np.cumsum(bits)
         if decoded.sent is not None:
-            bits = bits[: chunk.payload[0]]
-        room = budget - len(writer.data) - Chunk(bytes(1 + len(active))).size
-        # The range coder needs some bytes more than the codes' information.
-        for segments in range(int(np.searchsorted(bits, 8 * room, "right")), 0, -1):
+            last = End.from_bytes(chunk.payload)
+            total = total[: last.segments * rows + last.rows]
+        room = budget - len(writer.data) - Chunk(bytes(len(active)), container.CUT).size
+        while (count := int(np.searchsorted(total, 8 * room, "right"))) > 0:
             coder.context.levels, coder.context.iteration = before, t
-            payload = coder.encode(decoded.codes, segments, active=active).payload
-            part = Chunk(bytes([segments]) + payload, container.CUT)
-            if len(writer.data) + part.size <= budget:
+            end = End(*divmod(count, rows))
+            part = Chunk(end.to_bytes() + coder.encode(decoded.codes, end, active=active).payload, container.CUT)
+            if (excess := len(writer.data) + part.size - budget) <= 0:
                 writer.append(part)
                 return
+            # The range coder needs some bytes more than the codes' information.
+            room = min(room, total[count - 1] / 8) - max(excess, 0.125)

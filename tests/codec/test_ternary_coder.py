@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lit_rnncomp.codec import container, weights
 from lit_rnncomp.codec.container import BitstreamError, Chunk, Header, Ternary
-from lit_rnncomp.codec.ternary_coder import TernaryCoder
+from lit_rnncomp.codec.ternary_coder import End, TernaryCoder
 from lit_rnncomp.models import ternary
 
 CODEC = ternary_models.codec()
@@ -60,7 +60,7 @@ def test_the_payload_holds_the_information_and_no_more():
     x = coefficients(24, 30)
     encoder, total = coder(x), 0.0
     for codes in codes_of(x, 0, 9):
-        information = sum(encoder_at(encoder).information(codes))
+        information = encoder_at(encoder).information(codes).sum()
         bits = 8 * len(encoder.encode(codes).payload)
         assert information <= bits <= 1.005 * information + 8 * (3 + 8)
         total += bits
@@ -79,24 +79,26 @@ def test_bits_of_blocks_add_up_to_the_information():
     encoder, decoder, spent = coder(x), coder(x), np.zeros((6, 7))
     information = 0.0
     for codes in codes_of(x, 0, 8):
-        information += sum(encoder_at(encoder).information(codes))
+        information += encoder_at(encoder).information(codes).sum()
         decoder.decode(encoder.encode(codes).payload, spent=spent)
     assert spent.sum() == pytest.approx(information) and spent.min() > 0
 
 
-def test_an_iteration_can_end_after_any_segment():
+def test_an_iteration_can_end_after_any_row_of_a_segment():
     x = coefficients(5, 6)
     *before, last = codes_of(x, 0, 9)
     known = coder(x)
     for codes in before:
         known.encode(codes)
-    segments = len(encoder_at(known).information(last))
-    assert segments == 2 * (5 + 27 + 64)
+    bits = encoder_at(known).information(last)
+    assert bits.shape == (2 * (5 + 27 + 64), 5)
     reached, sizes = 0, []
-    for count in range(1, segments + 1):
-        encoder, decoder = encoder_at(known), encoder_at(known)
-        sent = encoder.encode(last, count)
-        received = decoder.decode(sent.payload, count)
+    for count in range(1, bits.size + 1):
+        encoder, decoder, end = encoder_at(known), encoder_at(known), End(*divmod(count, 5))
+        assert End.from_bytes(end.to_bytes()) == end
+        sent = encoder.encode(last, end)
+        received = decoder.decode(sent.payload, end, spent := np.zeros((5, 6)))
+        assert spent.sum() == pytest.approx(bits.ravel()[:count].sum())
         np.testing.assert_array_equal(received.sent, sent.sent)
         np.testing.assert_array_equal(received.codes, np.where(sent.sent, last, 0))
         np.testing.assert_array_equal(encoder.context.levels, decoder.context.levels)
@@ -118,7 +120,7 @@ def test_nothing_to_send_costs_no_network(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("payload", "segments", "message"),
+    ("payload", "end", "message"),
     [
         (b"", None, "shorter than its list"),
         (b"\x01\x02", None, "shorter than its list"),
@@ -127,14 +129,16 @@ def test_nothing_to_send_costs_no_network(monkeypatch):
         (b"\x0a\x36\x81", None, r"claims \(10, 54, 129\) active"),
         (b"\x00\x00\x00\x01", None, "goes on after its last code"),
         (b"\x0a\x00\x00" + b"\x55" * 400, None, "goes on after its last code|not a range coder's output"),
-        (b"\x0a\x00\x00", 11, "1 segments more than there are"),
-        (b"\x00\x00\x00", 1, "1 segments more than there are"),
-        (b"\x0a\x00\x00", 0, "ends before its first segment"),
+        (b"\x0a\x00\x00", End(11), "claims 11 segments and 0 rows, there are 10"),
+        (b"\x0a\x00\x00", End(10, 2), "claims 10 segments and 2 rows, there are 10"),
+        (b"\x00\x00\x00", End(1), "claims 1 segments and 0 rows, there are 0"),
+        (b"\x0a\x00\x00", End(0), "claims to end after 0 segments and 0 rows"),
+        (b"\x0a\x00\x00", End(1, 4), "claims to end after 1 segments and 4 rows"),
     ],
 )
-def test_payloads_that_no_encoder_writes_are_refused(payload, segments, message):
+def test_payloads_that_no_encoder_writes_are_refused(payload, end, message):
     with pytest.raises(BitstreamError, match=message):
-        TernaryCoder(CODEC.context, 4, 5, 0, 0).decode(payload, segments)
+        TernaryCoder(CODEC.context, 4, 5, 0, 0).decode(payload, end)
 
 
 def test_iterations_after_the_last_are_refused():
@@ -145,14 +149,14 @@ def test_iterations_after_the_last_are_refused():
 
 
 @settings(max_examples=60, deadline=2000)
-@given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.integers(-1, 60))
-def test_any_payload_ends_in_codes_or_the_typed_error(payloads, segments):
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.none() | st.builds(End, st.integers(0, 60), st.integers(0, 4)))
+def test_any_payload_ends_in_codes_or_the_typed_error(payloads, end):
     decoder = TernaryCoder(CODEC.context, 3, 5, 1, 9)
     try:
         for payload in payloads:
             # A list of active coefficients that is possible is reached too seldom by chance.
             head = bytes(byte % (size + 1) for byte, size in zip(payload, (10, 54, 128), strict=False))
-            codes = decoder.decode(head + payload[3:], None if segments < 0 else segments).codes
+            codes = decoder.decode(head + payload[3:], end).codes
             assert set(np.unique(codes)) <= {-1, 0, 1}
     except BitstreamError as error:
         assert "\n" not in str(error)
@@ -207,7 +211,8 @@ def golden_file() -> tuple[bytes, np.ndarray]:
     header = Header(container.TERNARY, 86, 70, CODEC.digest, Ternary(tune=1, scale=70, first=2))
     *whole, last = codes_of(x, 2, 5)
     chunks = [Chunk(coder.encode(codes).payload) for codes in whole]
-    chunks.append(Chunk(bytes([25]) + coder.encode(last, 25).payload, container.CUT))
+    end = End(25, 4)
+    chunks.append(Chunk(end.to_bytes() + coder.encode(last, end).payload, container.CUT))
     return assembled(header, chunks), coder.context.levels
 
 
@@ -215,7 +220,7 @@ def test_the_bytes_of_a_file_are_a_promise():
     """A change here makes files unreadable: it needs a new format version. No float decides any of these bytes."""
     data, known = golden_file()
     assert CODEC.digest.hex() == "eb5cb9a2b24a6009"
-    assert len(data) == 552
-    assert hashlib.sha256(data).hexdigest() == "81b76c75362457462e04328beb65a04dd61eb4df32f29fcfd590c7c303b375ed"
+    assert len(data) == 560
+    assert hashlib.sha256(data).hexdigest() == "f4154c09fe9e6dd98b2307234130b01175415be31aa5925081cccd7d210a5554"
     *_, state = CODEC._states(container.parse(data), None, False)
     np.testing.assert_array_equal(state.after, known)
