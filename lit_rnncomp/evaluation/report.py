@@ -173,11 +173,11 @@ def _matched(
     allow."""
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
-    truth, sizes = to_tensor(original), dict[int, int]()
+    truth = to_tensor(original)
     for model, points in models.items():
         match[model] = []
         for point in points:
-            coded = baseline.fit(original, point["bytes"], sizes)
+            coded = baseline.fit(original, point["bytes"])
             key = f"{coded.setting:g}"
             match[model].append(key)
             if key not in files:
