@@ -16,7 +16,7 @@ from .measure import AnyCodec, machine
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural, named_models
 from .plot import draw
-from .results import FORMAT, MeanCurves, Results, begin, write_csv
+from .results import FORMAT, MeanCurves, Results, begin, printable, write_csv
 from .strip import strip_of_results
 from .summary import areas, comparison, tables
 
@@ -61,7 +61,7 @@ def evaluate(
     names = [codec.name for codec in chosen]
     if anchor not in (*names, *missing, "jpeg420"):
         raise ValueError(f"--anchor is {anchor!r}, which is not among the measured codecs {', '.join(names)}")
-    paths = {path.relative_to(data).as_posix(): path for path in list_images(data)}
+    paths = _named(list_images(data), data)
     if not paths:
         raise ValueError(f"there is no picture in {data}")
     folder = Path(out)
@@ -80,6 +80,17 @@ def evaluate(
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
         )
+
+
+def _named(paths: list[Path], data: str) -> dict[str, Path]:
+    """Pictures by path below `data`, as it can be printed."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = printable(path.relative_to(data).as_posix())
+        while name in named:  # another picture's name, spelt with a backslash
+            name += "'"
+        named[name] = path
+    return named
 
 
 def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec], dict[str, str]]:
@@ -105,7 +116,7 @@ def _run_record(
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "data": data.resolve().name,
+        "data": printable(data.resolve().name),
         "pictures": pictures,
         "codecs": [codec.name for codec in codecs],
         "models": {codec.name: codec.describe() for codec in codecs if isinstance(codec, Neural)},
@@ -124,6 +135,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     from rich.console import Console
 
     results = Results.read(folder)
+    write_csv(folder / "points.csv", results.pictures)
     if not results.common():
         raise ValueError(
             f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see "
@@ -136,7 +148,6 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     left = savings.bits_left(results)
     curves.write(folder / "curves.json", results, summary, left)
     write_json(folder / "comparison.json", rows)
-    write_csv(folder / "points.csv", results.pictures)
     draw([curves], [Output(folder / name, own=True) for name in ("rd.png", "rd.svg")], published=None, title="")
     strip_of_results(results, folder / "strip.png")
     if as_json:

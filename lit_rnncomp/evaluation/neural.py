@@ -19,6 +19,7 @@ from ..codec.rate import RateError
 from ..codec.ternary_codec import TernaryCodec
 from ..models.lapped import TUNES
 from .baselines import Coded
+from .results import printable
 
 STEPS = tuple(range(896, 2816, 128))
 """Of models with ternary codes: last thresholds half an octave apart, from some hundredths of a bit per pixel."""
@@ -70,7 +71,7 @@ class Neural:
     def describe(self) -> dict[str, Any]:
         """What a record of a run says of the model."""
         config = {"config": self.codec.network.config.to_dict()} if isinstance(self.codec, BinaryCodec) else {}
-        return {"file": Path(self.model).name, **self.versions(), **config}
+        return {"file": printable(Path(self.model).name), **self.versions(), **config}
 
     @property
     def codec(self) -> Codec:
@@ -144,6 +145,7 @@ def named_models(models: list[str], device: str) -> list[Neural]:
     codecs: list[Neural] = []
     for model in models:
         name, path, tune = _parts(model)
+        name = printable(name)
         taken = {codec.name for codec in codecs}
         unique = next(n for k in range(len(models) + 1) if (n := name if k == 0 else f"{name}-{k + 1}") not in taken)
         codecs.append(Neural(unique, path, device, tune))

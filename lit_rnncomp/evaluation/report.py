@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from json import dumps
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..files import Output, write_bytes
 from .baselines import Baseline, Coded, named_baselines
+from .frames import LONGEST_WEBP, frame_file, frames_folder, open_frame
 from .measure import distortion, to_tensor
 from .metric_table import shown
 from .plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
 from .published import curves, shipped
 from .results import PictureResult, Results
-from .strip import frames_folder, open_frame
 from .summary import area_columns, comparison, rate_columns
 
 BROWSER_FORMATS = {"JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
@@ -70,7 +72,7 @@ def report(
             for metric in shown()
         ],
         "curves": _curves(measured, published),
-        "models": list(measured.run["models"]),
+        "models": list(measured.models),
         "codecs": [{"name": codec.name, "title": codec.title.split(",")[0]} for codec in baselines],
         "pictures": viewer,
     }
@@ -93,7 +95,7 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
     models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
     drawn: list[dict[str, Any]] = []
     for name, title in results.codecs.items():
-        ours = name in results.run["models"]
+        ours = name in results.models
         example = results.common()[0].codecs[name]
         points = {}
         for metric in shown():
@@ -141,17 +143,17 @@ def _pictures(results: Results, baselines: list[Baseline], count: int, quality: 
 def _picture(results: Results, picture: PictureResult, baselines: list[Baseline], quality: int) -> dict[str, Any]:
     folder = frames_folder(results, picture.name)
     assert folder is not None
-    original = open_frame(folder / "original.webp")
+    original = open_frame(folder / "original")
     thumb = original.copy()
     thumb.thumbnail((168, 112))
     models: dict[str, list[dict[str, Any]]] = {}
-    for model in results.run["models"]:
+    for model in results.models:
         models[model] = [
             {
                 "bytes": point.bytes,
                 "bpp": round(point.bpp, 4),
                 **{metric.name: point.metrics[metric.name] for metric in shown()},
-                "src": _webp(open_frame(folder / model / f"{int(point.setting):03d}.webp"), quality),
+                "src": _shown(open_frame(folder / model / f"{int(point.setting):03d}"), quality),
             }
             for point in picture.codecs[model].points
         ]
@@ -159,25 +161,29 @@ def _picture(results: Results, picture: PictureResult, baselines: list[Baseline]
         "name": picture.name,
         "width": picture.width,
         "height": picture.height,
-        "original": _address("webp", (folder / "original.webp").read_bytes()),
-        "thumb": _webp(thumb, 80),
+        "original": _kept(folder / "original"),
+        "thumb": _shown(thumb, 80),
         "models": models,
-        "codecs": {baseline.name: _matched(original, baseline, models, quality) for baseline in baselines},
+        "codecs": {codec.name: files for codec in baselines if (files := _matched(original, codec, models, quality))},
     }
 
 
 def _matched(
     original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int
-) -> dict[str, Any]:
-    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes
-    allow."""
+) -> dict[str, Any] | None:
+    """`files` by setting, and for each model `match`: the setting whose file is the best that each iteration's bytes
+    allow. None where the codec cannot code the picture."""
     files: dict[str, dict[str, Any]] = {}
     match: dict[str, list[str]] = {}
     truth = to_tensor(original)
     for model, points in models.items():
         match[model] = []
         for point in points:
-            coded = baseline.fit(original, point["bytes"])
+            try:
+                coded = baseline.fit(original, point["bytes"])
+            except ValueError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                return None
             key = f"{coded.setting:g}"
             match[model].append(key)
             if key not in files:
@@ -190,15 +196,25 @@ def _file(
 ) -> dict[str, Any]:
     """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
     native = BROWSER_FORMATS.get(baseline.format)
-    src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
+    src = _address(native, baseline.encode(original, coded.setting)) if native else _shown(coded.picture, quality)
     bpp = round(8 * coded.size / (original.width * original.height), 4)
     return {"bytes": coded.size, "bpp": bpp, **{metric.name: values[metric.name] for metric in shown()}, "src": src}
 
 
-def _webp(picture: Image.Image, quality: int) -> str:
+def _shown(picture: Image.Image, quality: int) -> str:
+    """As WebP; as PNG what is larger than WebP can be."""
     file = io.BytesIO()
+    if max(picture.size) > LONGEST_WEBP:
+        picture.save(file, "PNG")
+        return _address("png", file.getvalue())
     picture.save(file, "WEBP", lossless=quality == 100, quality=quality, method=4)
     return _address("webp", file.getvalue())
+
+
+def _kept(path: Path) -> str:
+    """A kept frame, as it is."""
+    file = frame_file(path)
+    return _address(file.suffix.removeprefix("."), file.read_bytes())
 
 
 def _address(kind: str, data: bytes) -> str:
@@ -228,7 +244,7 @@ def _our_table(results: Results) -> str:
     for row in comparison(results, anchor):
         cells = (column.cell(results, row) for column in columns)
         texts = (escape(row["title"]), *("&ndash;" if cell == "-" else cell for cell in cells))
-        rows.append((' class="ours"' if row["codec"] in results.run["models"] else "", texts))
+        rows.append((' class="ours"' if row["codec"] in results.models else "", texts))
     note = f"From 1/8 to 2 bits per pixel of whole files, mean over pictures. BD-rate against {anchor}: less is better."
     return _table(head, rows, note)
 

@@ -8,13 +8,14 @@ A results folder holds
     comparison.json     the table that `evaluate` prints
     curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
     points.csv          every measured point as one line
-    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP)
+    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)
     cache/              measurements by content, codec and version: what makes a run resumable
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,10 @@ from . import rd
 
 FORMAT = 1
 FILES = ("summary.json", "comparison.json", "curves.json", "points.csv", "rd.png", "rd.svg", "strip.png")
+
+
+LONGEST_NAME = 160
+"""Bytes of a picture's flat name: with a digest and an ending it fits every file system."""
 
 
 class ResultsError(ValueError):
@@ -147,6 +152,11 @@ class Results:
         titles = {name: codec.title for picture in self.pictures for name, codec in picture.codecs.items()}
         return {name: titles[name] for name in [*self.run["codecs"], *titles] if name in titles}
 
+    @property
+    def models(self) -> list[str]:
+        """Names of the recurrent codecs among `codecs`."""
+        return [name for name in self.codecs if name in self.run["models"]]
+
     def common(self) -> tuple[PictureResult, ...]:
         """The pictures that every codec measured: means over different pictures could not be compared."""
         return tuple(picture for picture in self.pictures if set(self.codecs) <= set(picture.codecs))
@@ -178,7 +188,7 @@ class MeanCurves:
         for codec in results.codecs:
             by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
             curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
-        return cls(results.folder.name, curves, frozenset(results.run["models"]))
+        return cls(results.folder.name, curves, frozenset(results.models))
 
     @classmethod
     def read(cls, source: str | Path) -> MeanCurves:
@@ -228,7 +238,7 @@ def begin(folder: Path, pictures: Iterable[str]) -> None:
     run = folder / "run.json"
     # As `write_json` begins it, whatever became of the rest.
     own = run.is_file() and run.read_bytes().startswith(b'{\n "format":')
-    flat = [name.replace("/", "__") for name in pictures]
+    flat = map(flat_name, pictures)
     theirs = (path for name in flat for path in (f"pictures/{name}.json", f"frames/{name}/original.webp"))
     check_folder(folder, own, ["run.json", *FILES, *theirs])
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +252,26 @@ def write_picture(folder: Path, result: PictureResult) -> None:
 
 
 def _picture_path(folder: Path, name: str) -> Path:
-    return folder / "pictures" / f"{name.replace('/', '__')}.json"
+    return folder / "pictures" / f"{flat_name(name)}.json"
+
+
+def flat_name(picture: str) -> str:
+    """A picture's path below the measured folder as the name of a file: no two pictures have the same.
+
+    `/` becomes `__`. Where that could be another picture's name, or is longer than a file system takes, a digest
+    follows.
+    """
+    flat = picture.replace("/", "__")
+    plain = not any(part in picture for part in ("__", "/_", "_/")) and len(flat.encode()) <= LONGEST_NAME
+    if plain:
+        return flat
+    cut = flat.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return f"{cut}-{hashlib.sha256(picture.encode()).hexdigest()[:16]}"
+
+
+def printable(name: str) -> str:
+    """A name that can be printed and written as UTF-8: bytes of a file's name that are none are spelt `\\udcXX`."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:

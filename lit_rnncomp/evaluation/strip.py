@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +12,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..files import SOFTWARE, Output, picture_format, replacing
 from .baselines import BASELINES
+from .frames import frames_folder, open_frame
 from .measure import distortion, to_tensor
 from .metric_table import compared
-from .results import Results, ResultsError
+from .results import Results
 
 PANEL, GAP, ZOOM = 480, 12, 4
+TALLEST = 3 * PANEL
+"""Pixels of a whole picture's height, so that a strip of a very tall one is no wall."""
 PAPER, INK, FAINT, FRAME = "white", "#1a1a1a", "#666666", "#d6452b"
 
 
@@ -35,11 +39,11 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
             texture.
     """
     width, height = panels[0].picture.size
-    scale = PANEL / width
+    scale = min(PANEL / width, TALLEST / height)
     side = max(1, min(PANEL // ZOOM, width, height))
     x, y = detail if detail is not None else busiest(panels[0].picture, side)
     x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
-    shown = (PANEL, max(1, round(height * scale)))
+    shown = (max(1, round(width * scale)), max(1, round(height * scale)))
     top, zoom_top = 2 * GAP + 44, 3 * GAP + 44 + shown[1]
     strip = Image.new("RGB", ((PANEL + GAP) * len(panels) + GAP, zoom_top + PANEL + GAP), PAPER)
     pen = ImageDraw.Draw(strip)
@@ -100,17 +104,18 @@ def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str 
     except StopIteration:
         path.unlink(missing_ok=True)
         return
-    original = open_frame(folder / "original.webp")
+    original = open_frame(folder / "original")
     panels = [Panel(original, "original", f"{original.width} x {original.height} pixels")]
     max_bytes = 0
-    for model in results.run["models"]:
+    for model in results.models:
         point = min(picture.codecs[model].points, key=lambda point: abs(point.bpp - bpp))
-        decoded = open_frame(folder / model / f"{int(point.setting):03d}.webp")
+        decoded = open_frame(folder / model / f"{int(point.setting):03d}")
         caption = f"{model}, {picture.codecs[model].setting} {int(point.setting)}"
         panels.append(Panel(decoded, caption, numbers(original, decoded, point.bytes)))
         max_bytes = max_bytes or point.bytes
     if BASELINES[other].missing() is None:
-        panels.append(baseline_panel(original, other, max_bytes))
+        with suppress(ValueError):  # pictures that the other codec has no room for
+            panels.append(baseline_panel(original, other, max_bytes))
     save(draw_strip(panels), Output(path, own=True))
 
 
@@ -121,23 +126,3 @@ def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:
     return Panel(
         coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size)
     )
-
-
-def frames_folder(results: Results, picture: str) -> Path | None:
-    """Where the decoded pictures of one test picture lie; None when no frames of every model were kept."""
-    folder = results.folder / frames_name(picture)
-    models = list(results.run["models"])
-    return folder if models and all((folder / model / "complete").exists() for model in models) else None
-
-
-def frames_name(picture: str) -> Path:
-    """The folder of one test picture's frames, inside that of the results."""
-    return Path("frames") / picture.replace("/", "__")
-
-
-def open_frame(path: Path) -> Image.Image:
-    """A kept picture. Raises `ResultsError` when it is gone."""
-    try:
-        return Image.open(path).convert("RGB")
-    except OSError:
-        raise ResultsError(f"the kept picture {path} cannot be read: evaluate again") from None

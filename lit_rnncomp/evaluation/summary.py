@@ -133,7 +133,7 @@ class Column(NamedTuple):
     def cell(self, results: Results, row: dict[str, Any]) -> str:
         """The text of a row's cell; a dash where there is no value."""
         value = row.get(self.key)
-        if value is None or (self.models_only and row["codec"] not in results.run["models"]):
+        if value is None or (self.models_only and row["codec"] not in results.models):
             return "-"
         count, of = row.get(f"{self.key}_pictures"), _pictures_with(results, self.key.removeprefix("bd_rate_"))
         return f"{value:{self.style}}{self.unit}" + (f" ({count}/{of})" if count not in (None, of) else "")

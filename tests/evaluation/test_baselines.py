@@ -100,8 +100,8 @@ def graphic():
 def test_fit_is_the_best_file_that_fits_where_sizes_do_not_rise(graphic, name):
     codec = BASELINES[name]
     files = {quality: codec.encode(graphic, quality) for quality in range(1, 101)}
-    errors = {quality: error(codec.decode(data), graphic) for quality, data in files.items()}
-    for budget in sorted({len(data) for data in files.values()})[::5]:
+    errors = {quality: error(codec.decode(file), graphic) for quality, file in files.items()}
+    for budget in sorted({len(file) for file in files.values()})[::5]:
         found = codec.fit(graphic, budget)
         assert found.size <= budget
         assert error(found.picture, graphic) <= 1.0001 * min(errors[q] for q in files if len(files[q]) <= budget)

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.data import astronaut
 
 from lit_rnncomp.codec.api import load
 from lit_rnncomp.evaluation import metrics, rd
@@ -14,7 +17,8 @@ from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
 from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
-from lit_rnncomp.evaluation.results import Results, ResultsError
+from lit_rnncomp.evaluation.report import report
+from lit_rnncomp.evaluation.results import MeanCurves, Results, ResultsError
 from lit_rnncomp.evaluation.summary import areas, comparison, mean_delta, tables
 
 
@@ -253,3 +257,62 @@ def test_folders_that_are_no_results(tmp_path, results):
     (tmp_path / "run.json").write_text(json.dumps({**json.loads((results / "run.json").read_text()), "format": 99}))
     with pytest.raises(ResultsError, match="format 99"):
         Results.read(tmp_path)
+
+
+def test_pictures_with_names_alike_keep_results_of_their_own(photographs, tmp_path):
+    """`a/b` and `a__b` are one name where folders are flattened, and so are `a_/b` and `a/_b`."""
+    pictures = tmp_path / "pictures"
+    image = Image.open(photographs / "astronaut.png")
+    names = ["a/b.png", "a__b.png", "a_/b.png", "a/_b.png", f"{'long/' * 50}{'x' * 200}.png"]
+    for k, name in enumerate(names):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        image.crop((0, 0, 24 + 8 * k, 24)).save(pictures / name)
+    evaluate(None, str(pictures), "jpeg420", str(tmp_path / "out"), json=True)
+    widths = {picture.name: picture.width for picture in Results.read(tmp_path / "out").pictures}
+    assert widths == {name: 24 + 8 * k for k, name in enumerate(names)}
+
+
+def test_names_that_are_no_utf8(photographs, tiny_model, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    try:
+        shutil.copy(photographs / "astronaut.png", os.fsencode(pictures) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    shutil.copy(photographs / "astronaut.png", pictures / "caf\\udce9.png")
+    shutil.copy(tiny_model, os.fsencode(tmp_path) + b"/mod\xe8le.safetensors")
+    model = str(tmp_path / os.fsdecode(b"mod\xe8le.safetensors"))
+    evaluate([model], str(pictures), "jpeg420", str(tmp_path / "out"), json=True)
+    rows = list(csv.DictReader((tmp_path / "out/points.csv").open(encoding="utf-8")))
+    assert {row["picture"] for row in rows} == {"caf\\udce9.png", "caf\\udce9.png'"}
+    assert {row["codec"] for row in rows} == {"mod\\udce8le", "jpeg420"}
+    assert Image.open(tmp_path / "out/strip.png").width > 1000
+    assert "mod" in (tmp_path / "out/rd.svg").read_text(encoding="utf-8")
+
+
+def test_a_model_that_fails_on_every_picture_costs_only_itself(tiny_model, photographs, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(Neural, "measure", fail)
+    with pytest.warns(UserWarning) as warned:
+        evaluate([str(tiny_model)], str(photographs), "jpeg420,webp", str(tmp_path), json=True)
+    assert "astronaut.png by tiny: no memory" in {str(warning.message) for warning in warned}
+    assert list(json.loads((tmp_path / "summary.json").read_text())) == ["jpeg420", "webp"]
+    report(str(tmp_path), out=str(tmp_path / "report.html"))
+    assert MeanCurves.read(tmp_path).models == frozenset()
+
+
+def test_pictures_wider_than_webp_can_be(tiny_model, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    strip = np.tile(np.asarray(astronaut()[:8]), (1, 33, 1))[:, :16400]
+    Image.fromarray(strip).save(pictures / "wide.png")
+    evaluate([str(tiny_model)], str(pictures), "jpeg420", str(tmp_path / "out"), json=True)
+    assert json.loads((tmp_path / "out/run.json").read_text())["failures"] == {}
+    kept = Image.open(tmp_path / "out/frames/wide.png/original.png")
+    assert np.array_equal(np.asarray(kept), strip)
+    with pytest.warns(UserWarning, match="left out: webp cannot code 16400 x 8 pixels"):
+        report(str(tmp_path / "out"), out=str(tmp_path / "report.html"), codecs="jpeg420,webp")
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image/png" in page

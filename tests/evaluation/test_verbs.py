@@ -13,7 +13,7 @@ from lit_rnncomp.evaluation.compare import compare
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, read_points, shipped
 from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
-from lit_rnncomp.evaluation.strip import busiest
+from lit_rnncomp.evaluation.strip import Panel, busiest, draw_strip
 
 
 def test_shipped_curves_give_the_known_areas():
@@ -152,3 +152,9 @@ def test_the_busiest_part_is_found():
     pixels[40:70, 90:120] = np.random.default_rng(0).integers(0, 255, (30, 30))
     x, y = busiest(Image.fromarray(pixels), 30)
     assert abs(x - 90) <= 1 and abs(y - 40) <= 1
+
+
+@pytest.mark.parametrize("size", [(32, 4000), (4000, 32), (1, 60000), (48, 72)])
+def test_a_strip_has_a_bounded_size(size):
+    strip = draw_strip([Panel(Image.new("RGB", size), "a", ""), Panel(Image.new("RGB", size), "b", "")])
+    assert strip.width * strip.height < 3e6
