@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from json import dumps
+from typing import Any
 
 from . import rd
 from .metric_table import METRICS, Metric, MetricName
@@ -22,7 +23,8 @@ def bdrate(
     """Bjontegaard deltas of B against the anchor A: percent of rate at equal quality, dB at equal rate.
 
     With --results the deltas are computed for each picture and averaged. Without, A and B are files of points: two
-    columns, bits per pixel and quality (MS-SSIM or dB), `#` for comments, such as those of tensorflow/compression.
+    columns, bits per pixel and quality (of --metric, as it is: not in dB), `#` for comments, such as those of
+    tensorflow/compression; or a table whose first line names the columns bpp and that of the metric.
 
     Args:
         a: the anchor: a codec's name in --results, or a file of points.
@@ -39,23 +41,48 @@ def bdrate(
         return
     over = "" if results is None else f", mean over {deltas['pictures']} of {deltas['of']} pictures"
     print(f"{b} against {a}, {metric}, {interpolation}{over}:")
-    print(f"  {deltas['bd_rate']:+.2f} % rate at equal quality (negative: {b} needs fewer bits)")
-    print(f"  {deltas['bd_quality']:+.3f} {row.axis_unit} at equal rate (positive: {b} looks better)")
+    rate, quality = deltas["bd_rate"], deltas["bd_quality"]
+    if rate is None:
+        print("  no rate at equal quality: the curves share no range of quality")
+    else:
+        print(f"  {rate:+.2f} % rate at equal quality (negative: {b} needs fewer bits)")
+    if quality is None:
+        print("  no quality at equal rate: the curves share no range of rates")
+    else:
+        print(f"  {quality:+.3f} {row.axis_unit} at equal rate (positive: {b} looks better)")
 
 
-def _of_files(a: str, b: str, metric: Metric, interpolation: rd.Interpolation) -> dict[str, float]:
-    anchor, curve = read_points(a), read_points(b)
+def _of_files(a: str, b: str, metric: Metric, interpolation: rd.Interpolation) -> dict[str, Any]:
+    """Either delta is None where the curves share no range for it. Raises `CurvesDoNotOverlap` where both are."""
+    anchor, curve = read_points(a, metric), read_points(b, metric)
     points = (anchor.bpp, metric.as_quality(anchor.quality), curve.bpp, metric.as_quality(curve.quality))
-    return {"bd_rate": rd.bd_rate(*points, interpolation), "bd_quality": rd.bd_quality(*points, interpolation)}
+    deltas: dict[str, Any] = {}
+    for name, delta in (("bd_rate", rd.bd_rate), ("bd_quality", rd.bd_quality)):
+        try:
+            deltas[name] = delta(*points, interpolation)
+        except rd.CurvesDoNotOverlap:
+            deltas[name] = None
+    if deltas["bd_rate"] is None and deltas["bd_quality"] is None:
+        raise rd.CurvesDoNotOverlap(
+            f"{a} and {b} share no range of {metric.name} and none of rates: measure more settings of one of them"
+        )
+    return deltas
 
 
-def _of_results(a: str, b: str, folder: str, metric: Metric, interpolation: rd.Interpolation) -> dict[str, float]:
+def _of_results(a: str, b: str, folder: str, metric: Metric, interpolation: rd.Interpolation) -> dict[str, Any]:
     results = Results.read(folder)
     for codec in (a, b):
         if codec not in results.codecs:
             raise ValueError(f"{folder} has no codec {codec!r}; it has {', '.join(results.codecs)}")
     rate = mean_delta(rd.bd_rate, results, a, b, metric, interpolation)
     quality = mean_delta(rd.bd_quality, results, a, b, metric, interpolation)
-    if rate.pictures == 0:
-        raise rd.CurvesDoNotOverlap(f"on no picture do the curves of {a} and {b} share a range of {metric.name}")
-    return {"bd_rate": rate.value, "bd_quality": quality.value, "pictures": rate.pictures, "of": len(results.common())}
+    if rate.pictures == 0 and quality.pictures == 0:
+        raise rd.CurvesDoNotOverlap(
+            f"on no picture do the curves of {a} and {b} share a range of {metric.name} or of rates"
+        )
+    return {
+        "bd_rate": rate.value if rate.pictures else None,
+        "bd_quality": quality.value if quality.pictures else None,
+        "pictures": rate.pictures,
+        "of": len(results.common()),
+    }

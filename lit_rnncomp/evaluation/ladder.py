@@ -54,8 +54,8 @@ def rungs(codec: Baseline, image: Image.Image, settings: Iterable[float]) -> tup
         except ValueError as error:
             reason = error
             continue
-        error = np.square(np.asarray(codec.decode(data), dtype=np.float32) - pixels).mean(dtype=np.float64)
-        found.append(Rung(setting, len(data), float(error)))
+        squares = np.square(np.asarray(codec.decode(data), dtype=np.float32) - pixels)
+        found.append(Rung(setting, len(data), float(squares.mean(dtype=np.float64))))
     if not found:
         raise reason or ValueError(f"{codec.name} has no setting to try")
     return tuple(found)

@@ -25,23 +25,47 @@ CODEC_COLOURS = (
     "#222222",
 )
 PUBLISHED_COLOURS = ("#e8601c", "#17becf", "#8c564b", "#bcbd22", "#e377c2", "#9467bd", "#2ca02c", "#7f7f7f")
+_MADE_BY: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": SOFTWARE},
+    ".svg": {"Date": None, "Creator": SOFTWARE},
+    ".pdf": {"CreationDate": None, "Creator": SOFTWARE},
+}
+_OTHER_FORMATS = frozenset(
+    (".bmp", ".eps", ".gif", ".html", ".jpeg", ".jpg", ".json", ".pgf", ".ps", ".svgz", ".tif", ".tiff", ".webp")
+)
 
 
 def plot(results: list[str], out: str = "rd.png", published: str | None = None, title: str = "") -> None:
-    """Draw rate-distortion curves as PNG and SVG: mean over pictures at each setting, rates of whole files.
+    """Draw rate-distortion curves as PNG and SVG, or as PDF: mean over pictures at each setting, rates of whole files.
 
     Args:
         results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
-        out: the picture to write; the same drawing is written beside it as .png and as .svg. Only drawings of this
-            program are replaced.
+        out: the picture to write, both as .png and as .svg; or a name that ends in .pdf. Only drawings of this program
+            are replaced.
         published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
             keeps them.
         title: a line above the drawing.
     """
-    path = Path(out)
-    outputs = [Output(path.with_suffix(ending), own=True) for ending in (".png", ".svg")]
+    outputs = [Output(name, own=True) for name in file_names(out)]
     draw([MeanCurves.read(source) for source in results], outputs, published, title)
-    print(f"curves in {outputs[0].path} and {outputs[1].path}")
+    print(f"curves in {' and '.join(str(output.path) for output in outputs)}")
+
+
+def file_names(out: str) -> list[str]:
+    """`a.png` and `a.svg` for `a`, `a.png` or `a.svg`; `a.pdf` alone. A dot in a name that ends otherwise is part of
+    it.
+
+    Raises `ValueError` for another picture format.
+    """
+    path = Path(out)
+    ending = path.suffix.lower()
+    if ending == ".pdf":
+        return [out]
+    if ending in (".png", ".svg"):
+        return [str(path.with_suffix(".png")), str(path.with_suffix(".svg"))]
+    if ending in _OTHER_FORMATS:
+        raise ValueError(f"--out is {out}; curves are drawn as .png, .svg or .pdf")
+    return [f"{out}.png", f"{out}.svg"]
 
 
 def draw(results: list[MeanCurves], outputs: list[Output], published: str | None, title: str) -> None:
@@ -80,11 +104,8 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         )
         figure.suptitle(title)
         for output in outputs:
-            svg = Path(output.path).suffix == ".svg"
             with replacing(output) as temporary:
-                figure.savefig(
-                    temporary, dpi=160, metadata={"Date": None, "Creator": SOFTWARE} if svg else {"Software": SOFTWARE}
-                )
+                figure.savefig(temporary, dpi=160, metadata=_MADE_BY[Path(output.path).suffix.lower()])
 
 
 def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
+from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, read_points, shipped
 from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
@@ -158,3 +160,78 @@ def test_the_busiest_part_is_found():
 def test_a_strip_has_a_bounded_size(size):
     strip = draw_strip([Panel(Image.new("RGB", size), "a", ""), Panel(Image.new("RGB", size), "b", "")])
     assert strip.width * strip.height < 3e6
+
+
+@pytest.mark.parametrize(
+    ("out", "names"),
+    [
+        ("rd", ["rd.png", "rd.svg"]),
+        ("rd_q0.25", ["rd_q0.25.png", "rd_q0.25.svg"]),
+        ("rd_q0.75.png", ["rd_q0.75.png", "rd_q0.75.svg"]),
+        ("a.b.SVG", ["a.b.png", "a.b.svg"]),
+        ("rd.pdf", ["rd.pdf"]),
+    ],
+)
+def test_plots_keep_their_names(results, tmp_path, monkeypatch, out, names):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # and a drawing of ours may be replaced
+        plot([str(results / "curves.json")], out=out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    if names == ["rd.pdf"]:
+        assert (tmp_path / "rd.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_plots_of_other_formats_are_refused(results, tmp_path):
+    with pytest.raises(ValueError, match=r"--out is rd\.jpg; curves are drawn as \.png, \.svg or \.pdf"):
+        plot([str(results / "curves.json")], out="rd.jpg")
+    (tmp_path / "their.pdf").write_bytes(b"%PDF-1.4 a paper")
+    with pytest.raises(ValueError, match="did not write it"):
+        plot([str(results / "curves.json")], out=str(tmp_path / "their.pdf"))
+
+
+def test_bdrate_where_only_one_delta_exists(tmp_path, capsys):
+    a, b, c, d = (str(tmp_path / name) for name in "abcd")
+    Path(a).write_text("1.0 30\n1.4 32\n2.0 34\n2.8 36\n")
+    Path(b).write_text("0.25 30\n0.35 32\n0.5 34\n0.7 36\n")
+    bdrate(a, b, metric="psnr")
+    text = capsys.readouterr().out
+    assert "-75.00 % rate" in text and "the curves share no range of rates" in text
+    Path(c).write_text("1.0 40\n1.4 42\n2.0 44\n2.8 46\n")
+    bdrate(a, c, metric="psnr", json=True)
+    assert json.loads(capsys.readouterr().out) == {"bd_rate": None, "bd_quality": pytest.approx(10)}
+    Path(d).write_text("3.5 50\n4 52\n")
+    with pytest.raises(rd.CurvesDoNotOverlap, match="share no range of psnr and none of rates"):
+        bdrate(a, d, metric="psnr")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "bpp,psnr\n0.5,30\n1,33\n",
+        "  # mine\n\n0.5 30 # at quality 40\n1 33\n",
+        "\ufeffbpp\tPSNR\r\n0.5\t30\r\n1\t33\r\n",
+        "quality,PSNR,ms-ssim,bpp\n20,30,0.9,0.5\n40,33,0.95,1.0\n",
+        "bpp;dB\n0,5;30,0\n1,0;33,0\n",
+        '"Rate", "PSNR"\n1, 33\n0.5, 30\n',
+    ],
+)
+def test_points_as_people_have_them(tmp_path, content):
+    path = tmp_path / "points"
+    path.write_bytes(content.encode())
+    assert [list(axis) for axis in read_points(path, METRICS["psnr"])] == [[0.5, 1], [30, 33]]
+
+
+@pytest.mark.parametrize(
+    ("content", "metric", "message"),
+    [
+        ("0.2 28\n0.4 31\n", "ms_ssim", "values up to 31, and MS-SSIM is at most 1: .*--metric psnr"),
+        ("0.2 0.9\n0.4 0.95\n", "psnr", "are no PSNR in dB: .*--metric ms_ssim"),
+        ("bpp,psnr\n0.2,28\n", "ssim", "a column of psnr and none of ssim: say --metric psnr"),
+        ("bpp,psnr\n0.2,28\nbpp,psnr\n", "psnr", "is not a table"),
+    ],
+)
+def test_points_of_another_metric(tmp_path, content, metric, message):
+    path = tmp_path / "points"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_points(path, METRICS[metric])
