@@ -18,7 +18,8 @@ from .neural import Neural, named_models
 from .plot import draw
 from .results import FORMAT, MeanCurves, Results, begin, printable, write_csv
 from .strip import strip_of_results
-from .summary import areas, comparison, tables
+from .summary import areas, comparison
+from .tables import INTERVALS, not_told_apart, tables
 
 
 def evaluate(
@@ -154,4 +155,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
         print(dumps(rows, indent=1))
     else:
         Console().print(*tables(results, rows, anchor, of), *([savings.table(left)] if left else []))
+        print(f"{INTERVALS}.")
+        if close := not_told_apart(rows):
+            print("Not told apart at that level, paired over pictures:", *close, sep="\n  ")
         print(f"results in {folder}: summary.json, comparison.json, curves.json, points.csv, rd.png, rd.svg, pictures/")

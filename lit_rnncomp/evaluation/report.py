@@ -22,7 +22,8 @@ from .metric_table import shown
 from .plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
 from .published import curves, shipped
 from .results import PictureResult, Results
-from .summary import area_columns, comparison, rate_columns
+from .summary import comparison
+from .tables import area_columns, rate_columns
 
 BROWSER_FORMATS = {"JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
 

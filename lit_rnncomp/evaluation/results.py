@@ -4,8 +4,8 @@ A results folder holds
 
     run.json            what was run: data, codecs, machine, versions, and what failed and why
     pictures/*.json     one file a picture: every codec, setting, size, metric and time
-    summary.json        codec -> metric -> {"auc", "auc_file"}
-    comparison.json     the table that `evaluate` prints
+    summary.json        codec -> metric -> areas with their intervals, see `summary.areas`
+    comparison.json     the tables that `evaluate` prints, and the differences between every two codecs
     curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
     points.csv          every measured point as one line
     frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)

@@ -19,7 +19,8 @@ from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
 from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import MeanCurves, Results, ResultsError
-from lit_rnncomp.evaluation.summary import areas, comparison, mean_delta, tables
+from lit_rnncomp.evaluation.summary import areas, comparison, mean_delta
+from lit_rnncomp.evaluation.tables import area_columns, not_told_apart, tables
 
 
 def tensor(image):
@@ -46,7 +47,9 @@ def test_summary_has_the_promised_shape(results):
     for codec in summary.values():
         assert set(codec) == set(METRICS)
         for metric in codec.values():
-            assert set(metric) == {"auc", "auc_file"}
+            assert set(metric) >= {"auc", "auc_file", "auc_interval", "auc_file_interval", "pictures"}
+            low, high = metric["auc_file_interval"]
+            assert metric["pictures"] == 2 and low <= metric["auc_file"] <= high
     assert 1.7 < summary["jpeg420"]["ms_ssim"]["auc_file"] < 1.875
     assert summary["tiny"]["psnr"]["auc"] != summary["tiny"]["psnr"]["auc_file"]
     assert summary["jpeg420"]["psnr"]["auc"] == summary["jpeg420"]["psnr"]["auc_file"]
@@ -171,7 +174,8 @@ def test_worker_processes_give_the_same_points(results, tiny_model, photographs,
     one, two = (json.loads((folder / "summary.json").read_text()) for folder in (results, tmp_path))
     for codec, by_metric in one.items():
         for metric, both in by_metric.items():
-            assert two[codec][metric] == pytest.approx(both, rel=1e-5)
+            for key, value in both.items():
+                assert two[codec][metric][key] == (value if value is None else pytest.approx(value, rel=1e-5))
 
 
 def test_small_pictures_lack_ms_ssim_only(tmp_path, photographs, capsys):
@@ -203,8 +207,7 @@ def test_comparison_against_an_anchor(results):
         for picture in measured.pictures
     ]
     assert mean_delta(rd.bd_rate, measured, "jpeg420", "webp", METRICS["psnr"]).value == pytest.approx(np.mean(by_hand))
-    first, second = tables(measured, list(rows.values()), "jpeg420", of=2)
-    assert first.row_count == second.row_count == 3
+    assert [table.row_count for table in tables(measured, list(rows.values()), "jpeg420", of=2)] == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -316,3 +319,46 @@ def test_pictures_wider_than_webp_can_be(tiny_model, tmp_path):
         report(str(tmp_path / "out"), out=str(tmp_path / "report.html"), codecs="jpeg420,webp")
     page = (tmp_path / "report.html").read_text()
     assert "data:image/png" in page
+
+
+def test_every_number_has_an_interval_and_every_pair_a_difference(results):
+    rows = {row["codec"]: row for row in json.loads((results / "comparison.json").read_text())}
+    webp = rows["webp"]
+    for key in ("ms_ssim_auc_file", "psnr_mean_file", "bd_rate_psnr", "above_jpeg420_psnr", "psnr_mean_common"):
+        low, high = webp[f"{key}_interval"]
+        assert low <= webp[key] <= high
+    paired = webp["differences"]["jpeg420"]["psnr"]
+    assert paired["difference"] == pytest.approx(webp["psnr_mean_file"] - rows["jpeg420"]["psnr_mean_file"], abs=1e-5)
+    assert paired["real"] and paired["interval"][0] > 0, "ahead on both pictures"
+    assert rows["jpeg420"]["differences"]["webp"]["psnr"]["difference"] == -paired["difference"]
+    assert "above_jpeg420_psnr" not in rows["jpeg420"] and rows["tiny"]["above_jpeg420_psnr_nominal"] == 0
+    assert webp["above_jpeg420_psnr"] == 1
+
+
+def test_held_first_values_are_marked_and_taken_out(results):
+    """JPEG's smallest file of these pictures is longer than 1/8 bit per pixel."""
+    measured = Results.read(results)
+    rows = comparison(measured, "jpeg420")
+    by_name = {row["codec"]: row for row in rows}
+    smallest = [min(p.bpp for p in picture.codecs["jpeg420"].points) for picture in measured.pictures]
+    assert by_name["jpeg420"]["held_pictures"] == sum(bpp > 1 / 8 for bpp in smallest) > 0
+    low = [max(min(p.bpp for p in c.points) for c in picture.codecs.values()) for picture in measured.pictures]
+    high = [min(max(p.bpp for p in c.points) for c in picture.codecs.values()) for picture in measured.pictures]
+    by_hand = []
+    for picture, a, b in zip(measured.pictures, low, high, strict=True):
+        rates = np.linspace(max(a, 1 / 8), min(b, 2), 2001)
+        by_hand.append(np.interp(rates, *picture.codecs["jpeg420"].curve("psnr")).mean())
+    assert by_name["jpeg420"]["psnr_mean_common"] == pytest.approx(np.mean(by_hand), abs=0.01)
+    column = next(column for column in area_columns() if column.key == "psnr_mean_file")
+    assert column.cell(measured, by_name["jpeg420"]).endswith("*")
+
+
+def test_close_codecs_are_not_called_a_win(results):
+    rows = comparison(Results.read(results), "jpeg420")
+    assert not_told_apart(rows) == [], "two pictures and codecs far apart"
+    for row in rows:
+        for other in row["differences"].values():
+            other["psnr"] = {"difference": 0.01, "interval": [-0.02, 0.03], "real": False}
+    assert not_told_apart(rows) == [
+        "PSNR: webp and jpeg420 (+0.01, -0.02 to +0.03), jpeg420 and tiny (+0.01, -0.02 to +0.03)"
+    ]

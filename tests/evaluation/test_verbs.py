@@ -89,9 +89,15 @@ def test_bdrate_of_results(results, capsys):
     bdrate("jpeg420", "webp", results=str(results), metric="psnr")
     text = capsys.readouterr().out
     assert "mean over 2 of 2 pictures" in text
-    printed = float(re.search(r"([-+][\d.]+) % rate", text).group(1))
+    printed = float(re.search(r"([-+][\d.]+) % \[.*\] rate", text).group(1))
+    assert "mean of PSNR" in text and "not told apart" not in text and "webp is above jpeg420 at 100%" in text
     bdrate("jpeg420", "webp", results=str(results), metric="psnr", json=True)
-    assert json.loads(capsys.readouterr().out)["bd_rate"] == pytest.approx(printed, abs=0.005)
+    found = json.loads(capsys.readouterr().out)
+    assert found["bd_rate"] == pytest.approx(printed, abs=0.005)
+    low, high = found["bd_rate_interval"]
+    assert low <= found["bd_rate"] <= high < 0 and found["above"] == 1
+    bdrate("webp", "webp", results=str(results), metric="psnr")
+    assert "webp and webp are not told apart" in capsys.readouterr().out
     with pytest.raises(ValueError, match="has no codec 'avif'; it has tiny, jpeg420, webp"):
         bdrate("jpeg420", "avif", results=str(results))
     with pytest.raises(rd.CurvesDoNotOverlap, match="on no picture"):
