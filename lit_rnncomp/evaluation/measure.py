@@ -107,8 +107,7 @@ def _processor() -> str:
 
 
 def _key(image: Image.Image, codec: AnyCodec) -> str:
-    settings = codec.settings if isinstance(codec, Baseline) else None
-    depends_on = [FORMAT, METRICS_VERSION, tuple(METRICS), digest(image), codec.name, codec.versions(), settings]
+    depends_on = [FORMAT, METRICS_VERSION, tuple(METRICS), digest(image), codec.name, codec.versions(), codec.settings]
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -362,3 +362,17 @@ def test_close_codecs_are_not_called_a_win(results):
     assert not_told_apart(rows) == [
         "PSNR: webp and jpeg420 (+0.01, -0.02 to +0.03), jpeg420 and tiny (+0.01, -0.02 to +0.03)"
     ]
+
+
+def test_a_mean_curve_of_ternary_codes_reaches_as_far_as_others(tmp_path):
+    """A picture full of detail passes 2.25 bits per pixel early, and still does not end the mean of all."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    photograph = Image.fromarray(astronaut()[:96, 200:296])
+    photograph.save(pictures / "photograph.png")
+    noise = np.random.default_rng(0).integers(-40, 41, (96, 96, 3))
+    Image.fromarray((np.asarray(photograph) + noise).clip(0, 255).astype(np.uint8)).save(pictures / "noise.png")
+    evaluate(["ternary64@psnr"], str(pictures), "jpeg420", str(tmp_path / "out"), frames=0, json=True)
+    curves = MeanCurves.read(tmp_path / "out").codecs
+    assert curves["ternary64-psnr"]["psnr"].bpp[-1] > 2.05, "the right end of the plot"
+    assert len({len(p.codecs["ternary64-psnr"].points) for p in Results.read(tmp_path / "out").pictures}) == 1
