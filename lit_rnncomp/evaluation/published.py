@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +23,21 @@ class WrongMetric(ValueError):
 
 
 class Published(NamedTuple):
-    """A curve that somebody else measured, as a mean over a data set."""
+    """A curve that somebody else measured, as a mean over a data set: `data` is its name, None where a file does not
+    say it."""
 
     title: str
     curve: rd.Curve
+    data: str | None = None
+
+    def is_over(self, data: str, pictures: Collection[str]) -> bool:
+        """Whether the curve is of these pictures: names in the folder `data`. Kodak's are known by their names."""
+        if self.data == "kodak":
+            return sorted(Path(picture).stem for picture in pictures) == KODAK
+        return self.data is None or self.data == data.lower()
+
+
+KODAK = [f"kodim{k:02d}" for k in range(1, 25)]
 
 
 def shipped() -> dict[str, Any]:
@@ -42,7 +56,7 @@ def curves(source: str, metric: str) -> list[Published]:
     """
     if source == "kodak":
         return [
-            Published(entry["title"], rd.Curve(np.array(entry["bpp"]), np.array(entry[metric])))
+            Published(entry["title"], rd.Curve(np.array(entry["bpp"]), np.array(entry[metric])), "kodak")
             for entry in shipped()["curves"]
             if metric in entry
         ]
@@ -52,7 +66,28 @@ def curves(source: str, metric: str) -> list[Published]:
         raise ValueError(f"{source} has neither {folders}: give such a folder, or kodak for the shipped curves")
     if metric not in FOLDERS:
         return []
-    return [Published(title(path), read_points(path)) for path in sorted((folder / FOLDERS[metric]).glob("*.txt"))]
+    paths = sorted((folder / FOLDERS[metric]).glob("*.txt"))
+    return [Published(title(path), read_points(path), data_set(path)) for path in paths]
+
+
+def curves_over(
+    source: str | None, metric: str, data: str, pictures: Collection[str]
+) -> tuple[list[Published], list[str]]:
+    """The `curves` of these pictures, and the titles of those of others, which must not be drawn beside them."""
+    found = curves(source, metric) if source else []
+    mine = [entry for entry in found if entry.is_over(data, pictures)]
+    return mine, [entry.title for entry in found if not entry.is_over(data, pictures)]
+
+
+def warn_of_others(source: str | None, data: str, pictures: Collection[str]) -> None:
+    """Says which published curves are left out."""
+    others = {title for metric in FOLDERS for title in curves_over(source, metric, data, pictures)[1]}
+    if others:
+        warnings.warn(
+            f"{len(others)} published curves are left out: they are means over other pictures than these "
+            f"{len(pictures)} of {data}",
+            stacklevel=2,
+        )
 
 
 def read_points(path: str | Path, metric: Metric | None = None) -> rd.Curve:
@@ -134,3 +169,9 @@ def title(path: Path) -> str:
     """`JPEG (4:2:0)` from the first line of such a file, or the file's name."""
     first = path.read_text(encoding="utf-8-sig").split("\n", 1)[0]
     return first.split('"')[1] if first.count('"') == 2 else path.stem
+
+
+def data_set(path: Path) -> str | None:
+    """`kodak` from the first line of such a file, `... on kodak.`; None where it names none."""
+    found = re.search(r'" on ([\w-]+)\.?\s*$', path.read_text(encoding="utf-8-sig").split("\n", 1)[0])
+    return found.group(1).lower() if found else None

@@ -16,11 +16,11 @@ from PIL import Image
 
 from ..files import Output, write_bytes
 from .baselines import Baseline, Coded, named_baselines
+from .colours import colours
 from .frames import LONGEST_WEBP, frame_file, frames_folder, open_frame
 from .measure import distortion, to_tensor
 from .metric_table import shown
-from .plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
-from .published import curves, shipped
+from .published import curves_over, shipped, warn_of_others
 from .results import PictureResult, Results
 from .summary import comparison
 from .tables import area_columns, rate_columns
@@ -48,8 +48,8 @@ def report(
             for each.
         quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are
             always those of the true pictures.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
-            keeps them.
+        published: add published curves over the same pictures: kodak for the shipped ones, or a folder of curves as
+            tensorflow/compression keeps them.
         title: the heading.
     """
     if not 1 <= quality <= 100:
@@ -93,10 +93,9 @@ def report(
 
 
 def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
-    models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
+    colour = colours(results.codecs)
     drawn: list[dict[str, Any]] = []
     for name, title in results.codecs.items():
-        ours = name in results.models
         example = results.common()[0].codecs[name]
         points = {}
         for metric in shown():
@@ -107,19 +106,18 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
                 points[metric.name] = [
                     [round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows
                 ]
-        kind = "model" if ours else "codec"
-        drawn.append(
-            {"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points}
-        )
+        kind = "model" if name in results.models else "codec"
+        drawn.append({"name": name, "title": title, "kind": kind, "colour": colour[name], "points": points})
+    data, pictures = results.run["data"], [picture.name for picture in results.common()]
+    warn_of_others(published, data, pictures)
     others: dict[str, dict[str, Any]] = {}
     for metric in shown():
-        for k, entry in enumerate(curves(published, metric.name) if published else ()):
-            colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
+        for entry in curves_over(published, metric.name, data, pictures)[0]:
             new = {
                 "name": f"published {entry.title}",
                 "title": f"{entry.title}, published",
                 "kind": "published",
-                "colour": colour,
+                "colour": colours([entry.title])[entry.title],
             }
             values = zip(entry.curve.bpp, metric.on_axis(entry.curve.quality), strict=True)
             others.setdefault(entry.title, {**new, "points": {}})["points"][metric.name] = [

@@ -175,11 +175,13 @@ class Results:
 @dataclass(frozen=True)
 class MeanCurves:
     """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent
-    codecs."""
+    codecs. `pictures` are those that the means are over, in the folder `data`."""
 
     name: str
     codecs: dict[str, dict[str, rd.Curve]]
     models: frozenset[str]
+    data: str
+    pictures: tuple[str, ...]
 
     @classmethod
     def of(cls, results: Results) -> MeanCurves:
@@ -188,7 +190,8 @@ class MeanCurves:
         for codec in results.codecs:
             by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
             curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
-        return cls(results.folder.name, curves, frozenset(results.models))
+        pictures = tuple(picture.name for picture in results.common())
+        return cls(results.folder.name, curves, frozenset(results.models), results.run["data"], pictures)
 
     @classmethod
     def read(cls, source: str | Path) -> MeanCurves:
@@ -204,7 +207,7 @@ class MeanCurves:
                 codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
                 for codec, by_metric in data["curves"].items()
             }
-            return cls(path.stem, curves, frozenset(data["models"]))
+            return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
         except OSError:
             raise ResultsError(
                 f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
@@ -225,7 +228,8 @@ class MeanCurves:
             for codec, by_metric in self.codecs.items()
         }
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
-        kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
+        kept = {key: results.run[key] for key in ("format", "data", "models", "machine", "finished")}
+        kept["pictures"] = list(self.pictures)
         write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
 
 

@@ -5,7 +5,9 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 
+from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import Results
@@ -22,7 +24,8 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 @pytest.fixture(scope="module")
 def page(results, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    report(str(results), out=str(path), codecs="jpeg420,webp", published="kodak", title="Tiny & <small>")
+    with pytest.warns(UserWarning, match="published curves are left out"):
+        report(str(results), out=str(path), codecs="jpeg420,webp", published="kodak", title="Tiny & <small>")
     return path
 
 
@@ -46,22 +49,23 @@ def test_the_page_names_no_outside_address(page):
 def test_tables_are_there_without_javascript(page, results):
     text = page.read_text()
     area = json.loads((results / "summary.json").read_text())["webp"]["ms_ssim"]["auc_file"]
-    assert f"<td>{area:.4f}</td>" in text
+    assert f"<td>{area:.4f}" in text
     assert "<td>LSTM one-shot</td><td>1.8062</td><td>1.8166</td>" in text
     assert "<td>JPEG 4:2:0</td><td>1.7998</td><td>&ndash;</td>" in text
 
 
-def test_the_viewers_numbers_are_the_measured_ones(content, results):
+def test_the_viewers_numbers_are_the_measured_ones(content, results, photographs):
     measured = Results.read(results).pictures
     assert [picture["name"] for picture in content["pictures"]] == ["astronaut.png", "sub/coffee.png"]
     for shown, picture in zip(content["pictures"], measured, strict=True):
         for entry, point in zip(shown["models"]["tiny"], picture.codecs["tiny"].points, strict=True):
             assert (entry["bytes"], entry["psnr"]) == (point.bytes, point.metrics["psnr"])
+        image = Image.open(photographs / picture.name)
         for codec in ("jpeg420", "webp"):
+            smallest = min(len(BASELINES[codec].encode(image, quality)) for quality in range(1, 101))
             matched = [shown["codecs"][codec]["files"][key] for key in shown["codecs"][codec]["match"]["tiny"]]
             for other, ours in zip(matched, shown["models"]["tiny"], strict=True):
-                smallest = shown["codecs"][codec]["files"].get("1")
-                assert other["bytes"] <= ours["bytes"] or other == smallest
+                assert other["bytes"] <= ours["bytes"] or other["bytes"] == smallest
                 assert other["src"].startswith("data:image/jpeg" if codec == "jpeg420" else "data:image/webp")
 
 

@@ -51,20 +51,38 @@ def test_curves_from_a_folder(tmp_path):
         curves(str(tmp_path / "PSNR_sRGB_RGB"), "psnr")
 
 
-def test_plot_draws_every_codec_and_published_curve(results, tmp_path, capsys):
-    plot([str(results), str(results)], out=str(tmp_path / "curves.png"), published="kodak", title="Two runs")
+def test_plot_draws_every_codec(results, tmp_path, capsys):
+    plot([str(results), str(results)], out=str(tmp_path / "curves.png"), title="Two runs")
     svg = (tmp_path / "curves.svg").read_text()
     for text in (
         "tiny (results)",
         "webp (results)",
-        "BPG (4:2:0), published",
         "MS-SSIM (dB)",
-        "bits per pixel",
+        "bits per pixel, mean over 2 pictures",
         "Two runs",
     ):
         assert text in svg
     assert Image.open(tmp_path / "curves.png").width > 1000
     assert "curves.svg" in capsys.readouterr().out
+
+
+def test_published_curves_are_drawn_over_the_pictures_that_they_are_of(results, tmp_path):
+    with pytest.warns(UserWarning, match="8 published curves are left out: they are means over other pictures than "):
+        plot([str(results)], out=str(tmp_path / "ours.png"), published="kodak")
+    assert "published" not in (tmp_path / "ours.svg").read_text()
+    kodak = json.loads((results / "curves.json").read_text()) | {
+        "pictures": [f"kodim{k:02d}.png" for k in range(1, 25)]
+    }
+    (tmp_path / "kodak.json").write_text(json.dumps(kodak))
+    plot([str(tmp_path / "kodak.json")], out=str(tmp_path / "kodak.png"), published="kodak")
+    svg = (tmp_path / "kodak.svg").read_text()
+    assert "BPG (4:2:0), published" in svg and "mean over 24 pictures" in svg
+    folder = tmp_path / "others" / "PSNR_sRGB_RGB"
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text('# Aggregate rate-distortion data for "X" on mine.\n0.5, 30\n0.25, 27.5\n')
+    (tmp_path / "named.json").write_text(json.dumps(mine | {"data": "Mine"}))
+    plot([str(tmp_path / "named.json")], out=str(tmp_path / "named.png"), published=str(tmp_path / "others"))
+    assert "X, published" in (tmp_path / "named.svg").read_text(), "the folder that was measured has that name"
 
 
 def test_curves_json_is_enough_to_draw_from(results, tmp_path):
