@@ -71,6 +71,7 @@ def evaluate(
     work = tasks.plan(paths, chosen, folder, Path(cache) if cache else folder / "cache", device, frames)
     pictures, failures = tasks.collect(work, workers, folder, quiet=json)
     run = _run_record(chosen, list(pictures), missing, failures, Path(data), time.perf_counter() - start, device)
+    run["pictures_found"] = len(paths)
     write_json(folder / "run.json", run)
     for what, why in [*missing.items(), *failures.items()]:
         warnings.warn(f"{what}: {why}", stacklevel=2)

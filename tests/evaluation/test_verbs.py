@@ -70,9 +70,8 @@ def test_published_curves_are_drawn_over_the_pictures_that_they_are_of(results, 
     with pytest.warns(UserWarning, match="8 published curves are left out: they are means over other pictures than "):
         plot([str(results)], out=str(tmp_path / "ours.png"), published="kodak")
     assert "published" not in (tmp_path / "ours.svg").read_text()
-    kodak = json.loads((results / "curves.json").read_text()) | {
-        "pictures": [f"kodim{k:02d}.png" for k in range(1, 25)]
-    }
+    mine = json.loads((results / "curves.json").read_text())
+    kodak = mine | {"pictures": [f"kodim{k:02d}.png" for k in range(1, 25)]}
     (tmp_path / "kodak.json").write_text(json.dumps(kodak))
     plot([str(tmp_path / "kodak.json")], out=str(tmp_path / "kodak.png"), published="kodak")
     svg = (tmp_path / "kodak.svg").read_text()
