@@ -10,14 +10,13 @@ from typing import Any
 
 from ..data import list_images
 from ..files import Output, write_json
-from . import savings, tasks
+from . import examples, savings, tasks
 from .baselines import named_baselines
 from .measure import AnyCodec, machine
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural, named_models
 from .plot import draw
 from .results import FORMAT, MeanCurves, Results, begin, printable, write_csv
-from .strip import strip_of_results
 from .summary import areas, comparison
 from .tables import INTERVALS, not_told_apart, tables
 
@@ -51,7 +50,8 @@ def evaluate(
         anchor: the codec that BD-rates are against.
         workers: processes; each holds the models once.
         device: where models and metrics run: cpu, cuda, cuda:1, ...
-        frames: of so many pictures, evenly spread, keep every decoded picture of the models for `lit-rnncomp report`.
+        frames: of so many pictures, evenly spread, and of the one where the first model is furthest behind, keep every
+            decoded picture of the models for `lit-rnncomp report`.
         cache: folder of measurements that several --out share; OUT/cache by default.
         strict: end with an error when anything failed.
         json: print the comparison as JSON and no table.
@@ -68,7 +68,8 @@ def evaluate(
     folder = Path(out)
     begin(folder, list(paths))
     start = time.perf_counter()
-    work = tasks.plan(paths, chosen, folder, Path(cache) if cache else folder / "cache", device, frames)
+    store = Path(cache) if cache else folder / "cache"
+    work = tasks.plan(paths, chosen, folder, store, device, frames)
     pictures, failures = tasks.collect(work, workers, folder, quiet=json)
     run = _run_record(chosen, list(pictures), missing, failures, Path(data), time.perf_counter() - start, device)
     run["pictures_found"] = len(paths)
@@ -77,7 +78,8 @@ def evaluate(
         warnings.warn(f"{what}: {why}", stacklevel=2)
     if not pictures:
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
-    _conclude(folder, anchor, len(paths), json)
+    results = _conclude(folder, anchor, len(paths), json)
+    examples.draw_examples(results, chosen, paths, store, device, frames)
     if strict and (failures or missing):
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
@@ -132,7 +134,7 @@ def _run_record(
     }
 
 
-def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
+def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> Results:
     """Everything that is derived from the measured points."""
     from rich.console import Console
 
@@ -151,7 +153,6 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     curves.write(folder / "curves.json", results, summary, left)
     write_json(folder / "comparison.json", rows)
     draw([curves], [Output(folder / name, own=True) for name in ("rd.png", "rd.svg")], published=None, title="")
-    strip_of_results(results, folder / "strip.png")
     if as_json:
         print(dumps(rows, indent=1))
     else:
@@ -160,3 +161,4 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
         if close := not_told_apart(rows):
             print("Not told apart at that level, paired over pictures:", *close, sep="\n  ")
         print(f"results in {folder}: summary.json, comparison.json, curves.json, points.csv, rd.png, rd.svg, pictures/")
+    return results

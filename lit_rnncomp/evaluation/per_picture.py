@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import rd
-from .metric_table import Metric
+from .metric_table import Metric, shown
 from .results import PictureResult, Results
 
 RATES: rd.Array = np.linspace(rd.GRID[0], rd.GRID[-1], 121)
@@ -60,6 +62,27 @@ def gains(results: Results, anchor: str, codec: str, metric: Metric, nominal: bo
         a, b = (metric.as_quality(_read_off(curve, metric, RATES)) for curve in pair)
         rows.append(b - a)
     return np.array(rows).reshape(-1, len(RATES))
+
+
+class Lead(NamedTuple):
+    """`by`: how much the first model's area is above that of the best codec that is no model, `over`."""
+
+    by: float
+    over: str | None
+
+
+def lead(results: Results, picture: PictureResult) -> Lead:
+    """Of the first model on one picture, by the first shown metric that it is large enough for."""
+    first, *_ = results.models
+    for metric in shown():
+        curves = {name: codec.curve(metric.name) for name, codec in picture.codecs.items()}
+        sign = 1 if metric.more_is_better else -1
+        areas = {name: sign * metric.area(curve) for name, curve in curves.items() if curve is not None}
+        others = {name: area for name, area in areas.items() if name not in results.models}
+        if first in areas and others:
+            over = max(others, key=lambda name: others[name])
+            return Lead(areas[first] - others[over], over)
+    return Lead(0.0, None)
 
 
 def _curve(picture: PictureResult, codec: str, metric: Metric, nominal: bool = False) -> rd.Curve:

@@ -8,6 +8,9 @@ A results folder holds
     comparison.json     the tables that `evaluate` prints, and the differences between every two codecs
     curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
     points.csv          every measured point as one line
+    rd.png, rd.svg      the mean curves
+    strip.png           models beside JPEG at equal bytes
+    strip-behind.png    models beside the codec that is ahead, on the picture where the first model loses most
     frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)
     cache/              measurements by content, codec and version: what makes a run resumable
 """
@@ -29,7 +32,16 @@ from ..files import check_folder, write_bytes, write_json
 from . import rd
 
 FORMAT = 1
-FILES = ("summary.json", "comparison.json", "curves.json", "points.csv", "rd.png", "rd.svg", "strip.png")
+FILES = (
+    "summary.json",
+    "comparison.json",
+    "curves.json",
+    "points.csv",
+    "rd.png",
+    "rd.svg",
+    "strip.png",
+    "strip-behind.png",
+)
 
 
 LONGEST_NAME = 160

@@ -15,6 +15,7 @@ from .baselines import Baseline, Coded
 from .frames import LONGEST_WEBP, frame_file, frames_folder, open_frame
 from .measure import distortion, to_tensor
 from .metric_table import shown
+from .per_picture import lead
 from .results import PictureResult, Point, Results
 
 if TYPE_CHECKING:
@@ -46,24 +47,10 @@ def choose(results: Results, count: int) -> list[PictureResult]:
     if len(kept) <= count:
         return kept
     chosen = {kept[k * len(kept) // count].name for k in range(count)}
-    worst = min(kept, key=lambda picture: lead(results, picture))
+    worst = min(kept, key=lambda picture: lead(results, picture).by)
     if count and worst.name not in chosen:
         chosen = {*sorted(chosen)[: count - 1], worst.name}
     return [picture for picture in kept if picture.name in chosen]
-
-
-def lead(results: Results, picture: PictureResult) -> float:
-    """By how much the first model's area is above the best other codec's on one picture, by the first shown metric that
-    it is large enough for."""
-    first, *_ = results.models
-    for metric in shown():
-        curves = {name: codec.curve(metric.name) for name, codec in picture.codecs.items()}
-        sign = 1 if metric.more_is_better else -1
-        areas = {name: sign * metric.area(curve) for name, curve in curves.items() if curve is not None}
-        others = [area for name, area in areas.items() if name not in results.models]
-        if first in areas and others:
-            return areas[first] - max(others)
-    return 0.0
 
 
 def _picture(

@@ -31,7 +31,7 @@ def test_the_folder_is_complete(results):
     names = {path.name for path in results.iterdir()}
     assert names == {
         "run.json", "summary.json", "comparison.json", "curves.json", "points.csv",
-        "pictures", "cache", "frames", "rd.png", "rd.svg", "strip.png",
+        "pictures", "cache", "frames", "rd.png", "rd.svg", "strip.png", "strip-behind.png",
     }  # fmt: skip
     assert {path.name for path in (results / "pictures").iterdir()} == {"astronaut.png.json", "sub__coffee.png.json"}
     assert not [path for path in results.rglob("*") if path.name.startswith(".")], "no temporary file is left"

@@ -12,9 +12,10 @@ from PIL import Image
 
 from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.evaluate import evaluate
+from lit_rnncomp.evaluation.per_picture import lead
 from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import Results
-from lit_rnncomp.evaluation.viewer import choose, lead
+from lit_rnncomp.evaluation.viewer import choose
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -85,7 +86,7 @@ def test_tables_mark_what_is_held_and_give_intervals(page, results):
 
 def test_a_picture_on_which_the_model_loses_is_in_the_viewer(results):
     measured = Results.read(results)
-    leads = {picture.name: lead(measured, picture) for picture in measured.pictures}
+    leads = {picture.name: lead(measured, picture).by for picture in measured.pictures}
     assert [picture.name for picture in choose(measured, 1)] == [min(leads, key=leads.get)]
     assert len(choose(measured, 2)) == 2 and choose(measured, 0) == []
 

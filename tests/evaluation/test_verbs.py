@@ -11,6 +11,8 @@ from PIL import Image
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
+from lit_rnncomp.evaluation.equal import common_bytes
+from lit_rnncomp.evaluation.ladder import Rung
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, read_points, shipped
@@ -142,20 +144,56 @@ def test_files_that_are_no_points(tmp_path, content, message):
         read_points(path)
 
 
-def test_compare_keeps_to_the_bytes(tiny_model, photographs, tmp_path, capsys):
+def printed_sizes(capsys, count):
+    lines = capsys.readouterr().out.splitlines()
+    return [int(re.search(r": ([\d,]+) bytes", line).group(1).replace(",", "")) for line in lines[:count]]
+
+
+def test_compare_is_at_equal_bytes(tiny_model, photographs, tmp_path, capsys):
     photo, out = photographs / "astronaut.png", tmp_path / "strip.png"
-    compare(str(tiny_model), "jpeg420", picture=str(photo), bpp=0.3, out=str(out), detail="20,30")
-    ours = int(capsys.readouterr().out.splitlines()[0].split()[1].replace(",", ""))
-    assert 0.5 * 0.3 * 192 * 176 / 8 < ours <= 0.3 * 192 * 176 / 8
+    compare([str(tiny_model), "jpeg420"], picture=str(photo), bpp=0.3, out=str(out), detail="20,30")
+    sizes = printed_sizes(capsys, 2)
+    assert 0.5 * 0.3 * 192 * 176 / 8 < max(sizes) <= 0.3 * 192 * 176 / 8
     assert Image.open(out).width == 3 * 492 + 12
-    compare("webp", "jpeg420", picture=str(photo), bpp=1.0, out=str(out), force=True)
-    webp, jpeg = (int(line.split()[1].replace(",", "")) for line in capsys.readouterr().out.splitlines()[:2])
-    assert 0.9 * webp < jpeg <= webp <= 192 * 176 / 8
+    compare(["webp", "jpeg420"], picture=str(photo), bpp=1.0, out=str(out), force=True)
+    sizes = printed_sizes(capsys, 2)
+    assert 0.98 * max(sizes) <= min(sizes) and 0.5 * 192 * 176 / 8 < max(sizes) <= 192 * 176 / 8
+
+
+def test_compare_takes_many(photographs, tmp_path, capsys):
+    out, names = tmp_path / "strip.png", ["ternary64", "ternary64@psnr", "jpeg420", "webp", "jpeg2000"]
+    compare(names, picture=str(photographs / "astronaut.png"), bpp=0.7, out=str(out))
+    sizes = printed_sizes(capsys, 5)
+    assert 0.98 * max(sizes) <= min(sizes) and max(sizes) <= 0.7 * 192 * 176 / 8
+    assert Image.open(out).width == 6 * 492 + 12
+    with pytest.raises(ValueError, match="two codecs or more: lit-rnncomp compare webp jpeg420"):
+        compare(["webp"], picture=str(photographs / "astronaut.png"))
 
 
 def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsys):
-    compare("jpeg420", "webp", picture=str(photographs / "astronaut.png"), bpp=0.02, out=str(tmp_path / "s.png"))
-    assert re.match(r"jpeg420: .*\(its smallest file\)$", capsys.readouterr().out.splitlines()[0])
+    """The others get as many bytes as it needs, and where they are no equals, the strip says so."""
+    compare(["jpeg420", "webp"], picture=str(photographs / "astronaut.png"), bpp=0.02, out=str(tmp_path / "s.png"))
+    lines = capsys.readouterr().out.splitlines()
+    sizes = [int(re.search(r": ([\d,]+) bytes", line).group(1).replace(",", "")) for line in lines[:2]]
+    assert all("longer than asked for" in line for line in lines[:2])
+    for line, size in zip(lines, sizes, strict=False):
+        assert ("fewer bytes)" in line) == (size < 0.98 * max(sizes))
+    assert any("differ by" in line for line in lines) == (min(sizes) < 0.98 * max(sizes))
+
+
+def rungs(*sizes):
+    return [Rung(k, size, -k) for k, size in enumerate(sizes)]
+
+
+def test_common_bytes():
+    assert common_bytes([rungs(80, 99), rungs(70, 98)], 100, exact=True) == 100
+    assert common_bytes([rungs(80, 90), rungs(79, 97)], 100, exact=True) == 80, "97 and 90 are no equals, 80 and 79 are"
+    assert common_bytes([rungs(95, 120)], 100, exact=False) == 95, "others fill any number of bytes"
+    assert common_bytes([rungs(60, 90), rungs(66, 96)], 100, exact=True) == 100, (
+        "nothing is equal; the nearest is taken"
+    )
+    assert common_bytes([rungs(300), rungs(10, 290, 299)], 100, exact=True) == 300, "one has no shorter file"
+    assert common_bytes([], 100, exact=False) == 100
 
 
 @pytest.mark.parametrize(
@@ -169,7 +207,7 @@ def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsy
 def test_compare_refuses(photographs, tmp_path, arguments, message):
     given = {"picture": str(photographs / "astronaut.png"), "out": str(tmp_path / "s.png"), **arguments}
     with pytest.raises(ValueError, match=message):
-        compare("jpeg420", "webp", **given)
+        compare(["jpeg420", "webp"], **given)
 
 
 def test_the_busiest_part_is_found():
