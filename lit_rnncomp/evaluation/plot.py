@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..files import SOFTWARE, Output, replacing
+from . import rd
 from .colours import colours
 from .metric_table import Metric, shown
 from .published import Published, curves, warn_of_others
@@ -12,6 +15,8 @@ from .results import MeanCurves
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+RIGHT = 2.05
+"""Bits per pixel at the right of a panel."""
 _MADE_BY: dict[str, dict[str, str | None]] = {
     ".png": {"Software": SOFTWARE},
     ".svg": {"Date": None, "Creator": SOFTWARE},
@@ -80,7 +85,7 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         axes = figure.subplots(1, len(metrics))
         for panel, metric in zip(axes, metrics, strict=True):
             _panel(panel, results, published, metric)
-            panel.set(xlabel=_over(results), ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, 2.05))
+            panel.set(xlabel=_over(results), ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, RIGHT))
             panel.grid(alpha=0.25, linewidth=0.6)
         handles = {
             text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
@@ -113,15 +118,21 @@ def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metr
             style = thick if codec in result.models else {"linewidth": 1.3}
             quality = metric.on_axis(curve.quality)
             panel.plot(curve.bpp, quality, color=colour[codec], linestyle=_LINES[k % len(_LINES)], label=label, **style)
-            visible += list(quality[curve.bpp <= 2.05])
+            visible += _within(curve.bpp, quality)
     for entry in _published(results, published, metric):
         quality = metric.on_axis(entry.curve.quality)
         line = colours([entry.title])[entry.title]
         panel.plot(entry.curve.bpp, quality, color=line, linewidth=1, linestyle=":", label=f"{entry.title}, published")
-        visible += list(quality[entry.curve.bpp <= 2.05])
+        visible += _within(entry.curve.bpp, quality)
     if visible:
         room = 0.04 * (max(visible) - min(visible)) + 0.1
         panel.set_ylim(min(visible) - room, max(visible) + room)
+
+
+def _within(bpp: rd.Array, quality: rd.Array) -> list[float]:
+    """Values in the window, up to where the curve leaves it at the right."""
+    end = [float(np.interp(RIGHT, bpp, quality))] if bpp.min() < RIGHT < bpp.max() else []
+    return [*quality[bpp <= RIGHT], *end]
 
 
 def _published(results: list[MeanCurves], source: str | None, metric: Metric) -> list[Published]:

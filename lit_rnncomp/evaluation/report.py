@@ -177,8 +177,10 @@ def _our_tables(results: Results) -> Iterator[str]:
     if ABOVE in results.codecs and (others := above_rows(rows)):
         note = (
             "Share of the rates from 1/8 to 2 bits per pixel at which the mean over pictures is above JPEG 4:2:0's, of "
-            "the rates that both have. Nominal: bits before entropy coding, without headers."
+            "the rates that both have."
         )
+        if results.nominal:
+            note += " Nominal: bits before entropy coding, without headers."
         yield _measured(results, others, "above JPEG 4:2:0", above_columns(), note)
 
 

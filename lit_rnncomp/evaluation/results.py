@@ -169,6 +169,13 @@ class Results:
         """Names of the recurrent codecs among `codecs`."""
         return [name for name in self.codecs if name in self.run["models"]]
 
+    @property
+    def nominal(self) -> list[str]:
+        """Of the `models`, those with bits before entropy coding: binary codes."""
+        codecs = [codec for picture in self.pictures for codec in picture.codecs.values()]
+        counted = {codec.codec for codec in codecs if codec.points[0].nominal_bpp is not None}
+        return [name for name in self.models if name in counted]
+
     def common(self) -> tuple[PictureResult, ...]:
         """The pictures that every codec measured: means over different pictures could not be compared."""
         return tuple(picture for picture in self.pictures if set(self.codecs) <= set(picture.codecs))

@@ -155,7 +155,7 @@ def _above(results: Results, codec: str, metric: Metric) -> dict[str, Any]:
     if ABOVE not in results.codecs or codec == ABOVE:
         return {}
     found: dict[str, Any] = {}
-    kinds = {"": False, "_nominal": True} if codec in results.models else {"": False}
+    kinds = {"": False, "_nominal": True} if codec in results.nominal else {"": False}
     for kind, nominal in kinds.items():
         deltas = per_picture.gains(results, ABOVE, codec, metric, nominal)
         if not len(deltas):

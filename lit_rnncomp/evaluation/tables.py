@@ -25,20 +25,20 @@ INTERVALS = (
 class Column(NamedTuple):
     """A column of a table: its head of two lines, the key of a `comparison` row, and how a value is written.
 
-    `models_only`: only recurrent codecs have it. `holds`: a value is marked where it holds a codec's first value.
+    `nominal`: only models of binary codes have it. `holds`: a value is marked where it holds a codec's first value.
     """
 
     head: str
     key: str
     style: str
     unit: str = ""
-    models_only: bool = False
+    nominal: bool = False
     holds: bool = False
 
     def cell(self, results: Results, row: dict[str, Any]) -> str:
         """The text of a row's cell; a dash where there is no value."""
         value = row.get(self.key)
-        if value is None or (self.models_only and row["codec"] not in results.models):
+        if value is None or (self.nominal and row["codec"] not in results.nominal):
             return "-"
         count, of = row.get(f"{self.key}_pictures"), _pictures_with(results, self.key.removeprefix("bd_rate_"))
         mark = HELD if self.holds and row["held_pictures"] else ""
@@ -58,7 +58,7 @@ class Column(NamedTuple):
 def area_columns() -> list[Column]:
     """The summary of every shown metric over real files, before them the paper's own: MS-SSIM over nominal rates."""
     columns = [Column(m.head, f"{m.name}_{m.summary}_file", f".{m.decimals}f", holds=True) for m in shown()]
-    return [Column("MS-SSIM\nnominal", "ms_ssim_auc", ".4f", models_only=True), *columns]
+    return [Column("MS-SSIM\nnominal", "ms_ssim_auc", ".4f", nominal=True), *columns]
 
 
 def common_columns() -> list[Column]:
@@ -115,7 +115,7 @@ def tables(results: Results, rows: list[dict[str, Any]], anchor: str, of: int) -
     if ABOVE in results.codecs and (others := above_rows(rows)):
         above = f"Above JPEG 4:2:0: share of the rates from 1/8 to 2 bpp, {over(results, of)}"
         note = "Of the rates that both have."
-        if results.models:
+        if results.nominal:
             note += " Nominal: bits before entropy coding, without headers."
         found.append(_table(results, others, above_columns(), above, note))
     return found
