@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
-    "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "compare": ("lit_rnncomp.evaluation.compare:compare", "codecs side by side at equal bytes"),
     "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "sweep run": ("lit_rnncomp.sweep.run:run", "run a W&B sweep file on this machine, without a server"),

@@ -27,13 +27,14 @@ SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
 TEMPORARY = ".lit-rnncomp-"
 
-# As a PNG's `Software` text, as the creator that matplotlib names in an SVG, as a page's generator.
+# As a PNG's `Software` text, as the creator that matplotlib names in an SVG or a PDF, as a page's generator.
 _MARKS = (
     f"Software\0{SOFTWARE}".encode(),
     f"<dc:title>{SOFTWARE}</dc:title>".encode(),
+    f"/Creator ({SOFTWARE})".encode(),
     f'<meta name="generator" content="{SOFTWARE}">'.encode(),
 )
-_MARKED = (".png", ".svg", ".html")
+_MARKED = (".png", ".svg", ".pdf", ".html")
 
 
 class OutputError(ValueError):
@@ -146,8 +147,10 @@ def wrote(path: str | Path) -> bool:
     if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
-        head = file.read(4096)
-    return any(mark in head for mark in _MARKS)
+        text = file.read(4096)
+        if text.startswith(b"%PDF"):  # says at its end what made it
+            text = file.read()
+    return any(mark in text for mark in _MARKS)
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import read_image
-from .measure import AnyCodec, digest, measure, write_frame
+from .frames import frames_name, write_frame
+from .measure import AnyCodec, digest, measure
 from .neural import Neural
 from .results import Measurement, PictureResult, write_picture
-from .strip import frames_name
 
 
 class Task(NamedTuple):
@@ -61,7 +61,7 @@ def perform(task: Task) -> Outcome:
         image = read_image(task.path)
         if task.frames is not None:
             task.frames.mkdir(parents=True, exist_ok=True)
-            write_frame(task.frames.parent / "original.webp", image)
+            write_frame(task.frames.parent / "original", image)
         measurement = measure(image, task.codec, task.cache, task.device, task.frames)
     except Exception as error:
         return Outcome(task.picture, task.codec.name, " ".join(str(error).split()) or type(error).__name__)
