@@ -56,6 +56,8 @@ def evaluate(
         strict: end with an error when anything failed.
         json: print the comparison as JSON and no table.
     """
+    from rich.console import Console
+
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
     chosen, missing = _choose(model or [], codecs, device)
@@ -79,7 +81,8 @@ def evaluate(
     if not pictures:
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
     results = _conclude(folder, anchor, len(paths), json)
-    examples.draw_examples(results, chosen, paths, store, device, frames)
+    with Console(stderr=True, quiet=json).status("drawing examples at equal bytes"):
+        examples.draw_examples(results, chosen, paths, store, device, frames)
     if strict and (failures or missing):
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
