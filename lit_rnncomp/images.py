@@ -115,7 +115,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         # Pillow converts premultiplied grey to its plain kind alone.
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        rgb.info = {"laid_over": "white"} if rgba.getextrema()[3][0] < 255 else {}  # type: ignore[index]
+        rgb.info = {"laid_over": "white"} if rgba.getchannel("A").getextrema() != (255, 255) else {}
         return rgb
     if image.mode not in _DIRECT | {"P"}:
         raise ValueError(f"mode {image.mode} has no rule for 8-bit RGB; convert the picture first")

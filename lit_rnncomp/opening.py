@@ -66,9 +66,10 @@ def _png(image: Image.Image, file: IO[bytes], start: int) -> Image.Image:
             return image
         file.seek(start)
         again = Image.open(file)
-        tile: Any = again.tile[0]  # type: ignore[attr-defined]
+        layers: Any = again
+        tile = layers.tile[0]
         # Read as if low bytes came first, the samples give their low bytes.
-        again.tile = [tile._replace(args="RGB;16L") if hasattr(tile, "_replace") else (*tile[:3], "RGB;16L")]  # type: ignore[attr-defined]
+        layers.tile = [tile._replace(args="RGB;16L") if hasattr(tile, "_replace") else (*tile[:3], "RGB;16L")]
         again.load()
         high, low = np.asarray(image), np.asarray(again)
         same = np.logical_and.reduce(
@@ -111,9 +112,7 @@ def _check_tiff(image: Image.Image, tags: Any, bits: int, photometric: int | Non
         levels = tuple(map(float, tags.get(_REFERENCE, (0, 255, 128, 255, 128, 255))))
         weights = tuple(map(float, tags.get(_COEFFICIENTS, (0.299, 0.587, 0.114))))
         if levels != (0, 255, 128, 255, 128, 255) or not np.allclose(weights, (0.299, 0.587, 0.114), atol=1e-3):
-            raise ValueError(
-                "a TIFF of YCbCr with other levels than JPEG's is not supported; convert the picture first"
-            )
+            raise ValueError("a TIFF of YCbCr with levels unlike JPEG's is not supported; convert the picture first")
 
 
 def _tga(image: Image.Image, file: IO[bytes], start: int) -> Image.Image:
