@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from typing import Any
@@ -37,6 +38,10 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name need not be text: in UTF-8 its bytes come out as they came in.
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
     arguments = sys.argv[1:] if args is None else args
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())

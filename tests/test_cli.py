@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,21 @@ def test_encode_truncate_info_decode(folder: Path) -> None:
     run("decode", folder / "photo.rnnc", folder / "c.png", *model, "--iterations", 3)
     assert Image.open(folder / "b.png").size == (70, 90)
     assert (folder / "b.png").read_bytes() == (folder / "c.png").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_is_not_text_is_a_name(folder: Path, encoding: str) -> None:
+    name = folder / os.fsdecode(b"caf\xe9.png")
+    name.write_bytes((folder / "photo.png").read_bytes())
+    script = "from lit_rnncomp.cli import main; main()"
+    for words, code in ((["encode", name, folder / f"{encoding[:3]}.rnnc"], 0), (["decode", name, "x.png"], 2)):
+        command = [sys.executable, "-c", script, *words, "--model", folder / "tiny.safetensors"]
+        result = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+        assert result.returncode == code, result.stderr
+        said = result.stderr if code else result.stdout
+        assert (b"caf\xe9.png" if encoding[0] == "u" else b"caf\\udce9.png") in said and said.count(b"\n") == 1
+    name.unlink()
 
 
 def test_damaged_file_needs_partial(folder: Path) -> None:

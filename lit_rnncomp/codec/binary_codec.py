@@ -17,7 +17,7 @@ from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
-from .pixels import Pixels, as_pixels, check_pixels
+from .pixels import Pixels, Source, as_pixels, check_pixels
 from .rate import RateError
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ class BinaryCodec:
 
             self._engine = TorchEngine(network, device)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
+
     @property
     def iterations(self) -> int:
         """The most iterations of a file."""
@@ -73,7 +76,7 @@ class BinaryCodec:
 
     def encode(
         self,
-        image: Image.Image | Pixels,
+        image: Source,
         bpp: float | None = None,
         max_bytes: int | None = None,
         psnr: float | None = None,
@@ -83,7 +86,7 @@ class BinaryCodec:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
         Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            image: a path, file object, PIL image, array or tensor; see `pixels.as_pixels`.
             bpp: the file has at most this many bits per pixel, headers included.
             max_bytes: the file has at most this many bytes.
             psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
@@ -139,7 +142,7 @@ class BinaryCodec:
         for window in tiling.windows():
             *_, picture = engine.decode(_cut(codes, window))
             geometry.blend(canvas, picture(), window, tiling, stride)
-        return Image.fromarray(canvas)
+        return _drawn(canvas, header)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
         """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at
@@ -153,8 +156,8 @@ class BinaryCodec:
                 if canvases:
                     geometry.blend(canvases[t], picture(), window, tiling, stride)
                 else:
-                    yield Image.fromarray(np.ascontiguousarray(picture()[: header.height, : header.width]))
-        yield from (Image.fromarray(canvas) for canvas in canvases)
+                    yield _drawn(picture()[: header.height, : header.width], header)
+        yield from (_drawn(canvas, header) for canvas in canvases)
 
     def _iterations(self, iterations: int | None) -> int:
         if iterations is None:
@@ -183,7 +186,8 @@ class BinaryCodec:
             entropy_digest=b"" if entropy is None else entropy.digest,
         )
         kind = container.RAW if entropy is None else container.LEARNED
-        return Header(kind, width, height, self.digest, layout), tiling
+        grey = bool((array == array[..., :1]).all())
+        return Header(kind, width, height, self.digest, layout, grey), tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
         layout = header.layout
@@ -273,6 +277,14 @@ class BinaryCodec:
             if not partial or not codes:
                 raise
         return header, tiling, codes
+
+
+def _drawn(canvas: Pixels, header: Header) -> Image.Image:
+    """The decoded picture; of a grey one the mean of the channels, which is never farther from the original."""
+    if header.grey:
+        sums = canvas.sum(axis=2, dtype=np.uint16, keepdims=True)
+        canvas = np.repeat(((sums + 1) // 3).astype(np.uint8), 3, axis=2)
+    return Image.fromarray(np.ascontiguousarray(canvas))
 
 
 def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:

@@ -2,6 +2,7 @@
 
 import inspect
 import json as _json
+import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -32,7 +33,7 @@ def encode(
     At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations; --quality 75 without one.
 
     Args:
-        photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
+        photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads; transparency is laid over white.
         file: the .rnnc file to write, or - for standard output.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
@@ -58,6 +59,8 @@ def encode(
     output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
     image = read_image(photo)
+    if "laid_over" in image.info:
+        print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
     mask = None if focus is None else read_image(focus)
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
     options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
@@ -102,7 +105,8 @@ def decode(
 
     Args:
         file: the .rnnc file.
-        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif).
+        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif). A
+            note says so when the format is lossy; JPEG is written at quality 95 without chroma subsampling.
         model: the model that the file was made with; not needed when that is a shipped one.
         iterations: use only the first of the file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
@@ -112,7 +116,7 @@ def decode(
         json: print the result as JSON.
     """
     from ..files import Output, picture_format, replacing
-    from .metadata import KINDS
+    from .saving import save
 
     data = _read(file)
     kind, output = picture_format(picture), Output(picture, file, model, force=force)
@@ -121,8 +125,10 @@ def decode(
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
     with replacing(output) as temporary:
-        image.save(temporary, kind, **{name: value for name, value in image.info.items() if name in KINDS})
+        notes = save(image, temporary, kind)
         size = temporary.stat().st_size
+    for note in notes:
+        print(f"note: {picture}: {note}", file=sys.stderr)
     _report(
         json,
         output.messages,

@@ -17,7 +17,7 @@ from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
-from .pixels import Pixels, as_pixels, check_pixels
+from .pixels import Pixels, Source, as_pixels, check_pixels, said_of
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
 from .ternary_state import State
@@ -41,9 +41,12 @@ class TernaryCodec:
         self.refiner = NumpyRefiner(_part(tensors, "refiner."))
         self.digest = weights.ternary_digest(tensors)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
+
     def encode(
         self,
-        image: Image.Image | Pixels,
+        image: Source,
         bpp: float | None = None,
         max_bytes: int | None = None,
         psnr: float | None = None,
@@ -58,7 +61,7 @@ class TernaryCodec:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
         Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            image: a path, file object, PIL image, array or tensor; see `pixels.as_pixels`.
             bpp: the file has at most this many bits per pixel, headers included, and at least 98 % of that where the
                 picture can use them.
             max_bytes: likewise in bytes.
@@ -71,6 +74,9 @@ class TernaryCodec:
             iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
+
+            metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
+                other than sRGB of a path or PIL image.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -96,7 +102,8 @@ class TernaryCodec:
             step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        picture = Picture(self, as_pixels(image), tune, focus, metadata or {})
+        entries = said_of(image) if metadata is None else metadata
+        picture = Picture(self, as_pixels(image), tune, focus, entries)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)
