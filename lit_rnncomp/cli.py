@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from typing import Any
@@ -38,6 +39,9 @@ VERBS: dict[str, tuple[str, str]] = {
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
     arguments = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return
@@ -65,8 +69,18 @@ def _guard(run: Any) -> None:
         run()
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if not _of_memory(error):
+            raise
+        _fail("out of memory: a smaller picture, fewer pictures at a time, or a machine with more memory will do")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether NumPy, Python or torch found no memory; of the last, the CPU's allocator says it in words alone."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in text or "can't allocate memory" in text
 
 
 def _fail(message: str) -> None:

@@ -3,6 +3,7 @@ all see the same pixels."""
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from .files import read_input
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +47,14 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
             limit (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "picture")
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_fifo():
+        source = io.BytesIO(read_input(Path(source)))
     try:
         with Image.open(source) as opened:
             opened.load()
             return to_rgb(ImageOps.exif_transpose(opened))
+    except MemoryError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"cannot read {name}: no such file") from None
     except Image.DecompressionBombError as error:

@@ -172,7 +172,13 @@ class BinaryCodec:
         entropy = None if coder == "raw" else self.entropy
         height, width = array.shape[:2]
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
-        layout = Binary(
+        layout = self._layout(tiling, b"" if entropy is None else entropy.digest)
+        kind = container.RAW if entropy is None else container.LEARNED
+        return Header(kind, width, height, self.digest, layout), tiling
+
+    def _layout(self, tiling: geometry.Tiling, entropy_digest: bytes = b"") -> Binary:
+        config = self.network.config
+        return Binary(
             unit=UNITS.index(config.unit),
             reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
             width_thousandths=round(config.width * 1000),
@@ -180,10 +186,8 @@ class BinaryCodec:
             stride=config.code_stride,
             window=tiling.window,
             overlap=tiling.overlap,
-            entropy_digest=b"" if entropy is None else entropy.digest,
+            entropy_digest=entropy_digest,
         )
-        kind = container.RAW if entropy is None else container.LEARNED
-        return Header(kind, width, height, self.digest, layout), tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
         layout = header.layout
@@ -245,7 +249,8 @@ class BinaryCodec:
                 "give the right one with --model"
             )
         check_pixels(header, config.multiple)
-        if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
+        mine = self._layout(geometry.Tiling(0, 0, 0, 0))
+        if not isinstance(layout, Binary) or layout._replace(window=0, overlap=0, entropy_digest=b"") != mine:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         stride, window, overlap = layout.stride, layout.window, layout.overlap
         rows, columns = (

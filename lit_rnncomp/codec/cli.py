@@ -111,18 +111,17 @@ def decode(
         force: (-f) replace PICTURE if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, picture_format, replacing
+    from ..files import Output, picture_format, read_input, write_picture
     from .metadata import KINDS
 
-    data = _read(file)
+    data = read_input(file)
     kind, output = picture_format(picture), Output(picture, file, model, force=force)
     try:
         image = _load(model, device, data).decode(data, iterations, partial, exact)
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
-    with replacing(output) as temporary:
-        image.save(temporary, kind, **{name: value for name, value in image.info.items() if name in KINDS})
-        size = temporary.stat().st_size
+    kept = {name: value for name, value in image.info.items() if name in KINDS}
+    size = write_picture(output, image, kind, **kept)
     _report(
         json,
         output.messages,
@@ -158,11 +157,11 @@ def truncate(
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, write_bytes
+    from ..files import Output, read_input, write_bytes
     from .api import truncate as shorten
     from .container import BitstreamError, parse
 
-    data = _read(file)
+    data = read_input(file)
     output = Output(out, force=force)
     try:
         shorter = shorten(data, model, bpp=bpp, max_bytes=bytes, iterations=iterations)
@@ -225,13 +224,6 @@ def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
     if model is None and data is not None:
         return load_for(data, device)
     return load(model, device)
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _kept(keep: str) -> list[str]:

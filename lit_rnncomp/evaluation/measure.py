@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..files import replacing, write_json
+from ..files import write_json, write_picture
 from .baselines import Baseline, Coded
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural
@@ -79,8 +79,7 @@ def to_tensor(image: Image.Image, device: str = "cpu") -> Tensor:
 
 def write_frame(path: Path, picture: Image.Image) -> None:
     """Lossless WebP, the fast way, whole or not at all."""
-    with replacing(path) as temporary:
-        picture.save(temporary, "WEBP", lossless=True, quality=0, method=0)
+    write_picture(path, picture, "WEBP", lossless=True, quality=0, method=0)
 
 
 def digest(image: Image.Image) -> str:
