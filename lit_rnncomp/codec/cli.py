@@ -23,6 +23,7 @@ def encode(
     focus: str | None = None,
     keep: str = "icc",
     coder: Literal["auto", "raw", "rnn"] | None = None,
+    exact: bool = False,
     device: str = "cpu",
     force: bool = False,
     json: bool = False,
@@ -46,6 +47,7 @@ def encode(
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
             than sRGB), exif, xmp; or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
+        exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace FILE if it exists.
         json: print the result as JSON.
@@ -60,7 +62,7 @@ def encode(
     image = read_image(photo)
     mask = None if focus is None else read_image(focus)
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
-    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
+    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
     if "metadata" in inspect.signature(codec.encode).parameters and kept:
