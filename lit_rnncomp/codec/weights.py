@@ -368,7 +368,7 @@ def whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
         return False
 
 
