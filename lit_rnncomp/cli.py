@@ -70,8 +70,18 @@ def _guard(run: Any) -> None:
         run()
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if not _of_memory(error):
+            raise
+        _fail("out of memory: a smaller picture, fewer pictures at a time, or a machine with more memory will do")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether NumPy, Python or torch found no memory; of the last, the CPU's allocator says it in words alone."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in text or "can't allocate memory" in text
 
 
 def _fail(message: str) -> None:

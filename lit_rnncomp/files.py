@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import select
 import shutil
 import stat
 import sys
@@ -21,11 +22,16 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
 TEMPORARY = ".lit-rnncomp-"
+PATIENCE = 30
+"""Seconds to wait for whoever writes into a named pipe."""
 
 # As a PNG's `Software` text, as the creator that matplotlib names in an SVG or a PDF, as a page's generator.
 _MARKS = (
@@ -197,10 +203,41 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
             temporary.unlink()
 
 
+def read_input(path: str | Path) -> bytes:
+    """The bytes of a file that a person named, or all that comes through a pipe.
+
+    Raises:
+        ValueError: it cannot be read; or nothing comes through the pipe for `PATIENCE` seconds.
+    """
+    try:
+        if not stat.S_ISFIFO(Path(path).stat().st_mode):
+            return Path(path).read_bytes()
+        # An open that blocks would wait for a writer for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # noqa: PTH123  # of a descriptor
+            if not select.select([pipe], [], [], PATIENCE)[0]:
+                raise ValueError(f"cannot read {path}: nothing came through this pipe for {PATIENCE} seconds")
+            os.set_blocking(pipe.fileno(), True)
+            return pipe.read()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
 def write_bytes(target: str | Path | Output, data: bytes) -> None:
     """Write `data` to `target` as `replacing` does, whole or not at all."""
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+
+
+def write_picture(target: str | Path | Output, picture: Image.Image, kind: str, **options: Any) -> int:
+    """Write a picture in one of Pillow's formats; how many bytes it has.
+
+    It is encoded in memory first: Pillow, given a file, takes a write that was cut short by a full disk for a whole
+    one.
+    """
+    encoded = io.BytesIO()
+    picture.save(encoded, kind, **options)
+    write_bytes(target, encoded.getvalue())
+    return len(encoded.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -3,6 +3,7 @@ all see the same pixels."""
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from . import exif, opening
+from .files import read_input
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +51,14 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
             limit (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "picture")
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_fifo():
+        source = io.BytesIO(read_input(Path(source)))
     try:
         with _file(source) as file:
             image = opening.load(file)
             return to_rgb(exif.upright(image))
+    except MemoryError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"cannot read {name}: no such file") from None
     except Image.DecompressionBombError as error:

@@ -82,6 +82,7 @@ class BinaryCodec:
         psnr: float | None = None,
         iterations: int | None = None,
         coder: CoderName = "auto",
+        exact: bool = False,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -93,6 +94,8 @@ class BinaryCodec:
             iterations: the number of iterations. At most one of these four may be given; without one, all iterations
                 are coded.
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
+            exact: the network runs in float64, several times slower, and the file has the same bytes on every machine.
+                (In float32 a code close to its threshold falls to one side or the other by the processor's kernels.)
 
         Raises:
             ValueError: an argument is outside its range.
@@ -111,7 +114,9 @@ class BinaryCodec:
             affordable = (budget - len(writer.data)) / encoder.chunk_bytes
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
         reached = False
-        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, with_error=psnr is not None)):
+        engine = self._engine.exact() if exact else self._engine
+        steps = self._iterate(engine, array, tiling, limit, with_error=psnr is not None)
+        for index, (codes, error) in enumerate(steps):
             chunk = encoder.encode(codes)
             if len(writer.data) + chunk.size > budget:
                 if index == 0:
@@ -175,7 +180,14 @@ class BinaryCodec:
         entropy = None if coder == "raw" else self.entropy
         height, width = array.shape[:2]
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
-        layout = Binary(
+        layout = self._layout(tiling, b"" if entropy is None else entropy.digest)
+        kind = container.RAW if entropy is None else container.LEARNED
+        grey = bool((array == array[..., :1]).all())
+        return Header(kind, width, height, self.digest, layout, grey), tiling
+
+    def _layout(self, tiling: geometry.Tiling, entropy_digest: bytes = b"") -> Binary:
+        config = self.network.config
+        return Binary(
             unit=UNITS.index(config.unit),
             reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
             width_thousandths=round(config.width * 1000),
@@ -183,11 +195,8 @@ class BinaryCodec:
             stride=config.code_stride,
             window=tiling.window,
             overlap=tiling.overlap,
-            entropy_digest=b"" if entropy is None else entropy.digest,
+            entropy_digest=entropy_digest,
         )
-        kind = container.RAW if entropy is None else container.LEARNED
-        grey = bool((array == array[..., :1]).all())
-        return Header(kind, width, height, self.digest, layout, grey), tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
         layout = header.layout
@@ -202,14 +211,14 @@ class BinaryCodec:
         return self.entropy.picture(tiling.rows, tiling.columns)
 
     def _iterate(
-        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
+        self, engine: NumpyCodec | TorchEngine, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
     ) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
         iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-            for codes, picture in self._engine.encode(geometry.pixels(array, window, stride), limit):
+            for codes, picture in engine.encode(geometry.pixels(array, window, stride), limit):
                 yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
             return
         grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
@@ -224,7 +233,7 @@ class BinaryCodec:
                 part[t] = np.where(known, part[t], codes)
                 return part[t]
 
-            steps = self._engine.encode(geometry.pixels(array, window, stride), limit, choose)
+            steps = engine.encode(geometry.pixels(array, window, stride), limit, choose)
             for t, (_, picture) in enumerate(steps):
                 if with_error:
                     errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
@@ -249,7 +258,8 @@ class BinaryCodec:
                 "give the right one with --model"
             )
         check_pixels(header, config.multiple)
-        if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
+        mine = self._layout(geometry.Tiling(0, 0, 0, 0))
+        if not isinstance(layout, Binary) or layout._replace(window=0, overlap=0, entropy_digest=b"") != mine:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         stride, window, overlap = layout.stride, layout.window, layout.overlap
         rows, columns = (

@@ -24,6 +24,7 @@ def encode(
     focus: str | None = None,
     keep: str = "icc",
     coder: Literal["auto", "raw", "rnn"] | None = None,
+    exact: bool = False,
     device: str = "cpu",
     force: bool = False,
     json: bool = False,
@@ -47,6 +48,7 @@ def encode(
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
             than sRGB), exif, xmp; or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
+        exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace FILE if it exists.
         json: print the result as JSON.
@@ -63,7 +65,7 @@ def encode(
         print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
     mask = None if focus is None else read_image(focus)
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
-    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
+    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
     if "metadata" in inspect.signature(codec.encode).parameters and kept:
@@ -115,18 +117,16 @@ def decode(
         force: (-f) replace PICTURE if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, picture_format, replacing
+    from ..files import Output, picture_format, read_input
     from .saving import save
 
-    data = _read(file)
+    data = read_input(file)
     kind, output = picture_format(picture), Output(picture, file, model, force=force)
     try:
         image = _load(model, device, data).decode(data, iterations, partial, exact)
     except ValueError as error:
         raise ValueError(f"cannot decode {file}: {error}") from error
-    with replacing(output) as temporary:
-        notes = save(image, temporary, kind)
-        size = temporary.stat().st_size
+    size, notes = save(image, output, kind)
     for note in notes:
         print(f"note: {picture}: {note}", file=sys.stderr)
     _report(
@@ -164,11 +164,11 @@ def truncate(
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, write_bytes
+    from ..files import Output, read_input, write_bytes
     from .api import truncate as shorten
     from .container import BitstreamError, parse
 
-    data = _read(file)
+    data = read_input(file)
     output = Output(out, force=force)
     try:
         shorter = shorten(data, model, bpp=bpp, max_bytes=bytes, iterations=iterations)
@@ -231,13 +231,6 @@ def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
     if model is None and data is not None:
         return load_for(data, device)
     return load(model, device)
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _kept(keep: str) -> list[str]:

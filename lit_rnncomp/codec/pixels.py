@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -15,6 +16,13 @@ from .container import BitstreamError, Header
 Pixels = NDArray[np.uint8]
 Source = Any
 """What `as_pixels` takes; tensors of torch among them, which is not imported for a type."""
+
+MEMORY = "LIT_RNNCOMP_MEMORY"
+"""The variable of the environment that says how many GB (1e9 bytes) decoding a picture may take; `DEFAULT_MEMORY`
+without it."""
+DEFAULT_MEMORY = 4.0
+TERNARY_BYTES, TERNARY_EXACT_BYTES = 80, 120
+"""Of memory for each pixel of a picture in ternary codes, at most: in float32, and with `exact`."""
 
 
 def as_pixels(image: Any) -> Pixels:
@@ -78,3 +86,29 @@ def check_pixels(header: Header, multiple: int) -> None:
             f"the header claims {header.width}x{header.height} pixels, more than {2 * limit}; "
             "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         )
+
+
+def check_memory(width: int, height: int, multiple: int, a_pixel: int) -> None:
+    """Refuse a picture whose decoding could take more than is allowed: a file of fifty bytes may claim any size, and an
+    encoder writes none that is refused by default. Raises `BitstreamError`.
+
+    `a_pixel`: bytes for each pixel, sides rounded up to `multiple`.
+    """
+    needed = a_pixel * math.prod(-(-side // multiple) * multiple for side in (width, height)) / 1e9
+    if needed > allowed_memory():
+        raise BitstreamError(
+            f"{width}x{height} pixels may take {needed:.1f} GB of memory to decode, more than {allowed_memory():g}; "
+            f"set {MEMORY}={math.ceil(needed)} in the environment if you trust it"
+        )
+
+
+def allowed_memory() -> float:
+    """GB that decoding a picture may take. Raises `ValueError`."""
+    text = os.environ.get(MEMORY) or DEFAULT_MEMORY
+    try:
+        allowed = float(text)
+    except ValueError:
+        allowed = math.nan
+    if not allowed > 0:
+        raise ValueError(f"{MEMORY}={text} in the environment is not a positive number of GB")
+    return allowed

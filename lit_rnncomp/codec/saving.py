@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from ..files import Output, write_picture
+
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "MPO": {"quality": 95, "subsampling": 0},
@@ -29,10 +31,11 @@ _SEGMENT = 65533
 """Bytes of Exif or XMP that a JPEG holds, with their names."""
 
 
-def save(image: Image.Image, path: str | Path, kind: str) -> list[str]:
+def save(image: Image.Image, target: str | Path | Output, kind: str) -> tuple[int, list[str]]:
     """Writes a decoded picture as Pillow's format `kind`, with the metadata in its `info` that the format holds.
 
-    Returns notes for the person who asked for it, each a line: that the format loses something, or what it cannot hold.
+    Returns its bytes, and notes for the person who asked for it, each a line: that the format loses something, or what
+    it cannot hold.
     """
     options: dict[str, Any] = dict(_OPTIONS.get(kind, {}))
     profile, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
@@ -65,8 +68,8 @@ def save(image: Image.Image, path: str | Path, kind: str) -> list[str]:
         if xmp:
             values[_XMP_TAG] = options.pop("tiffinfo")[_XMP_TAG]
         options["exif"] = values
-    image.save(path, kind, **options)
+    size = write_picture(target, image, kind, **options)
     notes = [f"{kind} is a lossy format: something is lost once more; .png keeps every pixel"] if kind in _LOSSY else []
     if lost:
         notes.append(f"{kind} holds no {' and no '.join(lost)} here: left out")
-    return notes
+    return size, notes

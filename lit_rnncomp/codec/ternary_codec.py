@@ -17,7 +17,16 @@ from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
-from .pixels import Pixels, Source, as_pixels, check_pixels, said_of
+from .pixels import (
+    TERNARY_BYTES,
+    TERNARY_EXACT_BYTES,
+    Pixels,
+    Source,
+    as_pixels,
+    check_memory,
+    check_pixels,
+    said_of,
+)
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
 from .ternary_state import State
@@ -79,7 +88,7 @@ class TernaryCodec:
                 other than sRGB of a path or PIL image.
 
         Raises:
-            ValueError: an argument is outside its range.
+            ValueError: an argument is outside its range, or decoding the picture could take more memory than allowed.
             RateError: the smallest file of the picture is larger than the target.
         """
         targets = {
@@ -103,7 +112,9 @@ class TernaryCodec:
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
         entries = said_of(image) if metadata is None else metadata
-        picture = Picture(self, as_pixels(image), tune, focus, entries)
+        array = as_pixels(image)
+        check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
+        picture = Picture(self, array, tune, focus, entries)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)
@@ -136,6 +147,8 @@ class TernaryCodec:
         file = container.parse(data, partial)
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
+        if exact:
+            check_memory(file.header.width, file.header.height, BLOCK, TERNARY_EXACT_BYTES)
         # One after the other: a picture's levels are large.
         state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
         picture = Image.fromarray(self.draw(file, state, exact))
@@ -193,6 +206,7 @@ class TernaryCodec:
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         check_pixels(header, BLOCK)
+        check_memory(header.width, header.height, BLOCK, TERNARY_BYTES)
         return layout
 
     def _coder(self, header: Header) -> TernaryCoder:

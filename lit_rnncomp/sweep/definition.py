@@ -135,7 +135,7 @@ def read_sweep(path: str | Path) -> Sweep:
         data = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SweepError(f"no such sweep: {path}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SweepError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
         return _sweep(data, Path(path).stem)

@@ -62,7 +62,7 @@ class Study:
     def __init__(self, sweep: Sweep, folder: Path, seed: int = 0) -> None:
         self.sweep, self.folder, self.seed = sweep, folder, seed
         self.optuna = load_optuna()
-        check_folder(folder, _is_study(folder / "study.db"), ["study.db", "trials"])
+        check_folder(folder, is_study(folder / "study.db"), ["study.db", "trials"])
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self.optuna.create_study(
             study_name="sweep",
@@ -156,7 +156,7 @@ class Study:
         return make.FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
-def _is_study(path: Path) -> bool:
+def is_study(path: Path) -> bool:
     """Whether it is a database of Optuna's, or one that was killed before anything was in it."""
     if not path.is_file() or path.stat().st_size == 0:
         return path.is_file()

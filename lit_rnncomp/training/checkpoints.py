@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +16,11 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from ..codec.weights import CheckpointError, whole
 from ..files import remove_unfinished, replacing
 from ..sweep.trials import keep_metrics
 
-LAST = "last.ckpt"
+LAST, BEFORE = "last.ckpt", "last-1.ckpt"
 EXIT_CODE = 128 + signal.SIGTERM
 # How a logger's class names the folder of a run, where its options do not.
 _VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbLogger": "*"}
@@ -77,7 +79,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     It is written every `every_n_steps` optimizer steps, at the end of every epoch (after its validation), when the run
     ends, and when SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being
-    accumulated, and not with weights that are not finite.
+    accumulated, and not with weights that are not finite. The one before it stays as `last-1.ckpt`, for a disk that
+    loses the newer one.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -152,6 +155,8 @@ class LastCheckpoint(ModelCheckpoint):
             return
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
+        if trainer.is_global_zero and "://" not in str(self.dirpath):
+            _keep(Path(self.dirpath))
         self._save_checkpoint(trainer, self.last_model_path)
         for logger in trainer.loggers:  # what was computed before this checkpoint is not computed again
             logger.save()
@@ -169,7 +174,32 @@ class WholeFiles(TorchCheckpointIO):
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # torch's writer of archives tells a full disk from nothing else
+                raise OSError("the disk is full, or does not write") from error
+
+
+def _keep(folder: Path) -> None:
+    """The last checkpoint gets a second name, under which it stays when the next one takes its first."""
+    last, before = folder / LAST, folder / BEFORE
+    if last.is_file():
+        with suppress(OSError):  # a file system without links keeps one checkpoint
+            before.unlink(missing_ok=True)
+            os.link(last, before)
+
+
+def check_whole(path: Path) -> None:
+    """Raises `CheckpointError` for a checkpoint that is damaged: it says which other one is intact."""
+    if whole(path):
+        return
+    intact = next((other for other in (path.with_name(BEFORE),) if other != path and whole(other)), None)
+    way_out = (
+        f"the one before it is intact: `mv {intact} {path}` and the same command go on from there"
+        if intact
+        else "no other one of this run is intact: remove it to start anew"
+    )
+    raise CheckpointError(f"{path} is damaged, or no checkpoint; {way_out}")
 
 
 def go_on(config: Any) -> None:
@@ -199,6 +229,7 @@ def go_on(config: Any) -> None:
         config["ckpt_path"] = None
         rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")
         return
+    check_whole(found / "checkpoints" / LAST)
     options["version"] = found.name
     if kind == "CSVLogger":
         rank_zero_only(keep_metrics)(found)

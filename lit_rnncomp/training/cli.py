@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,7 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on, named_folder
+from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
 
@@ -61,6 +62,12 @@ class CompressionCLI(LightningCLI):
             }
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
+
+    def _parse_ckpt_path(self) -> None:
+        chosen = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
+        if chosen and Path(chosen).is_file():
+            check_whole(Path(chosen))  # Lightning's own words for it are a traceback
+        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":

@@ -247,3 +247,38 @@ def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
     assert (run.folder / "requeued").read_text() == "requeue 77\n"
     first, second = json.loads((run.folder / "runs/lightning_logs/some/provenance.json").read_text())
     assert first["step"] == 0 and 4 <= second["step"] < 30 and run.step() == 30
+
+
+def test_a_damaged_last_checkpoint_names_the_one_before(starts, tmp_path):
+    run = Run(starts, tmp_path / "run", max_steps=8)
+    run.finish("--last_checkpoint.every_n_steps=3")
+    (last,) = run.folder.glob("runs/lightning_logs/*/checkpoints/last.ckpt")
+    before = last.with_name("last-1.ckpt")
+    assert torch.load(before, weights_only=False)["global_step"] == 6 and run.last()["global_step"] == 8
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    (start,) = run.start("--trainer.max_steps=10")
+    assert start.wait() == 2
+    (line,) = [line for line in start.output().splitlines() if "error" in line]
+    where = last.relative_to(run.folder)
+    assert (
+        f"{where} is damaged, or no checkpoint; the one before it is intact: `mv {where.with_name(before.name)}" in line
+    )
+    before.rename(last)
+    run.finish("--trainer.max_steps=10")
+    assert run.last()["global_step"] == 10
+
+
+def test_a_full_disk_ends_a_run_in_one_line(starts, tmp_path):
+    """A limit on the size of files stops the checkpoint in its middle; the one before stays."""
+    run = Run(starts, tmp_path / "run", max_steps=3)
+    run.finish()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))"
+    command = [sys.executable, "-c", f"{limit}; from lit_rnncomp.cli import main; main()"]
+    command += ["fit", "--config", "run.yaml", "--ckpt_path", "last", "--trainer.max_steps=9"]
+    environment = {**os.environ, "PYTHONPATH": f"{HELPERS}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, cwd=run.folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "last.ckpt: the disk is full, or does not write" in done.stderr.splitlines()[-1]
+    assert run.last()["global_step"] == 3
