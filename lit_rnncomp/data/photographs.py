@@ -43,7 +43,7 @@ def hold_out(paths: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]
     Raises:
         ValueError: fewer than two names would be left to train on.
     """
-    names = sorted({path.name for path in paths}, key=lambda name: hashlib.sha256(name.encode()).digest())
+    names = sorted({path.name for path in paths}, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     if count < 1 or len(names) - count < 2:
         raise ValueError(
             f"cannot hold out {count} of {len(names)} pictures; lower data.holdout or give data.val a folder of its own"
