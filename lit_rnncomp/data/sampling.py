@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -73,6 +73,12 @@ def rank_and_world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def repeated(dataset: Dataset[Tensor], samples: int, batch_size: int) -> DataLoader[Tensor]:
+    """The same batches in every epoch, as Lightning's `overfit_batches` wants them: the first `samples` positions."""
+    options: dict[str, Any] = {"collate_fn": as_is}
+    return DataLoader(Subset(dataset, range(samples)), batch_size=batch_size, **options)
 
 
 class EpochSampler(DistributedSampler[int]):

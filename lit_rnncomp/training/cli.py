@@ -4,6 +4,8 @@ data."""
 from __future__ import annotations
 
 import logging
+import re
+import sys
 import warnings
 from typing import Any
 
@@ -15,9 +17,10 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on, named_folder
+from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, go_on, named_folder
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
+from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main", "ternary"]
 
@@ -41,6 +44,8 @@ class CompressionCLI(LightningCLI):
                     WandbPanels(),
                     RunReport(),
                     TimeOfThisStart(),
+                    RatesOfThisStart(),
+                    MovedCheckpoints(),
                     PredictedPictures(),
                 ],
                 "num_sanity_val_steps": -1,
@@ -84,7 +89,14 @@ def main() -> None:
     """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other
     processes."""
     _quiet()
-    CompressionCLI()
+    # An agent of Weights & Biases writes a null of the sweep as Python does.
+    sys.argv[1:] = [re.sub(r"^(--[\w.+]+)=None$", r"\1=null", argument) for argument in sys.argv[1:]]
+    try:
+        CompressionCLI()
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
+            raise end.__context__ from None
+        raise
 
 
 def _quiet() -> None:

@@ -101,7 +101,7 @@ class Compressor(L.LightningModule):
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
-        self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("best_auc", torch.tensor(0.0))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..codec import weights
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
-from ..data.sampling import RankSampler, ResumableLoader, as_is, shuffled
+from ..data.sampling import RankSampler, ResumableLoader, as_is, repeated, shuffled
 from ..files import replacing
 from ..images import to_signal
 from ..models.recurrent_codec import RecurrentCodec
@@ -27,8 +27,12 @@ class PackedCrops(Dataset[Tensor]):
     shuffled."""
 
     def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed = path, seed
         self.packed = np.load(path, mmap_mode="r")
-        self.seed = seed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file again: a memory map would be sent as all its bytes."""
+        return PackedCrops, (self.path, self.seed)
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -106,9 +110,12 @@ class EntropyData(PhotographData):
         """Where the codes of whole pictures lie."""
         return self.cache / f"pictures-{self._key(codec, paths, 1, self._wholes)}"
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        crops = PackedCrops(self.crops_file(self._codec()), self._crops["seed"])
+        if getattr(self.trainer, "overfit_batches", 0):
+            return repeated(crops, self.steps_per_epoch * self.batch_size, self.batch_size)
         return ResumableLoader(
-            PackedCrops(self.crops_file(self._codec()), self._crops["seed"]),
+            crops,
             self.steps_per_epoch * self.batch_size,
             self.batch_size,
             collate_fn=as_is,

@@ -144,13 +144,15 @@ def test_an_average_of_the_weights_survives_too(starts, tmp_path):
     assert (average != current).any()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_at_the_next_step(starts, whole, tmp_path, processes):
+@pytest.mark.parametrize(
+    ("processes", "signum", "code"), [(1, signal.SIGTERM, 143), (2, signal.SIGTERM, 143), (1, signal.SIGINT, 130)]
+)
+def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, signum, code):
     run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
     started = run.start("--last_checkpoint.every_n_steps=1000")
     run.until(16, started)
-    started[-1].send(signal.SIGTERM)  # one process is told, all of them end
-    assert [process.wait() for process in started] == [143, 0][:processes], started[0].output()
+    started[-1].send(signum)  # one process is told, all of them end
+    assert [process.wait() for process in started] == [code, 0][:processes], started[0].output()
     assert 16 <= run.last()["global_step"] == run.step() < STEPS
     run.finish()
     assert_same(run, whole(processes))
