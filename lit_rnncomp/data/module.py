@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..images import to_signal
 from .photographs import RandomCrops, WholePictures, find_pictures, hold_out
 from .samples import sample_photographs
-from .sampling import RankSampler, ResumableLoader, as_is, repeated
+from .sampling import RankSampler, ResumableLoader, as_is, one_by_one, repeated
 from .shards import INDEX, TileShards
 from .tiles import ShuffledTiles
 
@@ -143,4 +143,6 @@ class PhotographData(LightningDataModule):
 
     def _whole(self, paths: list[Path]) -> DataLoader[Tensor]:
         pictures = WholePictures(paths, **self._wholes)
-        return DataLoader(pictures, sampler=RankSampler(pictures), pin_memory=torch.cuda.is_available())
+        return DataLoader(
+            pictures, sampler=RankSampler(pictures), collate_fn=one_by_one, pin_memory=torch.cuda.is_available()
+        )

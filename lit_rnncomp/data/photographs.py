@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..images import ImageError, list_images, read_image
-from .sampling import shuffled
+from .sampling import NOTHING, shuffled
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -213,6 +213,8 @@ class WholePictures(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
+        if index == NOTHING:
+            return torch.empty(0, 3, self.multiple, self.multiple, dtype=torch.uint8)
         picture = self.cache.read(self.paths[index], self.multiple)
         if picture is None:
             raise ImageError(f"{self.paths[index]} was readable when the run started and no longer is")

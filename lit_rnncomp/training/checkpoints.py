@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from ..files import remove_unfinished, replacing
 from ..sweep.trials import keep_metrics
+from .processes import at_end
 
 LAST = "last.ckpt"
 # How a logger's class names the folder of a run, where its options do not.
@@ -68,9 +69,12 @@ class Termination:
 
 
 def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
-    """Whether a validation follows this batch, the last of its epoch. A run that is killed in it goes on from before
-    this batch: Lightning would take a checkpoint of the epoch's end for one that was validated."""
+    """Whether a validation follows this batch, the last of its epoch or of the run. A run that is killed in it goes on
+    from before this batch: Lightning would take a checkpoint of the epoch's end for one that was validated, and with
+    one of the run's end there would be nothing left to do."""
     every = trainer.check_val_every_n_epoch
+    if at_end(trainer) and trainer.should_stop and trainer.enable_validation:
+        return True
     return bool(
         trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         and trainer.enable_validation

@@ -134,6 +134,8 @@ class EntropyModel(L.LightningModule):
         self.rounded.reset()
 
     def validation_step(self, codes: Tensor, batch_index: int) -> None:
+        if not len(codes):  # a process may have no picture
+            return
         self.model.quantized = True
         self.rounded.update(information(self.model(codes), codes))
 
@@ -146,6 +148,8 @@ class EntropyModel(L.LightningModule):
 
     def test_step(self, codes: Tensor, batch_index: int) -> None:
         self.validation_step(codes, batch_index)
+        if not len(codes):
+            return
         self.model.quantized = False
         self.exact.update(information(self.model(codes), codes))
 

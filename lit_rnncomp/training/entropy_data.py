@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..codec import weights
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
-from ..data.sampling import RankSampler, ResumableLoader, as_is, repeated, shuffled
+from ..data.sampling import NOTHING, RankSampler, ResumableLoader, as_is, one_by_one, repeated, shuffled
 from ..files import replacing
 from ..images import to_signal
 from ..models.recurrent_codec import RecurrentCodec
@@ -54,6 +54,8 @@ class PackedPictures(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
+        if index == NOTHING:
+            return torch.from_numpy(np.load(self.paths[0]))[None][:0]
         return torch.from_numpy(np.load(self.paths[index]))
 
 
@@ -141,7 +143,7 @@ class EntropyData(PhotographData):
 
     def _pictures(self, paths: Sequence[Path]) -> DataLoader[Tensor]:
         pictures = PackedPictures(self.pictures_folder(self._codec(), paths))
-        return DataLoader(pictures, sampler=RankSampler(pictures))
+        return DataLoader(pictures, sampler=RankSampler(pictures), collate_fn=one_by_one)
 
     def _codec(self) -> RecurrentCodec:
         """The codec that the model names; loaded once."""

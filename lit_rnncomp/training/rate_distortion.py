@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,33 @@ from ..evaluation.metrics import MultiScaleTarget
 from ..evaluation.rd import Array, Curve
 from ..images import round_to_255
 from . import sums
+
+
+class PictureMeans(torchmetrics.Metric):
+    """Means over pictures of named values, of which a process may have no picture.
+
+    Args:
+        names: of the values.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.add_state("total", sums.zeros(len(self.names)), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, means: dict[str, Tensor], pictures: int) -> None:
+        """Adds the means over a batch of `pictures`."""
+        self.total = sums.add(self.total, torch.stack([means[name] for name in self.names]) * pictures)
+        self.count += pictures
+
+    def compute(self) -> dict[str, float]:
+        means = sums.value(self.total) / self.count.clamp_min(1).cpu()
+        return dict(zip(self.names, means.tolist(), strict=True))
 
 
 class RateDistortionCurve(torchmetrics.Metric):

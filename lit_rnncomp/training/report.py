@@ -43,8 +43,10 @@ class RunReport(Callback):
 
     def __init__(self) -> None:
         self.before: dict[str, Array] = {}
+        self._measured = False
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._measured |= not trainer.sanity_checking
         if trainer.sanity_checking and isinstance(module, Compressor) and not self.before:
             self.before = module.curve.compute()
 
@@ -56,7 +58,7 @@ class RunReport(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not isinstance(module, Compressor) or not module.curve.count:
+        if not isinstance(module, Compressor) or not self._measured:
             return
         after = module.curve.compute()
         before_area, after_area = module.curve.summary(self.before), module.curve.summary(after)
@@ -127,7 +129,8 @@ class WandbPanels(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0 and isinstance(module, Compressor) and _logger(trainer) is not None:
+        shows = trainer.is_global_zero and _logger(trainer) is not None
+        if batch_idx == 0 and shows and isinstance(module, Compressor):
             with (
                 torch.no_grad()
             ):  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
@@ -214,7 +217,7 @@ class PredictedPictures(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         folder = run_folder(trainer)
-        if folder is None or not isinstance(prediction, Tensor) or not batch_indices:
+        if folder is None or not isinstance(prediction, Tensor) or not batch_indices or not len(batch):
             return
         paths = trainer.predict_dataloaders.dataset.paths  # type: ignore[union-attr]
         names = picture_names(paths)
