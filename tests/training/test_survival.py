@@ -18,6 +18,7 @@ from helpers.starts import Start, Starts
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
+VALIDATIONS = 4  # one an epoch, and one at the end
 HELPERS, CONFIGS = (Path(__file__).parents[2] / name for name in ("tests/helpers", "configs"))
 
 
@@ -92,7 +93,7 @@ class Run:
 def assert_same(run: Run, whole: Run) -> None:
     """Each loss and batch of each process, each validation, and what the last checkpoint holds of the training."""
     ours, theirs = run.record(), whole.record()
-    assert [len(lines) for lines in theirs] == [STEPS + STEPS // EPOCH] * run.processes
+    assert [len(lines) for lines in theirs] == [STEPS + VALIDATIONS] * run.processes
     assert ours == theirs
     assert run.last()["global_step"] == STEPS
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
@@ -176,7 +177,7 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
     run.finish()
     # Out of time, a run measures where it stands; the training is the same.
     assert run.record("train") == whole(1).record("train")
-    assert len(run.record("val")[0]) > STEPS // EPOCH
+    assert len(run.record("val")[0]) > VALIDATIONS
     torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
 
 
