@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
+from .artifacts import BestArtifact
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, go_on, named_folder
 from .command import prepared
@@ -45,6 +46,7 @@ class CompressionCLI(LightningCLI):
                     Diagnostics(),
                     Provenance(),
                     WandbPanels(),
+                    BestArtifact(),
                     RunReport(),
                     TimeOfThisStart(),
                     RatesOfThisStart(),

@@ -3,21 +3,26 @@ folder that was moved."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from ..sweep.trials import TRIAL
+
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 
 
 class TimeOfThisStart(Callback):
     """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started
-    again."""
+    again. That of a sweep's trial counts over all its starts, so that trials that were interrupted get no more of it.
+    """
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["callbacks"].pop("Timer", None)
+        if not {TRIAL, "WANDB_SWEEP_ID"} & set(os.environ):
+            checkpoint["callbacks"].pop("Timer", None)
 
 
 class RatesOfThisStart(Callback):

@@ -15,7 +15,7 @@ from lit_rnncomp.training import GRUCompressor, sums
 from lit_rnncomp.training.entropy import BitsPerBit
 from lit_rnncomp.training.entropy_data import PackedCrops
 from lit_rnncomp.training.report import picture_names
-from lit_rnncomp.training.restart import moved
+from lit_rnncomp.training.restart import TimeOfThisStart, moved
 from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
 
 SMALL = [
@@ -156,3 +156,16 @@ def test_codes_are_opened_again_by_another_process(tmp_path):
     crops = PackedCrops(tmp_path / "codes.npy", 3)
     sent = pickle.dumps(crops)
     assert len(sent) < 10_000 and torch.equal(pickle.loads(sent)[7], crops[7])
+
+
+@pytest.mark.parametrize(
+    ("environment", "kept"), [({}, False), ({"LIT_RNNCOMP_TRIAL": "3"}, True), ({"WANDB_SWEEP_ID": "a"}, True)]
+)
+def test_the_time_of_a_trial_counts_over_all_its_starts(monkeypatch, environment, kept):
+    for name in ("LIT_RNNCOMP_TRIAL", "WANDB_SWEEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    checkpoint = {"callbacks": {"Timer": {"time_elapsed": {"train": 5.0}}}}
+    TimeOfThisStart().on_load_checkpoint(None, None, checkpoint)
+    assert ("Timer" in checkpoint["callbacks"]) == kept
