@@ -29,12 +29,16 @@ def read(tmp_path):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_sweeps_that_ship_are_read(path):
     sweep = read_sweep(path)
-    assert sweep.metric == "val/auc_ms_ssim_best" and sweep.goal == "maximize" and sweep.hyperband is not None
+    assert sweep.metric == "val/auc_ms_ssim_best" and sweep.goal == "maximize"
+    assert (sweep.hyperband is None) == (sweep.method == "grid"), "a table compares runs of one length"
+    assert "--trainer.logger.init_args.log_model=true" in sweep.command
+    options = {word.partition("=")[0] for word in sweep.command}
+    assert ({"--data.train", "--data.val"} <= options) == (path.stem != "smoke"), "what is measured is not trained on"
     assert sweep.command[:3] == ("${env}", "lit-rnncomp", "fit") and sweep.command[-1] == "${args}"
 
 
 def test_there_is_a_sweep_of_each_kind():
-    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "smoke"}
+    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "residual_gru_dct64", "smoke"}
     assert read_sweep(SWEEPS[0]).grid_size() == 4 * 3 * 3
 
 
