@@ -1,5 +1,6 @@
 """What `fit` and its sisters understand, and what they say when there is no such thing."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_a_checkpoint_knows_its_model(starts, tmp_path):
     validate = starts(tmp_path, "validate", *command)
     assert validate.wait() == 0, validate.output()
     assert "val/auc_ms_ssim" in validate.output()
+
+
+@pytest.mark.slow
+def test_a_part_of_ones_own_is_trained_as_the_page_says(starts, tmp_path):
+    page = (Path(__file__).parents[2] / "configs/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    fit = starts(tmp_path, "fit", "--model=mine.SquaredError", *SMALL, *QUIET, "--trainer.max_steps=2")
+    assert fit.wait() == 0, fit.output()
+    (metrics,) = tmp_path.glob("runs/*/version_0/metrics.csv")
+    assert "val/auc_ms_ssim" in metrics.read_text()
+    assert (metrics.parent / "checkpoints/best.ckpt").exists()
