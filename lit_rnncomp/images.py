@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -172,7 +173,7 @@ def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Lists the PNG, JPEG, WebP and TIFF files under a folder and its subfolders, sorted by relative path.
 
-    Hidden files are passed over. The result may be empty.
+    Links to folders are followed, hidden files are passed over. The result may be empty.
 
     Raises:
         ImageError: `folder` is not a folder.
@@ -182,7 +183,21 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         raise ImageError(f"{folder} is not a folder of pictures")
     found = (
         path
-        for path in root.rglob("*")
+        for path in _below(root)
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Files of a folder and all below it. Links to folders are followed last, and a folder is searched once: links in a
+    circle end, and no picture is there twice."""
+    waiting, seen = [root], set()
+    while waiting:
+        for folder, names, files in os.walk(waiting.pop(0)):
+            if (real := os.path.realpath(folder)) in seen:
+                names.clear()
+                continue
+            seen.add(real)
+            waiting += [path for name in sorted(names) if (path := Path(folder, name)).is_symlink()]
+            yield from (Path(folder, name) for name in files)

@@ -4,6 +4,7 @@ data."""
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
+from .artifacts import BestArtifact
 from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
+from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
+from .command import prepared
+from .processes import Distributed, ValidatedEnd
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
+from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main", "ternary"]
 
@@ -40,8 +46,13 @@ class CompressionCLI(LightningCLI):
                     Diagnostics(),
                     Provenance(),
                     WandbPanels(),
+                    BestArtifact(),
                     RunReport(),
                     TimeOfThisStart(),
+                    RatesOfThisStart(),
+                    ValidatedEnd(),
+                    Distributed(),
+                    MovedCheckpoints(),
                     PredictedPictures(),
                 ],
                 "num_sanity_val_steps": -1,
@@ -91,7 +102,16 @@ def main() -> None:
     """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other
     processes."""
     _quiet()
-    CompressionCLI()
+    sys.path.append(str(Path.cwd()))  # for `--model mine.Codec` of a file mine.py beside the run
+    sys.argv[1:] = prepared(sys.argv[1:])
+    try:
+        CompressionCLI()
+    except MisconfigurationException as error:  # a device that is not there, options that exclude each other
+        raise ValueError(str(error)) from error
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
+            raise end.__context__ from None
+        raise
 
 
 def _quiet() -> None:

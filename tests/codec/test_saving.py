@@ -58,7 +58,9 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     picture = PICTURE.copy()
     picture.info = {"icc_profile": PROFILE, "exif": b"Exif\0\0" + bytes(70000), "xmp": XMP + bytes(70000)}
     assert any("no Exif and no XMP" in note for note in save(picture, tmp_path / "a.jpg", "JPEG")[1])
-    assert any("no colour profile and no Exif and no XMP" in note for note in save(picture, tmp_path / "a.bmp", "BMP"))
+    assert any(
+        "no colour profile and no Exif and no XMP" in note for note in save(picture, tmp_path / "a.bmp", "BMP")[1]
+    )
 
 
 @pytest.mark.parametrize(

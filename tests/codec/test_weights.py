@@ -258,11 +258,11 @@ def test_what_cannot_be_read_is_not_called_missing(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("projections", ["shared", "per_iteration"])
-@pytest.mark.parametrize("gains", ["iteration", "coefficient", "measured"])
-def test_shapes_are_those_of_torch(projections: str, gains: str) -> None:
-    for more in ({}, {"shortcut": True, "hidden_kernel": 3, "width": 0.05}):
+@pytest.mark.parametrize("reconstruction", ["iteration_gain", "coefficient_gain", "measured_gain"])
+def test_shapes_are_those_of_torch(projections: str, reconstruction: str) -> None:
+    for more in ({}, {"shortcut": True, "width": 0.05}):
         config = CodecConfig(
-            **{**OPTIONS, "unit": "residual_gru", "reconstruction": "scheduled_gain", "gains": gains, **more},
+            **{**OPTIONS, "unit": "residual_gru", "reconstruction": reconstruction, **more},
             projections=projections,
         )
         expected = {name: tuple(t.shape) for name, t in RecurrentCodec(config).state_dict().items()}

@@ -159,3 +159,18 @@ def test_listing_is_sorted_recursive_and_selective(tmp_path):
 def test_reading_needs_no_torch():
     script = "import sys, lit_rnncomp.data; sys.exit(any(m in sys.modules for m in ('torch', 'lightning', 'rich')))"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_linked_folders_are_searched_once_and_circles_end(tmp_path):
+    for name in ("disk/set/a.png", "photos/b.png", "photos/deep/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    photos = tmp_path / "photos"
+    for link, target in (("set", tmp_path / "disk/set"), ("again", tmp_path / "disk"), ("a", photos / "deep")):
+        (photos / link).symlink_to(target)
+    (photos / "deep/circle").symlink_to(photos)
+    assert [path.relative_to(photos).as_posix() for path in list_images(photos)] == [
+        "again/set/a.png",
+        "b.png",
+        "deep/c.png",
+    ]

@@ -18,6 +18,7 @@ from helpers.starts import Start, Starts
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
+VALIDATIONS = 4  # one an epoch, and one at the end
 HELPERS, CONFIGS = (Path(__file__).parents[2] / name for name in ("tests/helpers", "configs"))
 
 
@@ -92,7 +93,7 @@ class Run:
 def assert_same(run: Run, whole: Run) -> None:
     """Each loss and batch of each process, each validation, and what the last checkpoint holds of the training."""
     ours, theirs = run.record(), whole.record()
-    assert [len(lines) for lines in theirs] == [STEPS + STEPS // EPOCH] * run.processes
+    assert [len(lines) for lines in theirs] == [STEPS + VALIDATIONS] * run.processes
     assert ours == theirs
     assert run.last()["global_step"] == STEPS
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
@@ -144,13 +145,15 @@ def test_an_average_of_the_weights_survives_too(starts, tmp_path):
     assert (average != current).any()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_at_the_next_step(starts, whole, tmp_path, processes):
+@pytest.mark.parametrize(
+    ("processes", "signum", "code"), [(1, signal.SIGTERM, 143), (2, signal.SIGTERM, 143), (1, signal.SIGINT, 130)]
+)
+def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, signum, code):
     run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
     started = run.start("--last_checkpoint.every_n_steps=1000")
     run.until(16, started)
-    started[-1].send(signal.SIGTERM)  # one process is told, all of them end
-    assert [process.wait() for process in started] == [143, 0][:processes], started[0].output()
+    started[-1].send(signum)  # one process is told, all of them end
+    assert [process.wait() for process in started] == [code, 0][:processes], started[0].output()
     assert 16 <= run.last()["global_step"] == run.step() < STEPS
     run.finish()
     assert_same(run, whole(processes))
@@ -174,7 +177,7 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
     run.finish()
     # Out of time, a run measures where it stands; the training is the same.
     assert run.record("train") == whole(1).record("train")
-    assert len(run.record("val")[0]) > STEPS // EPOCH
+    assert len(run.record("val")[0]) > VALIDATIONS
     torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
 
 
