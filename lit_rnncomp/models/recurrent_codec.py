@@ -35,7 +35,8 @@ class RecurrentCodec(nn.Module):
 
     Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set
     `recompute` to train with the memory of one iteration's activations, running each network once more in the backward
-    pass; `compile_networks` to train through `torch.compile`.
+    pass; `compile_networks` to train through `torch.compile`; `defer_gradients` to make weight gradients once a step,
+    which on a CPU takes longer (`kernels/README.md`).
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:
@@ -47,6 +48,7 @@ class RecurrentCodec(nn.Module):
         self.decoder = Decoder(config)
         self.reconstruction = make_reconstruction(config, self.frontend.stride)
         self.recompute = False
+        self.defer_gradients = False
         self._convolve: Convolve = convolve_now
         self._train_network: Callable = _call
 
@@ -134,13 +136,14 @@ class RecurrentCodec(nn.Module):
         return self._train_network(network, x, states, t)
 
     def _begin(self) -> Convolve:
-        """How the convolutions of a loop that begins now are run: with deferred gradients where it trains.
+        """How the convolutions of a loop that begins now are run: in training with deferred gradients, if asked for.
 
         Not with `recompute`, which would keep for the weights what it does not keep for the inputs, and not in compiled
         networks, which make all their gradients themselves.
         """
-        plain = self.recompute or self._train_network is not _call or not self.training or not torch.is_grad_enabled()
-        return convolve_now if plain else DeferredGradients()
+        trains = self.training and torch.is_grad_enabled()
+        possible = not self.recompute and self._train_network is _call
+        return DeferredGradients() if self.defer_gradients and trains and possible else convolve_now
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple

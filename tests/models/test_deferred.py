@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lit_rnncomp.models import recurrent_codec
-from lit_rnncomp.models.cells import PaddedConv2d, convolve_now
+from lit_rnncomp.models.cells import PaddedConv2d
 from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS
 from lit_rnncomp.models.deferred import DeferredGradients
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
@@ -23,9 +22,15 @@ Gradients = dict[str, Tensor]
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Called, it gives the gradients back to autograd."""
-    return lambda: monkeypatch.setattr(recurrent_codec, "DeferredGradients", lambda: convolve_now)
+def deferring_codec(tiny_codec):
+    """A tiny codec with deferred gradients; without the flag they are autograd's."""
+
+    def make(**options: Any) -> RecurrentCodec:
+        codec = tiny_codec(**options)
+        codec.defer_gradients = True
+        return codec
+
+    return make
 
 
 def images(dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,10 +55,10 @@ SHAPES = {"conv": {}, "dct": {"frontend": "dct", "code_stride": 8, "bits": 8, "p
 
 
 @pytest.mark.parametrize(("unit", "reconstruction", "shape"), itertools.product(UNITS, RECONSTRUCTIONS, SHAPES))
-def test_gradients_are_those_of_autograd(tiny_codec, plain, unit, reconstruction, shape) -> None:
-    codec = tiny_codec(unit=unit, reconstruction=reconstruction, iterations=3, **SHAPES[shape]).double().train()
+def test_gradients_are_those_of_autograd(deferring_codec, unit, reconstruction, shape) -> None:
+    codec = deferring_codec(unit=unit, reconstruction=reconstruction, iterations=3, **SHAPES[shape]).double().train()
     ours = step(codec, images())
-    plain()
+    codec.defer_gradients = False
     assert_same(ours, step(codec, images()))
 
 
@@ -61,23 +66,23 @@ def test_gradients_are_those_of_autograd(tiny_codec, plain, unit, reconstruction
     "options",
     [{"priming": 1}, {"padding": "tf_same"}, {"frontend": "dct", "code_stride": 8, "bits": 8, "shortcut": True}],
 )
-def test_also_with_what_is_rarer(tiny_codec, plain, options) -> None:
-    codec = tiny_codec(iterations=3, **options).double().train()
+def test_also_with_what_is_rarer(deferring_codec, options) -> None:
+    codec = deferring_codec(iterations=3, **options).double().train()
     ours = step(codec, images())
-    plain()
+    codec.defer_gradients = False
     assert_same(ours, step(codec, images()))
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_segments_of_a_truncated_step(tiny_codec, plain, length) -> None:
-    codec = tiny_codec(unit="residual_gru", iterations=3).double().train()
+def test_segments_of_a_truncated_step(deferring_codec, length) -> None:
+    codec = deferring_codec(unit="residual_gru", iterations=3).double().train()
     ours = step(codec, images(), length)
-    plain()
+    codec.defer_gradients = False
     assert_same(ours, step(codec, images(), length))
 
 
-def test_accumulates_over_steps_and_follows_changed_weights(tiny_codec, plain) -> None:
-    codec = tiny_codec(iterations=3).double().train()
+def test_accumulates_over_steps_and_follows_changed_weights(deferring_codec) -> None:
+    codec = deferring_codec(iterations=3).double().train()
 
     def two_steps() -> Gradients:
         start = copy.deepcopy(codec.state_dict())
@@ -90,7 +95,7 @@ def test_accumulates_over_steps_and_follows_changed_weights(tiny_codec, plain) -
         return {name: first[name] + 3 * second[name] for name in first}
 
     ours = two_steps()
-    plain()
+    codec.defer_gradients = False
     assert_same(ours, two_steps())
 
 
@@ -136,8 +141,8 @@ def test_frozen_weights_and_pictures_of_several_sizes() -> None:
     torch.testing.assert_close(ours, conv.bias.grad)
 
 
-def test_each_gradient_arrives_once_and_through_hooks(tiny_codec) -> None:
-    codec, arrivals = tiny_codec(iterations=3).train(), []
+def test_each_gradient_arrives_once_and_through_hooks(deferring_codec) -> None:
+    codec, arrivals = deferring_codec(iterations=3).train(), []
     for name, p in codec.named_parameters():
         p.register_post_accumulate_grad_hook(lambda p, name=name: arrivals.append(name))
     step(codec, images(torch.float32))
@@ -157,20 +162,20 @@ class WeightGradients(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_one_product_a_convolution(tiny_codec, plain) -> None:
-    codec = tiny_codec(unit="gru", iterations=3).train()
+def test_one_product_a_convolution(deferring_codec) -> None:
+    codec = deferring_codec(unit="gru", iterations=3).train()
     convolutions = [m for m in codec.modules() if isinstance(m, PaddedConv2d)]
     with WeightGradients() as ours:
         step(codec, images(torch.float32))
-    plain()
+    codec.defer_gradients = False
     with WeightGradients() as theirs:
         step(codec, images(torch.float32))
     assert ours.count == len(convolutions)
     assert theirs.count > 2 * ours.count
 
 
-def test_bfloat16_is_no_further_from_the_truth_than_autograd(tiny_codec, plain) -> None:
-    codec = tiny_codec(iterations=3, binarize="sign").train()
+def test_bfloat16_is_no_further_from_the_truth_than_autograd(deferring_codec) -> None:
+    codec = deferring_codec(iterations=3, binarize="sign").train()
 
     def mixed() -> Gradients:
         with torch.autocast("cpu", torch.bfloat16):
@@ -183,7 +188,7 @@ def test_bfloat16_is_no_further_from_the_truth_than_autograd(tiny_codec, plain) 
         return found
 
     ours = mixed()
-    plain()
+    codec.defer_gradients = False
     theirs = mixed()
     exact = copy.deepcopy(codec).double()
     exact.zero_grad()
@@ -197,8 +202,8 @@ def test_bfloat16_is_no_further_from_the_truth_than_autograd(tiny_codec, plain) 
     assert error(ours) <= 2**2 * error(theirs)  # squares: at most twice as far
 
 
-def test_a_step_that_waits_is_neither_copied_nor_stored(tiny_codec) -> None:
-    codec = tiny_codec(iterations=3).train()
+def test_a_step_that_waits_is_neither_copied_nor_stored(deferring_codec) -> None:
+    codec = deferring_codec(iterations=3).train()
     codec(images(torch.float32))
     for other in (copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))):
         assert_same(step(other, images(torch.float32)), step(codec, images(torch.float32)), rtol=1e-6)
