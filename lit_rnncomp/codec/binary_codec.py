@@ -242,7 +242,7 @@ class BinaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one with --model"
+                "open the right one, model=FILE"
             )
         check_pixels(header, config.multiple)
         if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
