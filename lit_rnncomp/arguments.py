@@ -6,7 +6,9 @@ import inspect
 import json
 import types
 from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NoReturn, Union, get_args, get_origin
+
+from .advice import fail, in_flags, of_parser
 
 SHORT = {"-f": "force", "-q": "quality"}
 """Options with a short name, in every verb that has them."""
@@ -16,19 +18,32 @@ def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
     docstring.
 
-    Wrong arguments, and `--help`, end the process as `argparse` does it.
+    Wrong arguments end the process with one line and exit code 2, `--help` as `argparse` does it. A `ValueError` of the
+    verb names flags, whatever the Python interface calls them.
     """
     from docstring_parser import parse
     from jsonargparse import ActionYesNo, ArgumentParser
 
+    parameters = list(inspect.signature(function).parameters)
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            fail(of_parser(message, [f"--{name.replace('_', '-')}" for name in parameters]))
+
     docstring = parse(function.__doc__ or "")
     explained = {parameter.arg_name: parameter.description for parameter in docstring.params}
-    parser = ArgumentParser(prog=prog, description=docstring.short_description, allow_abbrev=False)
+    parser = Parser(prog=prog, description=docstring.short_description, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(switches(function)))
     for name, default in switches(function).items():
         action = ActionYesNo(no_prefix="no-") if default else "store_true"
         parser.add_argument(f"--{name}", action=action, default=default, help=explained[name])
-    return function(**parser.instantiate(parser.parse_args(shell_style(function, arguments))))
+    given = parser.instantiate(parser.parse_args(shell_style(function, arguments)))
+    try:
+        return function(**given)
+    except (ValueError, FileNotFoundError) as error:
+        if (message := in_flags(str(error), dict(given))) == str(error):
+            raise
+        raise ValueError(message) from error
 
 
 def switches(function: Callable[..., Any]) -> dict[str, bool]:

@@ -194,6 +194,8 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
                 os.chown(temporary, before.st_uid, before.st_gid)
         temporary.chmod(mode)
         temporary.replace(real)
+    except BrokenPipeError:
+        raise  # nobody reads it to the end: no reason to speak
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
             raise  # it is about another file

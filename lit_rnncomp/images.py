@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx",
+    ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+})
+# fmt: on
+"""What names of pictures end in, in a folder: all of Pillow's formats for photographs and graphics."""
 
 _DIRECT = {"1", "L", "RGB", "CMYK", "YCbCr", "HSV"}
 _SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
@@ -171,7 +177,7 @@ def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Lists the PNG, JPEG, WebP and TIFF files under a folder and its subfolders, sorted by relative path.
+    """Lists the pictures under a folder and its subfolders, those whose names end in `SUFFIXES`, by relative path.
 
     Links to folders are followed, hidden files are passed over. The result may be empty.
 

@@ -255,7 +255,7 @@ class BinaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one with --model"
+                "open the right one, model=FILE"
             )
         check_pixels(header, config.multiple)
         mine = self._layout(geometry.Tiling(0, 0, 0, 0))

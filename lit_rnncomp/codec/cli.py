@@ -2,6 +2,7 @@
 
 import inspect
 import json as _json
+import re
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ def encode(
     model: str | None = None,
     quality: int | None = None,
     bpp: float | None = None,
-    bytes: int | None = None,
+    bytes: int | str | None = None,
     psnr: float | None = None,
     ms_ssim: float | None = None,
     iterations: int | None = None,
@@ -39,7 +40,7 @@ def encode(
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
         bpp: at most this many bits per pixel, headers included, and nearly always at least 98 % of them.
-        bytes: at most this many bytes.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
         iterations: stop after this many iterations.
@@ -57,14 +58,15 @@ def encode(
     from ..images import read_image, read_metadata
     from .container import parse
 
-    kept = _kept(keep)
+    kept, budget = _kept(keep), _size(bytes)
+    _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
     output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
     image = read_image(photo)
     if "laid_over" in image.info:
         print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
     mask = None if focus is None else read_image(focus)
-    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": budget, "psnr": psnr, "ms_ssim": ms_ssim}
     options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
@@ -147,7 +149,7 @@ def truncate(
     out: str,
     model: str | None = None,
     bpp: float | None = None,
-    bytes: int | None = None,
+    bytes: int | str | None = None,
     iterations: int | None = None,
     force: bool = False,
     json: bool = False,
@@ -159,7 +161,7 @@ def truncate(
         out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
         model: the model that the file was made with; without it, a file of another model is cut after an iteration.
         bpp: at most this many bits per pixel, headers included.
-        bytes: at most this many bytes.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         iterations: keep this many iterations.
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
@@ -168,13 +170,20 @@ def truncate(
     from .api import truncate as shorten
     from .container import BitstreamError, parse
 
+    budget = _size(bytes)
+    if sum(limit is not None for limit in (bpp, bytes, iterations)) != 1:
+        raise ValueError("give exactly one of --bpp, --bytes and --iterations")
     data = read_input(file)
     output = Output(out, force=force)
     try:
-        shorter = shorten(data, model, bpp=bpp, max_bytes=bytes, iterations=iterations)
+        shorter = shorten(data, model, bpp=bpp, max_bytes=budget, iterations=iterations)
         kept = parse(shorter)
     except BitstreamError as error:
-        raise ValueError(f"cannot truncate {file}: {error}") from error
+        # What is intact can be kept by its number alone.
+        advice = re.sub(
+            r"the first (\d+) iterations are intact \(.*\)", r"--iterations \1 keeps what is intact", str(error)
+        )
+        raise ValueError(f"cannot truncate {file}: {advice}") from error
     write_bytes(output, shorter)
     rate = 8 * len(shorter) / kept.header.pixels
     _report(
@@ -240,6 +249,25 @@ def _kept(keep: str) -> list[str]:
     if unknown := [word for word in words if word not in names]:
         raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")
     return [names[word] for word in words]
+
+
+def _size(text: int | str | None) -> int | None:
+    """Bytes, of a number with a unit or without. Raises `ValueError`."""
+    if text is None or isinstance(text, int):
+        return text
+    units = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "kib": 2**10, "m": 10**6, "mb": 10**6, "mib": 2**20}
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in units:
+        raise ValueError(f"--bytes {text}: not a size; write 20000, 20KB, 20KiB or 1.5MB")
+    return int(float(found[1]) * units[found[2]])
+
+
+def _check_targets(**targets: object) -> None:
+    """Raises `ValueError` for more than one."""
+    flags = [f"--{name.replace('_', '-')}" for name in targets]
+    given = [flag for flag, value in zip(flags, targets.values(), strict=True) if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"give one of {', '.join(flags)}, not {' and '.join(given)}")
 
 
 def _check_options(codec: "Codec", given: dict[str, Any]) -> None:

@@ -147,11 +147,11 @@ def test_the_pixel_limit_of_pillow_holds(tmp_path, monkeypatch):
 
 
 def test_listing_is_sorted_recursive_and_selective(tmp_path):
-    for name in ("b.PNG", "a/c.jpeg", "a/b.webp", "z.tif", "notes.txt", ".hidden.png", "x.rnnc"):
+    for name in ("b.PNG", "a/c.jpeg", "a/b.webp", "z.tif", "notes.txt", ".hidden.png", "x.rnnc", "y.bmp", "w.avif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
-    assert names == ["a/b.webp", "a/c.jpeg", "b.PNG", "z.tif"]
+    assert names == ["a/b.webp", "a/c.jpeg", "b.PNG", "w.avif", "y.bmp", "z.tif"]
     with pytest.raises(ImageError, match="nowhere is not a folder"):
         list_images(tmp_path / "nowhere")
 
