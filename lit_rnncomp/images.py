@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from . import exif, opening
 from .files import read_input
+from .formats import colour, exif, opening
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,9 @@ SUFFIXES = frozenset({
 # fmt: on
 """What names of pictures end in, in a folder: all of Pillow's formats for photographs and graphics."""
 
-_DIRECT = {"1", "L", "RGB", "CMYK", "YCbCr", "HSV"}
-_SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
+_AS_RGB = {"P", "RGB", "RGBX", "YCbCr", "HSV"}
 _OF_RGB = {"RGB", "RGBA", "RGBa", "P", "PA"}
+_SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
 
 
@@ -40,15 +40,35 @@ class ImageError(ValueError):
     """A picture cannot be read, or a folder holds none; the message names it on one line."""
 
 
-def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Reads a picture as 8-bit RGB.
+class Photograph(NamedTuple):
+    """What a picture's file holds: `colours` (8-bit RGB), how opaque they are (`L`, of the same size; None where all
+    is), and what is said of them, by Pillow's names: `icc_profile` (of RGB other than sRGB, for which samples are
+    taken anyway), `exif` and `xmp`, both without the orientation, which is applied."""
 
-    The rule: the first frame; EXIF orientation applied; grey becomes three equal channels; palettes are looked up;
-    transparency is laid over white, and `info["laid_over"]` of the result says so; of samples wider than 8 bits the
-    high byte is kept (what Pillow does for 16-bit colour, so that grey and colour agree); CMYK, YCbCr and HSV by
-    Pillow's formulas. Embedded colour profiles are not applied: samples are taken as sRGB. Other modes (floating point,
-    LAB, signed and 32-bit integers), and files that Pillow would read wrong, are errors. Metadata that cannot be read
-    are not.
+    colours: Image.Image
+    alpha: Image.Image | None
+    metadata: dict[str, bytes]
+
+    def over_white(self) -> Image.Image:
+        """The picture laid over white, 8-bit RGB; `info["laid_over"]` says so where it makes a difference."""
+        if self.alpha is None:
+            return self.colours
+        rgba = self.colours.copy()
+        rgba.putalpha(self.alpha)
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        rgb.info = {"laid_over": "white"}
+        return rgb
+
+
+def read_photograph(source: str | os.PathLike[str] | IO[bytes]) -> Photograph:
+    """Reads a picture.
+
+    The rule: the first frame; orientation applied, by Exif or else XMP; grey becomes three equal channels; palettes are
+    looked up; samples of less than 8 bits are stretched to 0..255, of more the high byte is kept (what Pillow does for
+    16-bit colour, so that grey and colour agree). Grey, CMYK and L*a*b* become sRGB by their colour profile, without
+    one (and YCbCr, HSV) by Pillow's formulas; profiles of RGB are not applied, but handed on: samples are taken as
+    sRGB. What would be a guess is an error: floating-point and signed samples, other photometric interpretations, and
+    files that Pillow would read wrong. Metadata that cannot be read, or are larger than 16 MiB, are left out.
 
     Args:
         source: a path, or a binary file object at the start of the picture.
@@ -62,8 +82,7 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         source = io.BytesIO(read_input(Path(source)))
     try:
         with _file(source) as file:
-            image = opening.load(file)
-            return to_rgb(exif.upright(image))
+            return photograph_of(opening.load(file))
     except MemoryError:
         raise
     except FileNotFoundError:
@@ -84,57 +103,71 @@ def _file(source: str | os.PathLike[str] | IO[bytes]) -> AbstractContextManager[
     return Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else nullcontext(source)
 
 
-def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
-    """What a picture's file says beside its pixels, as `metadata_of` does.
+def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Reads a picture as 8-bit RGB, by the rule of `read_photograph`; transparency is laid over white, and
+    `info["laid_over"]` of the result says so. Raises `ImageError`."""
+    return read_photograph(source).over_white()
 
-    What cannot be read is left out: a picture is worth more than what is said of it.
-    """
-    with suppress(Exception), Path(source).open("rb") as file:
-        return metadata_of(opening.load(file))
+
+def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
+    """What a picture's file says beside its pixels, as in `Photograph`; nothing where it cannot be read."""
+    with suppress(Exception):
+        return read_photograph(source).metadata
     return {}
 
 
+def photograph_of(image: Image.Image) -> Photograph:
+    """Of an opened picture, by the rule of `read_photograph`. Raises `ValueError` for other modes."""
+    profile = image.info.get("icc_profile")
+    colours, alpha = _parts(image)
+    turned = exif.orientation(image)
+    metadata = metadata_of(image)
+    if isinstance(profile, bytes):
+        colours = colour.to_srgb(colours, profile)
+    rgb = exif.turn((colour.lab_to_srgb(colours) if colours.mode == "LAB" else colours).convert("RGB"), turned)
+    rgb.info = {}  # no stale Exif orientation or palette key travels on
+    return Photograph(rgb, None if alpha is None else exif.turn(alpha, turned), metadata)
+
+
 def metadata_of(image: Image.Image) -> dict[str, bytes]:
-    """By Pillow's names, of an opened picture: `icc_profile` (of RGB colours other than sRGB, for which samples are
-    taken anyway), `exif` (without the orientation, which `read_image` applies) and `xmp`; those that can be read."""
+    """What is said of an opened picture, as in `Photograph`; what cannot be read is left out."""
     found = {}
-    profile, xmp = image.info.get("icc_profile"), image.info.get("xmp")
-    if (
-        isinstance(profile, bytes)
-        and image.mode in _OF_RGB
-        and profile[16:20] == b"RGB "
-        and profile[36:40] == b"acsp"
-        and b"sRGB" not in profile
-        and b"s\0R\0G\0B" not in profile
-    ):
+    profile, xmp, block = (image.info.get(name) for name in ("icc_profile", "xmp", "exif"))
+    if isinstance(profile, bytes) and image.mode in _OF_RGB and colour.differs_from_srgb(profile):
         found["icc_profile"] = profile
     if isinstance(xmp, bytes) and xmp:
-        found["xmp"] = xmp
-    with suppress(Exception):
-        values = Image.Exif()
-        values.load(image.info["exif"] if "exif" in image.info else image.getexif().tobytes())
-        values.pop(ExifTags.Base.Orientation, None)
-        if values:
-            found["exif"] = values.tobytes()
+        found["xmp"] = exif.upright_xmp(xmp)
+    if block is None:
+        with suppress(Exception):
+            block = image.getexif().tobytes()
+    if isinstance(block, bytes) and (upright := exif.upright_bytes(block)):
+        found["exif"] = upright
     return found
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other
-    modes."""
+def open_photograph(image: Image.Image) -> Photograph:
+    """Of a picture of Pillow's: one that has not been decoded yet is read as its file is, any other by its mode. Raises
+    `ValueError` for other modes."""
+    return photograph_of(opening.again(image))
+
+
+def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in mode L, RGB, CMYK or LAB, and the alpha channel of a picture that is not opaque everywhere."""
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
     if image.mode in _TRANSPARENT or image.has_transparency_data:
         # Pillow converts premultiplied grey to its plain kind alone.
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        rgb.info = {"laid_over": "white"} if rgba.getchannel("A").getextrema() != (255, 255) else {}
-        return rgb
-    if image.mode not in _DIRECT | {"P"}:
+        alpha = rgba.getchannel("A")
+        colours = rgba.convert("RGB").getchannel("R") if image.mode in ("LA", "La", "L") else rgba.convert("RGB")
+        return colours, None if alpha.getextrema() == (255, 255) else alpha
+    if image.mode == "1":
+        return image.convert("L"), None
+    if image.mode in ("L", "CMYK", "LAB"):
+        return image, None
+    if image.mode not in _AS_RGB:
         raise ValueError(f"mode {image.mode} has no rule for 8-bit RGB; convert the picture first")
-    rgb = image.convert("RGB")
-    rgb.info = {}  # no stale EXIF orientation or palette key travels on
-    return rgb
+    return image.convert("RGB"), None
 
 
 def _high_byte(image: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 
 from .codec import container, metadata
 from .codec.api import Codec, load, load_for
-from .codec.pixels import check_pixels, said_of
+from .codec.pixels import check_pixels, opened, said_of
 from .codec.ternary_codec import TernaryCodec
 
 _FORMAT = "RNNC"
@@ -86,7 +86,8 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     options: dict[str, Any] = dict(getattr(image, "encoderinfo", {}))
     codec = _load(options.pop("model", None))
-    kept = said_of(image)
+    photograph = opened(image)
+    kept = said_of(photograph)
     for kind in metadata.KINDS:
         value = options.pop(kind, None)
         if isinstance(value, Image.Exif):
@@ -98,7 +99,7 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     if isinstance(codec, TernaryCodec):  # files of binary codes hold no metadata
         options["metadata"] = kept
     try:
-        file.write(codec.encode(image, **options))
+        file.write(codec.encode(photograph, **options))
     except TypeError as error:
         raise ValueError(f"cannot save {_FORMAT}: {str(error).partition('() ')[2] or error}") from error
 

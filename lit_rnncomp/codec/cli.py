@@ -55,14 +55,15 @@ def encode(
         json: print the result as JSON.
     """
     from ..files import Output, write_bytes
-    from ..images import read_image, read_metadata
+    from ..images import read_image, read_photograph
     from .container import parse
 
     kept, budget = _kept(keep), _size(bytes)
     _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
     output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
-    image = read_image(photo)
+    photograph = read_photograph(photo)
+    image = photograph.over_white()
     if "laid_over" in image.info:
         print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
     mask = None if focus is None else read_image(focus)
@@ -71,8 +72,7 @@ def encode(
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
     if "metadata" in inspect.signature(codec.encode).parameters and kept:
-        found = read_metadata(photo)
-        given["metadata"] = {name: found[name] for name in kept if name in found}
+        given["metadata"] = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
     data = codec.encode(image, **given)
     write_bytes(output, data)
     source, pixels = Path(photo).stat().st_size, image.width * image.height

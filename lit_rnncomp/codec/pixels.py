@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import exif, metadata_of, read_image, read_metadata, to_rgb
+from ..images import Photograph, open_photograph, read_photograph
 from .container import BitstreamError, Header
 
 Pixels = NDArray[np.uint8]
@@ -25,21 +25,29 @@ TERNARY_BYTES, TERNARY_EXACT_BYTES = 80, 120
 """Of memory for each pixel of a picture in ternary codes, at most: in float32, and with `exact`."""
 
 
+def opened(image: Any) -> Any:
+    """A path, a binary file object or a PIL image as a `Photograph`, read once; anything else as it is. Raises
+    `ImageError`, `ValueError`."""
+    if isinstance(image, (str, os.PathLike)) or hasattr(image, "read"):
+        return read_photograph(image)
+    return open_photograph(image) if isinstance(image, Image.Image) else image
+
+
 def as_pixels(image: Any) -> Pixels:
     """`(H, W, 3)` uint8 of a picture.
 
     Args:
-        image: a path or a binary file object; a PIL image, which is turned by its Exif orientation; or an array, or
-            tensor of torch, uint8 `(H, W, 3)`, `(H, W)`, `(H, W, 1)` or `(3, H, W)`, with at least one pixel.
+        image: a path or a binary file object; a PIL image, which is turned by its Exif orientation; a `Photograph`; or
+            an array, or tensor of torch, uint8 `(H, W, 3)`, `(H, W)`, `(H, W, 1)` or `(3, H, W)`, with at least one
+            pixel.
 
     Raises:
         ImageError: a file cannot be read.
         ValueError: it is nothing of these.
     """
-    if isinstance(image, (str, os.PathLike)) or hasattr(image, "read"):
-        image = read_image(image)
-    if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(exif.upright(image)))
+    image = opened(image)
+    if isinstance(image, Photograph):
+        return np.asarray(image.over_white())
     array = image
     if hasattr(image, "detach"):  # a tensor, of which torch is not imported to ask
         array = image.detach().cpu().numpy()
@@ -57,13 +65,11 @@ def as_pixels(image: Any) -> Pixels:
 
 
 def said_of(image: Any) -> dict[str, bytes]:
-    """The colour profile that a file keeps when nothing is said of its metadata: that of a PIL image or a picture's
-    file, if it is not sRGB."""
-    if isinstance(image, (str, os.PathLike)):
-        found = read_metadata(image)
-    else:
-        found = metadata_of(image) if isinstance(image, Image.Image) else {}
-    return {kind: value for kind, value in found.items() if kind == "icc_profile"}
+    """The colour profile that a file keeps when nothing is said of its metadata: that of a photograph, if it is not
+    sRGB."""
+    found = opened(image)
+    said = found.metadata if isinstance(found, Photograph) else {}
+    return {kind: value for kind, value in said.items() if kind == "icc_profile"}
 
 
 def _not_a_picture(image: Any) -> ValueError:

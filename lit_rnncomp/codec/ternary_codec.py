@@ -25,6 +25,7 @@ from .pixels import (
     as_pixels,
     check_memory,
     check_pixels,
+    opened,
     said_of,
 )
 from .ternary_coder import TernaryCoder
@@ -85,7 +86,7 @@ class TernaryCodec:
                 quality 75 without one.
 
             metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
-                other than sRGB of a path or PIL image.
+                other than sRGB of a path, file object or PIL image.
 
         Raises:
             ValueError: an argument is outside its range, or decoding the picture could take more memory than allowed.
@@ -111,6 +112,7 @@ class TernaryCodec:
             step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
+        image = opened(image)
         entries = said_of(image) if metadata is None else metadata
         array = as_pixels(image)
         check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)

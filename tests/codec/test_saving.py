@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ternary_models
-from PIL import Image, ImageCms, ImageFilter
+from helpers import profiles, ternary_models
+from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
 from lit_rnncomp.codec import weights
@@ -17,9 +17,7 @@ from lit_rnncomp.images import metadata_of, read_image, read_metadata
 
 # Smooth, as decoded pictures are.
 PICTURE = Image.fromarray(ternary_models.picture(64, 48)).filter(ImageFilter.GaussianBlur(1.5))
-# A profile that is not sRGB: LittleCMS's own, under another name.
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-PROFILE = PROFILE.replace(b"s\0R\0G\0B", b"W\0i\0d\0e").replace(b"sRGB", b"Wide")
+PROFILE = profiles.display_p3()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><title>caf\xc3\xa9</title></x:xmpmeta>'
 
 
