@@ -25,7 +25,7 @@ Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 # fmt: off
 SUFFIXES = frozenset({
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx",
-    ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+    ".pam", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 })
 # fmt: on
 """What names of pictures end in, in a folder: all of Pillow's formats for photographs and graphics."""

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 SIGNATURE = b"\xff\xd8\xff"
 
+_LARGEST = (1 << 24) - 6
+"""Bytes of Exif, of which the beginning says most."""
+
 _EXIF, _XMP, _ICC = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA
 
@@ -37,18 +40,21 @@ def essential(data: bytes) -> bytes:
 def metadata(data: bytes) -> dict[str, bytes]:
     """`icc_profile`, `exif` and `xmp`, those that are there and whole."""
     found: dict[str, bytes] = {}
+    exif = bytearray()
     profile: dict[int, bytes] = {}
     parts = 0
     for segment in _segments(data):
         body = segment.body(data)
         if segment.marker == _APP1 and body.startswith(_EXIF):
             # What is too long for one segment goes on in the next.
-            found["exif"] = found.get("exif", b"Exif\0\0") + body[6:]
+            exif += body[6:] if len(exif) + len(body) <= _LARGEST else b""
         elif segment.marker == _APP1 and body.startswith(_XMP):
             found.setdefault("xmp", body[len(_XMP) :])
         elif segment.marker == _APP2 and body.startswith(_ICC) and len(body) > 14:
             parts = body[13]
             profile.setdefault(body[12], body[14:])
+    if exif:
+        found["exif"] = b"Exif\0\0" + exif
     if profile and sorted(profile) == list(range(1, parts + 1)):
         found["icc_profile"] = b"".join(profile[number] for number in sorted(profile))
     return found

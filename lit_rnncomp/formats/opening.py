@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from . import jpeg, jpeg2000, png, tga, tiff
+from . import jpeg, jpeg2000, pam, png, tga, tiff
 
 LARGEST = 1 << 24
 """Bytes of an entry of metadata; what is larger is left out."""
@@ -40,6 +40,8 @@ def load(file: IO[bytes]) -> Image.Image:
     elif data.startswith(jpeg2000.SIGNATURES):
         jpeg2000.check(data)
         image = jpeg2000.stretch(_decode(data), data)
+    elif data.startswith(pam.SIGNATURE):
+        image = pam.decode(data)
     else:
         image = _decode(data)
         if image.format == "TGA":

@@ -7,7 +7,6 @@ the picture.
 from __future__ import annotations
 
 import io
-import math
 import struct
 import warnings
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from .ifd import ORIENTATION, Directory, read_directory
+from .limit import check_size
 from .tiff_samples import OWN, from_samples
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -71,7 +71,7 @@ def decode(data: bytes) -> Image.Image:
     if directory is None:
         raise ValueError("its first directory of tags is missing")
     layout = _layout(directory)
-    _check_size(layout.width * layout.height)
+    check_size(layout.width * layout.height)
     # Pillow knows BigTIFF of one byte order only.
     unread = directory.big and directory.order == ">"
     stored = layout.bits == 8 and layout.samples == layout.channels and not unread
@@ -177,13 +177,3 @@ def _bare(directory: Directory) -> bytes:
         return data[:8] + struct.pack(f"{order}Q", len(data)) + data[16:] + listed
     listed = struct.pack(f"{order}H", len(kept)) + entries + bytes(4)
     return data[:4] + struct.pack(f"{order}I", len(data)) + data[8:] + listed
-
-
-def _check_size(pixels: int) -> None:
-    """Pillow's own rule. Raises `DecompressionBombError`, warns above half of that."""
-    limit = math.inf if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
-    said = f"Image size ({pixels} pixels) exceeds limit of {limit:.0f} pixels" if pixels > limit else ""
-    if pixels > 2 * limit:
-        raise Image.DecompressionBombError(f"{said}, could be decompression bomb DOS attack.")
-    if said:
-        warnings.warn(f"{said}, could be decompression bomb DOS attack.", Image.DecompressionBombWarning, stacklevel=3)

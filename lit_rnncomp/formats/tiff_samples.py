@@ -16,8 +16,8 @@ from .ifd import Directory
 if TYPE_CHECKING:
     from .tiff import Layout
 
-_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 8, 32946, 32773
-OWN = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS)
+_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA = 1, 5, 8, 32946, 32773, 34925
+OWN = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA)
 """Compressions that keep samples as they are."""
 
 _WHITE_IS_ZERO, _PALETTE, _CMYK, _YCBCR, _LAB, _ICCLAB = 0, 3, 5, 6, 8, 9
@@ -172,7 +172,7 @@ def _decompress(data: bytes, compression: int, row_bytes: int, rows: int) -> byt
         return data
     if compression in (_DEFLATE, _OLD_DEFLATE):
         return zlib.decompressobj().decompress(data, row_bytes * rows)
-    # LZW and PackBits: libtiff unpacks them, of a grey picture that is as many bytes wide.
+    # LZW, PackBits and LZMA: libtiff unpacks them, of a grey picture that is as many bytes wide.
     tags = [(256, row_bytes), (257, rows), (258, 8), (259, compression), (262, 1)]
     tags += [(273, 8), (277, 1), (278, rows), (279, len(data))]
     listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)

@@ -39,6 +39,7 @@ LAYOUTS = {
     "reversed bits": {"fill_order": 2},
     "deflate": {"compression": 8},
     "packbits": {"compression": 32773, "rows_per_strip": 5},
+    "lzma": {"compression": 34925},
     "lzw": {"compression": 5, "tile": (16, 16)},
     "BigTIFF": {"big": True, "order": ">"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zlib
 
@@ -73,7 +74,7 @@ def tiff(
                     first = np.zeros_like(piece[:, :1])
                     piece = np.diff(piece.astype(np.int64), axis=1, prepend=first.astype(np.int64)) % (1 << bits)
                 data = b"".join(packed(row.ravel(), bits, order) for row in piece)
-                data = {1: bytes, 8: zlib.compress, 32773: pack_bits, 5: lzw}[compression](data)
+                data = {1: bytes, 8: zlib.compress, 32773: pack_bits, 5: lzw, 34925: lzma.compress}[compression](data)
                 if fill_order == 2:
                     data = bytes(int(f"{byte:08b}"[::-1], 2) for byte in data)
                 pieces.append(data)
