@@ -71,8 +71,12 @@ def encode(
     options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
-    if "metadata" in inspect.signature(codec.encode).parameters and kept:
-        given["metadata"] = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
+    entries = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
+    if "metadata" in inspect.signature(codec.encode).parameters:
+        given["metadata"] = entries
+    elif entries:
+        lost = " and ".join(name.removesuffix("_profile") for name in entries)
+        print(f"note: {photo}: files of the model {codec.name} hold no metadata: {lost} left out", file=sys.stderr)
     data = codec.encode(image, **given)
     write_bytes(output, data)
     source, pixels = Path(photo).stat().st_size, image.width * image.height

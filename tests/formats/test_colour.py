@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +68,10 @@ def test_inks_are_shown_by_their_profile(kind: str) -> None:
 
 def cmyk() -> bytes:
     """A printer's profile of which only the black ink makes a difference."""
-    import struct
-
-    steps, grid = np.array([100.0, 0.0]), []
-    for _ in range(8):  # cyan, magenta and yellow
-        grid += [[round(lightness * 652.8), 0x8000, 0x8000] for lightness in steps]
+    grid = [65280, 0x8000, 0x8000, 0, 0x8000, 0x8000] * 8  # white and black, for all of cyan, magenta and yellow
     linear = struct.pack(">2H", 0, 65535)
     table = b"mft2" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
-    table += struct.pack(">2H", 2, 2) + linear * 4 + struct.pack(">48H", *sum(grid, [])) + linear * 3
+    table += struct.pack(">2H", 2, 2) + linear * 4 + struct.pack(">48H", *grid) + linear * 3
     data = profiles.profile(b"CMYK", 1, {b"A2B0": table})
     return data[:12] + b"prtr" + data[16:20] + b"Lab " + data[24:]
 
