@@ -59,6 +59,13 @@ class Photograph(NamedTuple):
         rgb.info = {"laid_over": "white"}
         return rgb
 
+    def beside_alpha(self) -> Image.Image:
+        """The colours that are stored beside an alpha channel: white where nothing is seen of them."""
+        if self.alpha is None:
+            return self.colours
+        white = Image.new("RGB", self.colours.size, "white")
+        return Image.composite(self.colours, white, self.alpha.point([0] + 255 * [255]))
+
 
 def read_photograph(source: str | os.PathLike[str] | IO[bytes]) -> Photograph:
     """Reads a picture.

@@ -1,6 +1,7 @@
 """Pillow reads and writes `.rnnc` files after `import lit_rnncomp.pillow`.
 
-`Image.open` reads the header alone: size, mode (`L` of grey pictures), and in `info` the metadata. The picture is
+`Image.open` reads the header alone: size, mode (`L` of grey pictures, `RGBA` or `LA`
+of those with an alpha channel), and in `info` the metadata. The picture is
 decoded by the shipped model that made the file when its pixels are first wanted. Its frames are what is known after 1,
 2, ... iterations; without `seek`, it is the last. `ImageFile.LOAD_TRUNCATED_IMAGES` decodes the intact beginning of a
 damaged or cut file. `Image.save` takes the options of `encode` (`bpp=0.5`, `quality=90`, ...), `model` (a name or a
@@ -51,6 +52,8 @@ class RnncImageFile(ImageFile.ImageFile):
                     self.info.update(metadata.from_bytes(chunk.payload))
                 except container.BitstreamError as error:
                     raise SyntaxError(str(error)) from error
+        if self.info.pop("alpha", None) is not None:
+            self._mode = "LA" if header.grey else "RGBA"
         self.n_frames = max(1, sum(chunk.codes for chunk in chunks))
         self.is_animated = self.n_frames > 1
         self._frame, self._whole = self.n_frames - 1, True
@@ -88,7 +91,7 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     codec = _load(options.pop("model", None))
     photograph = opened(image)
     kept = said_of(photograph)
-    for kind in metadata.KINDS:
+    for kind in ("icc_profile", "exif", "xmp"):
         value = options.pop(kind, None)
         if isinstance(value, Image.Exif):
             value = value.tobytes()

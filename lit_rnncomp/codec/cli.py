@@ -47,7 +47,8 @@ def encode(
         tune: visual (the default) weighs coefficients by how well an eye sees them, psnr for the least error.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
-            than sRGB), exif, xmp; or none.
+            than sRGB), exif, xmp, alpha (how opaque pixels are, without loss; else transparency is laid over white);
+            or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
         exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
@@ -57,13 +58,19 @@ def encode(
     from ..files import Output, write_bytes
     from ..images import read_image, read_photograph
     from .container import parse
+    from .metadata import alpha_entry
 
     kept, budget = _kept(keep), _size(bytes)
     _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
     output = Output(file, photo, model, focus, force=force, ending=".rnnc")
     codec = _load(model, device)
     photograph = read_photograph(photo)
-    image = photograph.over_white()
+    holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
+    entries = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
+    if "alpha" in kept and photograph.alpha is not None and holds_metadata:
+        image, entries["alpha"] = photograph.beside_alpha(), alpha_entry(photograph.alpha)
+    else:
+        image = photograph.over_white()
     if "laid_over" in image.info:
         print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
     mask = None if focus is None else read_image(focus)
@@ -71,8 +78,7 @@ def encode(
     options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(codec, given)
-    entries = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
-    if "metadata" in inspect.signature(codec.encode).parameters:
+    if holds_metadata:
         given["metadata"] = entries
     elif entries:
         lost = " and ".join(name.removesuffix("_profile") for name in entries)
@@ -248,7 +254,7 @@ def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
 
 def _kept(keep: str) -> list[str]:
     """Kinds of metadata by Pillow's names. Raises `ValueError`."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "alpha": "alpha"}
     words = [word for word in keep.replace(" ", "").split(",") if word not in ("", "none")]
     if unknown := [word for word in words if word not in names]:
         raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")

@@ -26,6 +26,7 @@ _LOSSY = {"JPEG", "MPO", "PDF", "AVIF", "HEIF", "GIF", "ICO", "ICNS"}
 _PROFILE = {"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "JXL", "HEIF", "PDF"}
 _EXIF = {"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "JXL", "HEIF"}
 _XMP = {"JPEG", "MPO", "WEBP", "AVIF", "HEIF"}
+_ALPHA = {"PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF", "TGA", "ICO", "ICNS"}
 _XMP_TAG = 700
 _SEGMENT = 65533
 """Bytes of Exif or XMP that a JPEG holds, with their names."""
@@ -68,8 +69,12 @@ def save(image: Image.Image, target: str | Path | Output, kind: str) -> tuple[in
         if xmp:
             values[_XMP_TAG] = options.pop("tiffinfo")[_XMP_TAG]
         options["exif"] = values
+    flattened = []
+    if image.mode == "RGBA" and kind not in _ALPHA:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        flattened = [f"{kind} holds no transparency here: laid over white"]
     size = write_picture(target, image, kind, **options)
     notes = [f"{kind} is a lossy format: something is lost once more; .png keeps every pixel"] if kind in _LOSSY else []
     if lost:
         notes.append(f"{kind} holds no {' and no '.join(lost)} here: left out")
-    return size, notes
+    return size, notes + flattened

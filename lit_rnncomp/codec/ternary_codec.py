@@ -140,7 +140,8 @@ class TernaryCodec:
     def decode(
         self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
     ) -> Image.Image:
-        """The picture in `data` after `iterations` (None: all that the file holds).
+        """The picture in `data` after `iterations` (None: all that the file holds), RGB; RGBA of a file with an alpha
+        channel.
 
         With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
         float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. Raises
@@ -154,7 +155,11 @@ class TernaryCodec:
         # One after the other: a picture's levels are large.
         state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
         picture = Image.fromarray(self.draw(file, state, exact))
-        picture.info.update(_metadata(file))
+        entries = _metadata(file)
+        alpha = entries.pop("alpha", None)
+        if alpha is not None:
+            picture = metadata.with_alpha(picture, alpha)
+        picture.info.update(entries)
         return picture
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:

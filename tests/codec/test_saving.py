@@ -10,7 +10,8 @@ from helpers import profiles, ternary_models
 from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import metadata, weights
+from lit_rnncomp.codec.container import BitstreamError
 from lit_rnncomp.codec.saving import save
 from lit_rnncomp.codec.weights import TernaryWeights
 from lit_rnncomp.images import metadata_of, read_image, read_metadata
@@ -94,3 +95,51 @@ def test_the_command_line_keeps_a_profile_and_speaks_of_what_is_lost(tmp_path: P
     with Image.open(tmp_path / "clear.png") as image:
         data = codec.encode(image)
     assert data == (tmp_path / "a.rnnc").read_bytes()  # the Python interface keeps it, too
+
+
+def transparent() -> Image.Image:
+    rgba = PICTURE.convert("RGBA")
+    rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
+    return rgba
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jp2", ".jpg", ".bmp"])
+def test_alpha_is_kept_without_loss_where_it_is_asked_for(tmp_path: Path, suffix: str, capsys) -> None:
+    codec = ternary_models.codec()
+    weights.save_ternary(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    model = ["--model", str(tmp_path / "m.safetensors")]
+    transparent().save(tmp_path / "in.png")
+    main(["encode", str(tmp_path / "in.png"), str(tmp_path / "a.rnnc"), "--keep", "alpha", *model])
+    assert capsys.readouterr().err == ""
+    main(["truncate", str(tmp_path / "a.rnnc"), str(tmp_path / "b.rnnc"), "--iterations", "1", *model])
+    main(["decode", str(tmp_path / "b.rnnc"), str(tmp_path / f"b{suffix}"), *model])
+    said = capsys.readouterr().err
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        if suffix in (".jpg", ".bmp"):
+            assert image.mode == "RGB" and "holds no transparency here: laid over white" in said
+        else:
+            assert image.mode == "RGBA" and "transparency" not in said
+            np.testing.assert_array_equal(image.getchannel("A"), transparent().getchannel("A"))
+    # Without being asked for it is laid over white, and said.
+    main(["encode", str(tmp_path / "in.png"), str(tmp_path / "c.rnnc"), *model])
+    assert "laid over white" in capsys.readouterr().err
+
+
+def test_an_alpha_channel_that_is_none_is_refused() -> None:
+    codec = ternary_models.codec()
+    good = metadata.alpha_entry(transparent().getchannel("A"))
+    large = metadata.alpha_entry(Image.new("L", (9000, 9000)))
+    colours = metadata.alpha_entry(PICTURE)
+    for entry in (b"", b"noise", good[:60], good[:-30], large, colours):
+        data = codec.encode(PICTURE, step=500, metadata={"alpha": entry})
+        with pytest.raises(BitstreamError, match="the alpha channel is not readable"):
+            codec.decode(data)
+    assert codec.decode(codec.encode(PICTURE, step=500, metadata={"alpha": good})).mode == "RGBA"
+
+
+def test_what_files_of_binary_codes_leave_out_is_said(tmp_path: Path, tiny_codec, capsys) -> None:
+    weights.save(tmp_path / "m.safetensors", tiny_codec(unit="gru"))
+    PICTURE.save(tmp_path / "in.png", icc_profile=PROFILE, exif=exif())
+    command = ["encode", str(tmp_path / "in.png"), str(tmp_path / "a.rnnc"), "--iterations", "1", "--keep", "icc,exif"]
+    main([*command, "--model", str(tmp_path / "m.safetensors")])
+    assert "files of the model m hold no metadata: icc and exif left out" in capsys.readouterr().err
