@@ -157,5 +157,15 @@ async function inflate(packed, size) {
     throw new BitstreamError("the map of scales is not readable, or has more cells than the picture");
   }
   if (at !== size) throw new BitstreamError(`the map of scales has ${at} cells, not ${size}`);
+  // Not every implementation of DecompressionStream refuses bytes behind the end, which is this checksum.
+  if (new Reader(packed.slice(-4).reverse()).uint32() !== adler32(cells)) {
+    throw new BitstreamError("the map of scales goes on after its last cell");
+  }
   return cells;
+}
+
+function adler32(bytes) {
+  let a = 1, b = 0;
+  for (const byte of bytes) (a = (a + byte) % 65521), (b = (b + a) % 65521);
+  return ((b << 16) | a) >>> 0;
 }

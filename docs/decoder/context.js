@@ -73,9 +73,10 @@ export class Context {
     const { network, rows, columns, levels, hidden } = this;
     const { channels } = network;
     const chosen = GROUPS.flatMap((group, index) => group.slice(0, this.known[index]));
-    const row = network.get("embedding").length / 2 / channels * this.tune + embedding(this.iteration, this.scale);
+    const table = network.get("embedding");
+    const row = (table.length / 2 / channels) * this.tune + embedding(this.iteration, this.scale);
     const inputs = [...chosen, ...chosen.map((index) => COEFFICIENTS + index)];
-    const matrix = network.matrix("stem", inputs, undefined, (k) => network.get("embedding")[row * channels + k]);
+    const matrix = network.matrix("stem", inputs, undefined, (k) => table[row * channels + k]);
     const x = new Float64Array(columns * inputs.length), out = new Float64Array(columns * channels);
     for (let y = 0; y < rows; y++) {
       for (let column = 0, at = 0; column < columns; column++, at += inputs.length) {
@@ -155,6 +156,7 @@ export class Context {
     if (!PASSES.slice(pass + 1).some(([later]) => this.active[later])) return;
     const inputs = Array.from({ length: 2 * count }, (_, k) => (k < count ? k : size + k - count));
     const matrix = network.matrix(`seen.${pass}`, inputs);
+    matrix.bias.fill(0); // Unused by the format.
     const gather = (_, x, at, place) => {
       for (let k = 0; k < count; k++) {
         x[at + k] = 16 * codes[place * count + k];
