@@ -77,7 +77,7 @@ export class Context {
     const row = (table.length / 2 / channels) * this.tune + embedding(this.iteration, this.scale);
     const inputs = [...chosen, ...chosen.map((index) => COEFFICIENTS + index)];
     const matrix = network.matrix("stem", inputs, undefined, (k) => table[row * channels + k]);
-    const x = new Float64Array(columns * inputs.length), out = new Float64Array(columns * channels);
+    const x = new Float32Array(columns * inputs.length), out = new Float32Array(columns * matrix.width);
     for (let y = 0; y < rows; y++) {
       for (let column = 0, at = 0; column < columns; column++, at += inputs.length) {
         const block = (y * columns + column) * COEFFICIENTS;
@@ -89,7 +89,9 @@ export class Context {
         }
       }
       matrix.multiply(x, 0, inputs.length, columns, out);
-      for (let index = 0, at = y * out.length; index < out.length; index++, at++) hidden[at] = relu(out[index]);
+      for (let column = 0, at = y * columns * channels; column < columns; column++) {
+        for (let k = 0; k < channels; k++, at++) hidden[at] = relu(out[column * matrix.width + k]);
+      }
     }
     for (const [wide, back] of network.trunk) this.residual(wide, back);
   }
@@ -102,7 +104,7 @@ export class Context {
   // `use(block, place of the block in the pass, numbers, where they begin)`.
   each(blocks, matrix, gather, use) {
     const BAND = 64;
-    const x = new Float64Array(BAND * matrix.inputs), out = new Float64Array(BAND * matrix.width);
+    const x = new Float32Array(BAND * matrix.inputs), out = new Float32Array(BAND * matrix.width);
     for (let start = 0; start < blocks.length; start += BAND) {
       const count = Math.min(BAND, blocks.length - start);
       for (let k = 0; k < count; k++) gather(blocks[start + k], x, k * matrix.inputs, start + k);

@@ -39,7 +39,7 @@ export class Refiner {
     const stem = this.matrix("stem", (o) => table[row * channels + o]);
     const hidden = new Float32Array(rows * columns * channels), result = new Float32Array(levels.length);
     const size = columns * COEFFICIENTS;
-    const x = new Float64Array(2 * size), out = new Float64Array(Math.max(size, columns * channels));
+    const x = new Float32Array(2 * size), out = new Float32Array(columns * Math.max(COEFFICIENTS, stem.width));
     for (let y = 0; y < rows; y++) {
       for (let column = 0; column < columns; column++) {
         for (let k = 0; k < COEFFICIENTS; k++) {
@@ -49,10 +49,12 @@ export class Refiner {
         }
       }
       stem.multiply(x, 0, 2 * COEFFICIENTS, columns, out);
-      for (let k = 0, at = y * columns * channels; k < columns * channels; k++, at++) hidden[at] = silu(out[k]);
+      for (let column = 0, at = y * columns * channels; column < columns; column++) {
+        for (let k = 0; k < channels; k++, at++) hidden[at] = silu(out[column * stem.width + k]);
+      }
     }
     for (const [wide, back] of this.layers) residual(hidden, rows, columns, channels, wide, silu, back, same);
-    const line = new Float64Array(columns * channels);
+    const line = new Float32Array(columns * channels);
     for (let y = 0; y < rows; y++) {
       line.set(hidden.subarray(y * line.length, (y + 1) * line.length));
       head.multiply(line, 0, channels, columns, out);

@@ -129,11 +129,11 @@ def check(codec: TernaryCodec, data: bytes, levels: bytes, rgba: bytes) -> None:
     assert differing.max() <= 1 and (differing > 0).mean() < 0.001
 
 
-def decoded(folder: Path, model: Path, files: dict[str, bytes]) -> None:
+def decoded(folder: Path, model: Path, files: dict[str, bytes], arithmetic: str = "simd") -> None:
     for name, data in files.items():
         (folder / f"{name}.rnnc").write_bytes(data)
     script = ROOT / "tests" / "helpers" / "decode.mjs"
-    subprocess.run([node(), script, model, folder], check=True, timeout=300)
+    subprocess.run([node(), script, model, folder, arithmetic], check=True, timeout=300)
 
 
 @pytest.mark.slow
@@ -149,16 +149,24 @@ def test_it_decodes_what_ours_encodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_reads_other_weights_of_the_layout(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arithmetic", ["simd", "plain"])
+def test_it_reads_other_weights_of_the_layout(tmp_path: Path, arithmetic: str) -> None:
     """Of other widths, in 32 bits, and drawn at random: large sums, saturated activations, every table entry."""
-    codec = ternary_models.codec(3)
+    codec = TernaryCodec(ternary_models.tensors(3, channels=20), "small")
     path = tmp_path / "small.safetensors"
-    weights.save_ternary(path, weights.TernaryWeights(codec.tensors, []))
-    files = {"small": codec.encode(PHOTO, step=2300), "small cut": b""}
+    weights.save_ternary(path, weights.TernaryWeights(dict(codec.tensors), []))
+    files = {"small": codec.encode(PHOTO, step=2300)}
     files["small cut"] = codec.truncate(files["small"], max_bytes=len(files["small"]) * 3 // 4)
-    decoded(tmp_path, path, files)
+    decoded(tmp_path, path, files, arithmetic)
     for name, data in files.items():
         check(codec, data, (tmp_path / f"{name}.levels").read_bytes(), (tmp_path / f"{name}.rgba").read_bytes())
+
+
+@pytest.mark.slow
+def test_with_and_without_simd_it_decodes_alike(tmp_path: Path) -> None:
+    files = {"photo": shipped().encode(PHOTO, step=1900)}
+    decoded(tmp_path, zoo.find(None), files, "plain")
+    check(shipped(), files["photo"], *((tmp_path / f"photo.{kind}").read_bytes() for kind in ("levels", "rgba")))
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
-// node decode.mjs WEIGHTS FOLDER: decode every .rnnc file of a folder, and write beside it what came out, iteration by
+// node decode.mjs WEIGHTS FOLDER [plain]: decode every .rnnc file of a folder, and write beside it what came out, iteration by
 // iteration: NAME.levels (16-bit integers) and NAME.rgba; or NAME.error, the message, where it is refused.
+// `plain`: without SIMD.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { usePlain } from "../../docs/decoder/matrix.js";
 import { BitstreamError, Model, readWeights } from "../../docs/decoder/rnnc.js";
 
-const [weights, folder] = process.argv.slice(2);
+const [weights, folder, arithmetic] = process.argv.slice(2);
+if (arithmetic === "plain") usePlain();
 const model = new Model(await readWeights(readFileSync(weights)));
 for (const name of readdirSync(folder).filter((name) => name.endsWith(".rnnc"))) {
   const path = `${folder}/${name.slice(0, -5)}`;
