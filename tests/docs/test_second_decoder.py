@@ -183,6 +183,39 @@ def test_it_refuses_what_ours_refuses(tmp_path: Path) -> None:
     assert all("\n" not in message for message in messages.values())
 
 
+@pytest.mark.slow
+def test_any_payload_is_decoded_or_refused_by_both(tmp_path: Path) -> None:
+    """Payloads that no encoder wrote, under right checksums."""
+    codec, random = TernaryCodec(ternary_models.tensors(5, channels=20), "small"), np.random.RandomState(0)
+    path = tmp_path / "small.safetensors"
+    weights.save_ternary(path, weights.TernaryWeights(dict(codec.tensors), []))
+    genuine = container.parse(codec.encode(PHOTO[:24, :40], step=1300))
+    files = {}
+    for k in range(160):
+        *before, last = genuine.iterations
+        payload = bytearray(last.payload)
+        if k % 2:  # bytes behind, or others: sometimes within what the range coder leaves open
+            payload[len(payload) - random.randint(2) :] = random.bytes(random.randint(1, 6))
+        else:  # noise
+            payload[:3] = (random.randint(11), random.randint(55), random.randint(129))
+            payload[3:] = random.bytes(random.randint(0, 80))
+        end = bytes([random.randint(40), random.randint(3), 0, 0, 0])
+        made = [Chunk(end + payload, container.CUT) if k % 4 == 2 else Chunk(bytes(payload))]
+        files[str(k)] = assembled(genuine.header, [*before, *made])
+    decoded(tmp_path, path, files)
+    refused = 0
+    for name, data in files.items():
+        try:
+            codec.decode(data)
+        except container.BitstreamError:
+            assert (tmp_path / f"{name}.error").exists(), name
+            refused += 1
+        else:
+            assert not (tmp_path / f"{name}.error").exists(), (tmp_path / f"{name}.error").read_text()
+            check(codec, data, (tmp_path / f"{name}.levels").read_bytes(), (tmp_path / f"{name}.rgba").read_bytes())
+    assert 20 < refused < len(files) - 20
+
+
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     content = bytearray(zoo.find(None).read_bytes())
     content[-1000] ^= 1
