@@ -29,7 +29,8 @@ export function readIteration(context, { kind, payload }) {
     for (let from = 0; from < count; from += SEGMENT, segment++) {
       const to = Math.min(from + SEGMENT, count);
       const reached = end ? end.blocks(segment, blocks, context.columns) : blocks.length;
-      readSegment(decoder, context.levels, blocks.slice(0, reached), GROUPS[group], from, to, count, probabilities, codes);
+      const part = { blocks: blocks.slice(0, reached), coefficients: GROUPS[group], from, to, count };
+      readSegment(decoder, context.levels, part, probabilities, codes);
       for (let place = 0; end && place < reached; place++) {
         for (let k = from; k < to; k++) sent[blocks[place] * COEFFICIENTS + GROUPS[group][k]] = 1;
       }
@@ -62,8 +63,9 @@ function endOf(payload, height) {
   return { segments, rows, count: segments + (rows ? 1 : 0), blocks };
 }
 
-// Coefficients `from` to `to` of a group, of some blocks: first which codes are not 0, then the signs that no level tells.
-function readSegment(decoder, levels, blocks, group, from, to, count, { some, positive }, codes) {
+// Some blocks' coefficients `from` to `to` of a group: first which codes are not 0, then the signs that no level
+// tells.
+function readSegment(decoder, levels, { blocks, coefficients, from, to, count }, { some, positive }, codes) {
   const decide = (probability) => {
     const bit = decoder.decide(probability);
     if (bit === undefined) throw new BitstreamError("a payload is not a range coder's output");
@@ -76,7 +78,7 @@ function readSegment(decoder, levels, blocks, group, from, to, count, { some, po
     for (let k = from; k < to; k++) {
       const at = place * count + k;
       if (!codes[at]) continue;
-      const level = levels[blocks[place] * COEFFICIENTS + group[k]];
+      const level = levels[blocks[place] * COEFFICIENTS + coefficients[k]];
       codes[at] = level ? Math.sign(level) : 2 * decide(positive[at]) - 1;
     }
   }

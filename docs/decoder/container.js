@@ -63,7 +63,7 @@ function parseHeader(bytes) {
     if (version !== 2) throw new BitstreamError(`format version ${version}; this decoder reads version 2`);
     const kind = reader.byte();
     if (kind & ~(15 | 16)) throw new BitstreamError(`flags ${kind >> 4}: unknown; a newer version may read the file`);
-    if ((kind & 15) !== TERNARY) throw new BitstreamError(`coder ${kind & 15}; this decoder reads ternary codes, coder 2`);
+    if ((kind & 15) !== TERNARY) throw new BitstreamError(`coder ${kind & 15}; this decoder reads ternary codes, 2`);
     const [width, height] = [reader.varint(), reader.varint()];
     const digest = Array.from(reader.take(8), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const [tune, scale, first] = reader.take(3);
@@ -76,7 +76,7 @@ function parseHeader(bytes) {
   }
   const { width, height, tune, first } = header;
   if (!width || !height || tune > 1 || first > 10) {
-    throw new BitstreamError(`the header claims a picture of ${width}x${height} pixels, tune ${tune}, first iteration ${first}`);
+    throw new BitstreamError(`the header claims ${width}x${height} pixels, tune ${tune}, first iteration ${first}`);
   }
   if (Math.ceil(width / 8) * Math.ceil(height / 8) * 64 > LARGEST_PICTURE) {
     throw new BitstreamError(`a picture of ${width}x${height} pixels is larger than this decoder draws`);

@@ -1,4 +1,5 @@
-// The entropy model: integers, so that every machine finds the same probabilities. See "Entropy model" in ../format.md.
+// The entropy model: integers, so that every machine finds the same probabilities. See "Entropy model" in
+// ../format.md.
 
 import { Matrix, residual } from "./matrix.js";
 import { COEFFICIENTS, GROUPS, MAGNITUDES, PASSES, embedding } from "./ternary.js";
@@ -45,8 +46,8 @@ export class ContextNetwork {
   }
 }
 
-// What is known of one picture while its codes are read. For each iteration: `begin`, for each pass `probabilities` and
-// `put`, then `end`.
+// What is known of one picture while its codes are read. For each iteration: `begin`, for each pass `probabilities`
+// and `put`, then `end`.
 export class Context {
   constructor(network, { rows, columns, tune, scale, first }) {
     Object.assign(this, { network, rows, columns, tune, scale, iteration: first });
@@ -113,8 +114,8 @@ export class Context {
     }
   }
 
-  // Of the active coefficients of each block of a pass, in 65536ths: that the code is not 0 (`some`), and that one that
-  // is not is positive (`positive`).
+  // Of the active coefficients of each block of a pass, in 65536ths: that the code is not 0 (`some`), and that one
+  // that is not is positive (`positive`).
   probabilities(pass) {
     const { network, levels, hidden } = this;
     const { channels } = network;
@@ -124,7 +125,7 @@ export class Context {
     const some = new Int32Array(blocks.length * count), positive = new Int32Array(blocks.length * count);
     const outputs = Array.from({ length: 2 * count }, (_, k) => (k < count ? k : size + k - count));
     const matrix = network.matrix(`head.${pass}`, undefined, outputs);
-    const table = network.get("probability"), weight = network.get("own.weight"), exponent = network.get("own.exponent");
+    const [table, weight, exponent] = ["probability", "own.weight", "own.exponent"].map(network.get);
     // What a coefficient's own level says, in steps of logits.
     const own = (index, which, level) => {
       if (!level) return 0;

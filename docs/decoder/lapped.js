@@ -23,7 +23,10 @@ function butterfly() {
   const flip = matrix(4, (row, column) => (row + column === 3 ? 1 : 0));
   const dct2T = matrix(4, (row, column) => dct2(4)[column][row]);
   const turn = product(product(flip, dct2T), product(dct4(4), flip));
-  const middle = matrix(8, (row, column) => (row < 4 || column < 4 ? (row === column ? 1 : 0) : turn[row - 4][column - 4]));
+  const same = (row, column) => (row === column ? 1 : 0);
+  const middle = matrix(8, (row, column) =>
+    Math.min(row, column) < 4 ? same(row, column) : turn[row - 4][column - 4],
+  );
   const mix = matrix(8, (row, column) => {
     if (row === column) return row < 4 ? Math.SQRT1_2 : -Math.SQRT1_2;
     return row + column === 7 ? Math.SQRT1_2 : 0;

@@ -18,16 +18,16 @@ export class Matrix {
     }
   }
 
-  // Writes the products of `count` rows of `x` (Float32Array; row k begins at `at + k * stride`) to `out`, or with `add`
-  // adds them to it instead of to the bias.
+  // Writes the products of `count` rows of `x` (Float32Array; row k begins at `at + k * stride`) to `out`, or with
+  // `add` adds them to it instead of to the bias.
   multiply(x, at, stride, count, out, add = false) {
     if (!add) for (let row = 0; row < count; row++) out.set(this.bias, row * this.width);
     product(this, x, at, stride, count, out);
   }
 }
 
-// Adds the product to `out`: the definition, and what runs where there is no SIMD. Sums of the entropy model's numbers are
-// exact in 32-bit floats, whatever their order.
+// Adds the product to `out`: the definition, and what runs where there is no SIMD. Sums of the entropy model's numbers
+// are exact in 32-bit floats, whatever their order.
 function plain({ inputs, width, panels }, x, at, stride, count, out) {
   for (let column = 0; column < width; column += 4) {
     const start = (column >> 3) * 8 * inputs + (column & 7), end = start + 8 * inputs;
@@ -36,7 +36,8 @@ function plain({ inputs, width, panels }, x, at, stride, count, out) {
       let a = out[to], b = out[to + 1], c = out[to + 2], d = out[to + 3];
       for (let k = start, p = at + row * stride; k < end; k += 8, p++) {
         const value = x[p];
-        (a += value * panels[k]), (b += value * panels[k + 1]), (c += value * panels[k + 2]), (d += value * panels[k + 3]);
+        (a += value * panels[k]), (b += value * panels[k + 1]);
+        (c += value * panels[k + 2]), (d += value * panels[k + 3]);
       }
       (out[to] = a), (out[to + 1] = b), (out[to + 2] = c), (out[to + 3] = d);
     }
@@ -51,11 +52,11 @@ export function usePlain() {
 }
 
 // Replaces `hidden` (rows, columns, channels) by `finish(hidden + back(activate(wide(hidden))))`, in place, a row at a
-// time. `wide` is a 3x3 convolution, zero outside the picture: three matrices, one for each row of its kernel; `back` a
-// matrix. Both functions take and give one number.
+// time. `wide` is a 3x3 convolution, zero outside the picture: three matrices, one for each row of its kernel; `back`
+// a matrix. Both functions take and give one number.
 export function residual(hidden, rows, columns, channels, wide, activate, back, finish) {
   const line = (columns + 2) * channels, row = columns * channels;
-  const lines = new Float32Array(3 * line); // The row before, this and the next, as they were, with a zero at each side.
+  const lines = new Float32Array(3 * line); // The row before, this and the next, as they were, zero at each side.
   const inner = new Float32Array(columns * wide[0].width), out = new Float32Array(columns * back.width);
   const load = (y) => {
     const at = (y % 3) * line + channels;

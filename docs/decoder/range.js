@@ -1,5 +1,6 @@
-// The range decoder: `queue.RangeDecoder` of the library constriction, 32-bit words and a 64-bit state. See "Range coder"
-// in ../format.md. Numbers of 64 bits are pairs of unsigned 32-bit halves; every product here is exact in a double.
+// The range decoder: `queue.RangeDecoder` of the library constriction, 32-bit words and a 64-bit state. See "Range
+// coder" in ../format.md. Numbers of 64 bits are pairs of unsigned 32-bit halves; every product here is exact in a
+// double.
 
 const WORD = 2 ** 32;
 
@@ -20,7 +21,8 @@ export class RangeDecoder {
     return this.next < this.words.length ? this.words[this.next++] : 0;
   }
 
-  // A decision that is 1 with probability `probability / 65536`. Undefined where the words are no range coder's output.
+  // A decision that is 1 with probability `probability / 65536`. Undefined where the words are no range coder's
+  // output.
   decide(probability) {
     this.fresh = false;
     const zeros = 256 * (65536 - probability) - (probability < 32768 ? 1 : 0); // Of 2**24.

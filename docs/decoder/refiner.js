@@ -31,7 +31,8 @@ export class Refiner {
     });
   }
 
-  // Coefficients in units of the threshold of iteration `t`, of the levels after it: Float32Array (rows, columns, 192).
+  // Coefficients in units of the threshold of iteration `t`, of the levels after it: Float32Array (rows, columns,
+  // 192).
   run(levels, rows, columns, t, tune, scale) {
     const { channels, head, own } = this;
     const table = this.get("embedding");

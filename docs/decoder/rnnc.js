@@ -20,8 +20,8 @@ export class Model {
     this.refiner = new Refiner(tensors);
   }
 
-  // After each iteration: {iteration, iterations, bytes, levels, draw}. `bytes` is the size of the file that ends there,
-  // `levels` an Int16Array (rows, columns, 192), and `draw()` gives RGBA bytes. Throws `BitstreamError`.
+  // After each iteration: {iteration, iterations, bytes, levels, draw}. `bytes` is the size of the file that ends
+  // there, `levels` an Int16Array (rows, columns, 192), and `draw()` gives RGBA bytes. Throws `BitstreamError`.
   async *decode(bytes) {
     const { header, chunks } = parse(bytes);
     if (header.digest !== this.digest) {
@@ -53,8 +53,8 @@ export class Model {
     return synthesis(coefficients, rows, columns, width, height, grey);
   }
 
-  // Coefficients in units of the threshold of iteration `t`. Of one that ended early: what it reached as if all the rest
-  // had codes of 0, and the rest as it was before.
+  // Coefficients in units of the threshold of iteration `t`. Of one that ended early: what it reached as if all the
+  // rest had codes of 0, and the rest as it was before.
   refined({ t, before, levels, sent, rows, columns }, tune, scale) {
     const known = this.refiner.run(levels, rows, columns, t, tune, scale);
     if (!sent) return known;

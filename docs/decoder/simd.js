@@ -1,5 +1,5 @@
-// `product` of matrix.js in WebAssembly with SIMD: four rows by eight outputs at a time. The module is put together here,
-// instruction by instruction, so that there is nothing to build.
+// `product` of matrix.js in WebAssembly with SIMD: four rows by eight outputs at a time. The module is put together
+// here, instruction by instruction, so that there is nothing to build.
 
 const I32 = 0x7f, V128 = 0x7b, EMPTY = 0x40;
 const get = (local) => [0x20, local], set = (local) => [0x21, local];
@@ -16,8 +16,8 @@ function sized(bytes) {
   return [(bytes.length & 127) | 128, bytes.length >> 7, ...bytes];
 }
 
-// multiply(x, stride, rows, panels, inputs, out, width): addresses and sizes in bytes, but `rows`; `inputs` is the size of a
-// panel. Adds to `out`.
+// multiply(x, stride, rows, panels, inputs, out, width): addresses and sizes in bytes, but `rows`; `inputs` is the
+// size of a panel. Adds to `out`.
 function code() {
   const [X, STRIDE, ROWS, PANELS, INPUTS, OUT, WIDTH, ROW, COLUMN, END, PANEL, LINE, TO] = Array(13).keys();
   const A = [13, 14, 15, 16], O = [17, 18, 19, 20]; // Addresses in four rows of `x` and of `out`.

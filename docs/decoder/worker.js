@@ -1,13 +1,15 @@
-// Decodes away from the page, so that it stays alive. Messages in: {weights} or {file}, as bytes. Messages out:
-// {model}, the digest of weights that were read; {step}, a picture; {error}, one line.
+// Decodes away from the page, so that it stays alive. Messages in: {weights} or {file, job}, as bytes; a number names
+// the job. Messages out: {model}, the digest of weights that were read; {step, job}, a picture; {error, job}, one
+// line.
 
 import { Model, parse, readWeights } from "./rnnc.js";
 
 let model;
-let job = 0;
+let current; // The newest message: it ends the work on an older file.
 
-addEventListener("message", async ({ data: { weights, file } }) => {
-  const own = ++job; // A newer file ends the work on an older one.
+addEventListener("message", async (message) => {
+  current = message;
+  const { weights, file, job } = message.data;
   try {
     if (weights) {
       const read = await readWeights(weights);
@@ -18,11 +20,11 @@ addEventListener("message", async ({ data: { weights, file } }) => {
     const { width, height } = parse(file).header;
     for await (const { iteration, iterations, bytes, draw } of model.decode(file)) {
       const pixels = draw();
-      postMessage({ step: { iteration, iterations, bytes, width, height, pixels } }, [pixels.buffer]);
+      postMessage({ step: { iteration, iterations, bytes, width, height, pixels }, job }, [pixels.buffer]);
       await new Promise((resolve) => setTimeout(resolve)); // Let messages in.
-      if (own !== job) return;
+      if (current !== message) return;
     }
   } catch (error) {
-    postMessage({ error: error.message });
+    postMessage({ error: error.message, job });
   }
 });

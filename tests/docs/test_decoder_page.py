@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -145,6 +146,33 @@ def test_other_weights_and_damaged_files(page: Any, tmp_path: Path) -> None:
     choose(page, damaged)
     wait(page, lambda: "the file ends inside chunk" in find(page, "status").text)
     assert not find(page, "picture").is_displayed()
+
+
+def test_weights_that_are_not_there_are_asked_for(driver: Any, site: str) -> None:
+    codec = lit_rnncomp.load()
+    data = codec.encode(PHOTO, quality=30)
+    file = quote(f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}")
+    driver.get(f"{site}/docs/decoder/index.html?weights=nowhere.safetensors&file={file}")
+    wait(driver, lambda: "Choose or drop the weights" in find(driver, "status").text)
+    choose(driver, zoo.find(None))
+    wait(driver, lambda: done(driver))
+    assert np.abs(shown(driver) - np.asarray(codec.decode(data), int)).max() <= 1
+
+
+def test_a_dropped_file_takes_the_place_of_the_one_before(page: Any) -> None:
+    codec = lit_rnncomp.load()
+    large, small = (codec.encode(ternary_models.picture(*size), quality=50) for size in ((400, 600), (40, 50)))
+    drop = """
+        const transfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(arguments[0]), (x) => x.charCodeAt(0));
+        transfer.items.add(new File([bytes], "dropped.rnnc"));
+        document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
+    """
+    for data in (large, small):
+        page.execute_script(drop, base64.b64encode(data).decode())
+    wait(page, lambda: done(page) and "50" in find(page, "size").text)
+    assert find(page, "slider").get_attribute("max") == str(len(container.parse(small).iterations))
+    assert np.abs(shown(page) - np.asarray(codec.decode(small), int)).max() <= 1
 
 
 @pytest.mark.parametrize("width", [390, 1400])

@@ -1,6 +1,6 @@
-// node decode.mjs WEIGHTS FOLDER [plain]: decode every .rnnc file of a folder, and write beside it what came out, iteration by
-// iteration: NAME.levels (16-bit integers) and NAME.rgba; or NAME.error, the message, where it is refused.
-// `plain`: without SIMD.
+// node decode.mjs WEIGHTS FOLDER [plain]: decode every .rnnc file of a folder, and write beside it what came out,
+// iteration by iteration: NAME.levels (16-bit integers) and NAME.rgba; or NAME.error, the message, where it is
+// refused. `plain`: without SIMD.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { usePlain } from "../../docs/decoder/matrix.js";
