@@ -38,6 +38,7 @@ def images(dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def step(codec: RecurrentCodec, image: Tensor, length: int | None = None) -> Gradients:
+    codec = copy.deepcopy(codec)  # measured gains follow every step
     codec.zero_grad()
     torch.manual_seed(2)  # of the binarizer's noise
     losses = (s.loss for s in segment_losses(codec, image, 3, length, 0.0))
