@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
 
+from . import extras
 from .arguments import call, underscored
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -50,19 +51,27 @@ def main(args: list[str] | None = None) -> None:
     verb, rest = " ".join(arguments[:words]), arguments[words:]
     if verb not in VERBS:
         _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
+    _guard(verb, lambda: _run(verb, rest))
+
+
+def _run(verb: str, arguments: list[str]) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
         sys.argv[1:] = map(underscored, sys.argv[1:])
-        _guard(function)
+        function()
     else:
-        _guard(lambda: call(function, rest, f"lit-rnncomp {verb}"))
+        call(function, arguments, f"lit-rnncomp {verb}")
 
 
-def _guard(run: Any) -> None:
+def _guard(verb: str, run: Callable[[], None]) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
+    except ModuleNotFoundError as error:
+        if (advice := extras.advice(verb, error)) is None:
+            raise
+        _fail(advice)
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
