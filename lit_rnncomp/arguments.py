@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
+import re
+import sys
 import types
-from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-SHORT = {"-f": "force", "-q": "quality"}
+SHORT = {"-f": "force", "-o": "out", "-q": "quality"}
 """Options with a short name, in every verb that has them."""
 
 
@@ -16,19 +20,64 @@ def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
     docstring.
 
-    Wrong arguments, and `--help`, end the process as `argparse` does it.
+    Wrong arguments end the process with one line and exit code 2, `--help` with the help.
     """
     from docstring_parser import parse
     from jsonargparse import ActionYesNo, ArgumentParser
 
+    class Parser(ArgumentParser):  # type: ignore[misc]
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            print(f"lit-rnncomp: error: {explain(message, function, prog)}", file=sys.stderr)
+            sys.exit(2)
+
     docstring = parse(function.__doc__ or "")
     explained = {parameter.arg_name: parameter.description for parameter in docstring.params}
-    parser = ArgumentParser(prog=prog, description=docstring.short_description, allow_abbrev=False)
+    parser = Parser(prog=prog, description=docstring.short_description, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(switches(function)))
     for name, default in switches(function).items():
         action = ActionYesNo(no_prefix="no-") if default else "store_true"
         parser.add_argument(f"--{name}", action=action, default=default, help=explained[name])
     return function(**parser.instantiate(parser.parse_args(shell_style(function, arguments))))
+
+
+def explain(message: str, function: Callable[..., Any], prog: str) -> str:
+    """What jsonargparse says of a wrong command line, in one line and in the words of the command line."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    if key := re.match(r'Parser key "(\w+)', message):
+        name, value = key[1], message.rpartition("Given value: ")[2].strip()
+        return f"{_flag(name, parameters)} {value}: expected {_expected(parameters[name].annotation)}"
+    if wanted := re.match(r"argument (--\w+): expected one argument", message):
+        return f"{wanted[1].replace('_', '-')} needs a value"
+    if missing := re.match(r"the following arguments are required: (.*)", message):
+        return f"{missing[1].replace(', ', ' and ').upper()} must be given; {prog} --help says more"
+    if unknown := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
+        flags = {flag.removeprefix("--"): flag for flag in (_flag(name, parameters) for name in parameters)}
+        return message + did_you_mean(unknown[1].removeprefix("--").replace("_", "-"), flags)
+    return " ".join(message.split())
+
+
+def did_you_mean(word: str, known: Mapping[str, str]) -> str:
+    """The end of a message about a word that is none of the `known`: which of them is like it, in what it stands for;
+    nothing when none is."""
+    close = difflib.get_close_matches(word, known, n=1)
+    close = close or [name for name in known if len(word) > 1 and name.startswith(word)][:1]
+    return f"; did you mean {known[close[0]]}?" if close else ""
+
+
+def _flag(name: str, parameters: Mapping[str, inspect.Parameter]) -> str:
+    optional = parameters[name].default is not inspect.Parameter.empty
+    return f"--{name.replace('_', '-')}" if optional else name.upper()
+
+
+def _expected(annotation: Any) -> str:
+    """A type in plain words."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(_expected(option) for option in get_args(annotation) if option is not type(None))
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    if get_origin(annotation) is list:
+        return f"{_expected(*get_args(annotation))}, given several times for several"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(annotation, "another value")
 
 
 def switches(function: Callable[..., Any]) -> dict[str, bool]:
@@ -53,10 +102,10 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
     rest = list(reversed(arguments))
     while rest:
         argument = rest.pop()
-        if SHORT.get(argument) in parameters:
+        if (short := parameters.get(SHORT.get(argument, ""))) and short.default is not inspect.Parameter.empty:
             argument = f"--{SHORT[argument]}"
         if not argument.startswith("--"):
-            is_word = gathers and not argument.startswith(("-", "["))
+            is_word = gathers and (argument == "-" or not argument.startswith("-")) and not _is_json(argument)
             (gathered if is_word else rewritten).append(argument)
             continue
         name, given, value = underscored(argument).removeprefix("--").partition("=")
@@ -79,6 +128,11 @@ def underscored(argument: str) -> str:
     they are."""
     name, given, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{given}{value}" if name.startswith("--") else argument
+
+
+def _is_json(argument: str) -> bool:
+    """Whether it is a list in brackets, and not the name of a file with brackets."""
+    return argument.startswith("[") and argument.endswith("]") and not Path(argument).exists()
 
 
 def _is_list(annotation: Any) -> bool:

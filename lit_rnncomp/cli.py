@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import extras
-from .arguments import call, underscored
+from .arguments import call, did_you_mean, underscored
 
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
@@ -39,39 +41,66 @@ VERBS: dict[str, tuple[str, str]] = {
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
     arguments = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")
+    _guard(lambda: _main(arguments))
+
+
+def _main(arguments: list[str]) -> None:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(VERBS))
         return
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(f"lit-rnncomp {version('lit-rnncomp')}")
         return
     words = 2 if " ".join(arguments[:2]) in VERBS else 1
     verb, rest = " ".join(arguments[:words]), arguments[words:]
-    if verb not in VERBS:
-        _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
-    _guard(verb, lambda: _run(verb, rest))
+    if verb in VERBS:
+        _run(verb, rest)
+        return
+    if group := [name for name in VERBS if name.startswith(f"{verb} ")]:
+        if rest in ([], ["-h"], ["--help"]):
+            print(_usage(group))
+            return
+        verb = " ".join([verb, rest[0]])
+    known = group or VERBS
+    suggestion = did_you_mean(verb, {name: name for name in known}) or f"; the verbs are {', '.join(known)}"
+    _fail(f"there is no verb {verb!r}{suggestion}")
 
 
 def _run(verb: str, arguments: list[str]) -> None:
+    try:
+        _call(verb, arguments)
+    except ModuleNotFoundError as error:
+        if (advice := extras.advice(verb, error)) is None:
+            raise
+        _fail(advice)
+
+
+def _call(verb: str, arguments: list[str]) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
-        sys.argv[1:] = map(underscored, sys.argv[1:])
+        sys.argv[1:] = [verb, *map(underscored, arguments)]
         function()
     else:
         call(function, arguments, f"lit-rnncomp {verb}")
 
 
-def _guard(verb: str, run: Callable[[], None]) -> None:
+def _guard(run: Callable[[], None]) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
-    except ModuleNotFoundError as error:
-        if (advice := extras.advice(verb, error)) is None:
-            raise
-        _fail(advice)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has enough, as `| head` has; what Python would still write at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)  # as a shell says of a process that SIGPIPE ended
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -83,7 +112,7 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def _usage() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+def _usage(verbs: Iterable[str]) -> str:
+    width = max(map(len, verbs))
+    lines = [f"  {verb:<{width}}  {VERBS[verb][1]}" for verb in verbs]
     return "usage: lit-rnncomp VERB [options]      (lit-rnncomp VERB --help says more)\n\nverbs:\n" + "\n".join(lines)

@@ -92,8 +92,8 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
             "the first iteration of this picture needs",
         ),
         (("encode", "PHOTO", "x.rnnc", "--model", "MODEL", "--coder", "rnn"), "has no learned entropy coder"),
-        (("encode", "PHOTO", "x.rnnc", "--modl", "MODEL"), "unrecognized arguments: --modl"),
-        (("encode", "PHOTO", "x.rnnc", "--mod", "MODEL"), "unrecognized arguments: --mod"),
+        (("encode", "PHOTO", "x.rnnc", "--modl", "MODEL"), "unrecognized arguments: --modl; did you mean --model?"),
+        (("encode", "PHOTO", "x.rnnc", "--mod", "MODEL"), "unrecognized arguments: --mod; did you mean --model?"),
         (("decode", "PHOTO", "x.png", "--model", "MODEL"), "not an .rnnc file"),
         (("decode", "FILE", "x.xyz", "--model", "MODEL"), "no picture format for the ending '.xyz'"),
         (("decode", "FILE", "x.png"), "does not ship"),
@@ -101,7 +101,7 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("truncate", "FILE", "x.rnnc"), "give exactly one of"),
         (("info", "PHOTO"), "not an .rnnc file"),
         (("export", "MODEL", "x.bin"), "must end in .safetensors"),
-        (("enocde",), "no verb 'enocde'"),
+        (("enocde",), "no verb 'enocde'; did you mean encode?"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(folder: Path, arguments: tuple[str, ...], message: str) -> None:

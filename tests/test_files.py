@@ -235,7 +235,6 @@ def test_truncate_in_place_only_with_f(place: Place, tmp_path: Path, capsys) -> 
         ("encode", "out"),
         ("encode", "p2.png"),
         ("decode", "x.psd"),
-        ("decode", "-"),
         ("compare", "x.psd"),
     ],
 )
@@ -250,12 +249,17 @@ def test_names_are_checked_before_the_work(
     assert not files(tmp_path)
 
 
-def test_two_photographs_are_no_command(place: Place, tmp_path: Path, capsys) -> None:
+def test_two_photographs_are_two_inputs(place: Place, tmp_path: Path, capsys) -> None:
     """`encode *.png` in a folder of two."""
-    (tmp_path / "p2.png").write_bytes(PHOTOGRAPH)
-    refused(["encode", str(place.photo), str(tmp_path / "p2.png"), "--bpp", ".2"], capsys)
-    refused(["encode", str(tmp_path / "p2.png"), str(tmp_path / "p2.png"), "--bpp", ".2"], capsys)
-    assert files(tmp_path) == {"p2.png": PHOTOGRAPH}
+    first, second = tmp_path / "p1.png", tmp_path / "p2.png"
+    first.write_bytes(PHOTOGRAPH)
+    second.write_bytes(PHOTOGRAPH)
+    assert "twice" in refused(["encode", str(second), str(second), "--bpp", ".5"], capsys)
+    assert files(tmp_path).keys() == {"p1.png", "p2.png"}
+    main(["encode", str(first), str(second), "--model", str(place.model)])
+    written = files(tmp_path)
+    assert written.keys() == {"p1.png", "p1.rnnc", "p2.png", "p2.rnnc"}
+    assert written["p1.png"] == written["p2.png"] == PHOTOGRAPH
 
 
 @pytest.mark.parametrize("verb", ["encode", "truncate"])

@@ -32,7 +32,7 @@ def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
     path = zoo.find_digest(header.model_digest)
     if path is None:
         raise BitstreamError(
-            f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model"
+            f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights (model=FILE)"
         )
     return _open(path, device)
 

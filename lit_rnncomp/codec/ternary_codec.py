@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, PLANE, TUNES
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
+from ..progress import Progress, silent
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
 from .pixels import Pixels, as_pixels, check_pixels
@@ -54,6 +54,7 @@ class TernaryCodec:
         iterations: int | None = None,
         step: int | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -71,6 +72,7 @@ class TernaryCodec:
             iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
+            progress: called after each iteration, of each file that is tried, with its number and how many there are.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -96,7 +98,7 @@ class TernaryCodec:
             step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        picture = Picture(self, as_pixels(image), tune, focus, metadata or {})
+        picture = Picture(self, as_pixels(image), tune, focus, metadata or {}, progress)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)
@@ -118,7 +120,12 @@ class TernaryCodec:
         return self.qualities[quality - 1]
 
     def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+        self,
+        data: bytes,
+        iterations: int | None = None,
+        partial: bool = False,
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds).
 
@@ -130,7 +137,9 @@ class TernaryCodec:
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
         # One after the other: a picture's levels are large.
-        state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
+        for count, after in enumerate(self._states(file, iterations, partial), 1):
+            progress(count, len(file.iterations[:iterations]))
+            state = after
         picture = Image.fromarray(self.draw(file, state, exact))
         picture.info.update(_metadata(file))
         return picture
@@ -180,7 +189,7 @@ class TernaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one with --model"
+                "give the right one (model=FILE)"
             )
         layout = header.layout
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:

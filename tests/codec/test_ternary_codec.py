@@ -182,7 +182,7 @@ def test_partial_files_give_the_intact_prefix() -> None:
     pictures = list(CODEC.decode_progressive(data))
     for count in (1, len(pictures) - 1):
         damaged = data[: places[count]] + bytes([data[places[count]] ^ 1]) + data[places[count] + 1 :]
-        with pytest.raises(BitstreamError, match=r"\(use --partial\)"):
+        with pytest.raises(BitstreamError, match=r"\(use partial=True\)"):
             CODEC.decode(damaged)
         assert CODEC.decode(damaged, partial=True) == pictures[count - 1]
         assert list(CODEC.decode_progressive(damaged, partial=True)) == pictures[:count]
