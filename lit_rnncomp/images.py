@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)
+"""Of the kinds of pictures that Pillow reads and `read_image` has a rule for."""
 
 _DIRECT = {"1", "L", "RGB", "CMYK", "YCbCr", "HSV"}
 _SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
@@ -136,7 +140,7 @@ def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Lists the PNG, JPEG, WebP and TIFF files under a folder and its subfolders, sorted by relative path.
+    """Lists the pictures (by their `SUFFIXES`) under a folder and its subfolders, sorted by relative path.
 
     Hidden files are passed over. The result may be empty.
 
