@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
-import re
-import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn, Union, get_args, get_origin
+
+from .advice import fail, in_flags, of_parser
 
 SHORT = {"-f": "force", "-o": "out", "-q": "quality"}
 """Options with a short name, in every verb that has them."""
@@ -20,15 +19,17 @@ def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
     docstring.
 
-    Wrong arguments end the process with one line and exit code 2, `--help` with the help.
+    Wrong arguments end the process with one line and exit code 2, `--help` as `argparse` does it. A `ValueError` of the
+    verb names flags, whatever the Python interface calls them.
     """
     from docstring_parser import parse
     from jsonargparse import ActionYesNo, ArgumentParser
 
-    class Parser(ArgumentParser):  # type: ignore[misc]
+    parameters = list(inspect.signature(function).parameters)
+
+    class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            print(f"lit-rnncomp: error: {explain(message, function, prog)}", file=sys.stderr)
-            sys.exit(2)
+            fail(of_parser(message, [f"--{name.replace('_', '-')}" for name in parameters]))
 
     docstring = parse(function.__doc__ or "")
     explained = {parameter.arg_name: parameter.description for parameter in docstring.params}
@@ -40,50 +41,15 @@ def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     rewritten, words = shell_style(function, arguments)
     # The parser counts the words, and never reads them: names of files need not be text.
     counted = [json.dumps(["word"] * len(words)), *rewritten] if words else rewritten
-    values = parser.instantiate(parser.parse_args(counted))
-    if (name := _gatherer(function)) and words:
-        values[name] = words
-    return function(**values)
-
-
-def explain(message: str, function: Callable[..., Any], prog: str) -> str:
-    """What jsonargparse says of a wrong command line, in one line and in the words of the command line."""
-    parameters = inspect.signature(function, eval_str=True).parameters
-    if key := re.match(r'Parser key "(\w+)', message):
-        name, value = key[1], message.rpartition("Given value: ")[2].strip()
-        return f"{_flag(name, parameters)} {value}: expected {_expected(parameters[name].annotation)}"
-    if wanted := re.match(r"argument (--\w+): expected one argument", message):
-        return f"{wanted[1].replace('_', '-')} needs a value"
-    if missing := re.match(r"the following arguments are required: (.*)", message):
-        return f"{missing[1].replace(', ', ' and ').upper()} must be given; {prog} --help says more"
-    if unknown := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
-        flags = {flag.removeprefix("--"): flag for flag in (_flag(name, parameters) for name in parameters)}
-        return message + did_you_mean(unknown[1].removeprefix("--").replace("_", "-"), flags)
-    return " ".join(message.split())
-
-
-def did_you_mean(word: str, known: Mapping[str, str]) -> str:
-    """The end of a message about a word that is none of the `known`: which of them is like it, in what it stands for;
-    nothing when none is."""
-    close = difflib.get_close_matches(word, known, n=1)
-    close = close or [name for name in known if len(word) > 1 and name.startswith(word)][:1]
-    return f"; did you mean {known[close[0]]}?" if close else ""
-
-
-def _flag(name: str, parameters: Mapping[str, inspect.Parameter]) -> str:
-    optional = parameters[name].default is not inspect.Parameter.empty
-    return f"--{name.replace('_', '-')}" if optional else name.upper()
-
-
-def _expected(annotation: Any) -> str:
-    """A type in plain words."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return " or ".join(_expected(option) for option in get_args(annotation) if option is not type(None))
-    if get_origin(annotation) is Literal:
-        return f"one of {', '.join(map(str, get_args(annotation)))}"
-    if get_origin(annotation) is list:
-        return f"{_expected(*get_args(annotation))}, given several times for several"
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(annotation, "another value")
+    given = parser.instantiate(parser.parse_args(counted))
+    if (gatherer := _gatherer(function)) and words:
+        given[gatherer] = words
+    try:
+        return function(**given)
+    except (ValueError, FileNotFoundError) as error:
+        if (message := in_flags(str(error), dict(given))) == str(error):
+            raise
+        raise ValueError(message) from error
 
 
 def switches(function: Callable[..., Any]) -> dict[str, bool]:

@@ -7,10 +7,11 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from . import extras
-from .arguments import call, did_you_mean, underscored
+from .advice import fail, meant
+from .arguments import call, underscored
 
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
@@ -26,7 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("lit_rnncomp.evaluation.plot:plot", "draw rate-distortion curves of results"),
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
-    "compare": ("lit_rnncomp.evaluation.compare:compare", "two codecs side by side at equal bytes"),
+    "compare": ("lit_rnncomp.evaluation.compare:compare", "codecs side by side at equal bytes"),
     "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "sweep run": ("lit_rnncomp.sweep.run:run", "run a W&B sweep file on this machine, without a server"),
@@ -40,18 +41,26 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
-    arguments = sys.argv[1:] if args is None else args
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text
-            stream.reconfigure(errors="backslashreplace")
-    _guard(lambda: _main(arguments))
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name need not be text: in UTF-8 its bytes come out as they came in.
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
+    try:
+        try:
+            _main(sys.argv[1:] if args is None else args)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read it has had enough, as `head` has; Python's own flush at the end must not say so either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
 
 
 def _main(arguments: list[str]) -> None:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage(VERBS))
+        print(_usage())
         return
     if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -60,29 +69,12 @@ def _main(arguments: list[str]) -> None:
         return
     words = 2 if " ".join(arguments[:2]) in VERBS else 1
     verb, rest = " ".join(arguments[:words]), arguments[words:]
-    if verb in VERBS:
-        _run(verb, rest)
-        return
-    if group := [name for name in VERBS if name.startswith(f"{verb} ")]:
-        if rest in ([], ["-h"], ["--help"]):
-            print(_usage(group))
-            return
-        verb = " ".join([verb, rest[0]])
-    known = group or VERBS
-    suggestion = did_you_mean(verb, {name: name for name in known}) or f"; the verbs are {', '.join(known)}"
-    _fail(f"there is no verb {verb!r}{suggestion}")
+    if verb not in VERBS:
+        fail(_no_verb(arguments))
+    _guard(verb, lambda: _run(verb, rest))
 
 
 def _run(verb: str, arguments: list[str]) -> None:
-    try:
-        _call(verb, arguments)
-    except ModuleNotFoundError as error:
-        if (advice := extras.advice(verb, error)) is None:
-            raise
-        _fail(advice)
-
-
-def _call(verb: str, arguments: list[str]) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
@@ -92,27 +84,42 @@ def _call(verb: str, arguments: list[str]) -> None:
         call(function, arguments, f"lit-rnncomp {verb}")
 
 
-def _guard(run: Callable[[], None]) -> None:
+def _guard(verb: str, run: Callable[[], None]) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has enough, as `| head` has; what Python would still write at its end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)  # as a shell says of a process that SIGPIPE ended
+        raise
+    except ModuleNotFoundError as error:
+        if (advice := extras.advice(verb, error)) is None:
+            raise
+        fail(advice)
     except (ValueError, OSError, FloatingPointError) as error:
-        _fail(" ".join(str(error).split()))
+        fail(" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if not _of_memory(error):
+            raise
+        fail("out of memory: a smaller picture, fewer pictures at a time, or a machine with more memory will do")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _fail(message: str) -> None:
-    print(f"lit-rnncomp: error: {message}", file=sys.stderr)
-    sys.exit(2)
+def _of_memory(error: Exception) -> bool:
+    """Whether NumPy, Python or torch found no memory; of the last, the CPU's allocator says it in words alone."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in text or "can't allocate memory" in text
 
 
-def _usage(verbs: Iterable[str]) -> str:
-    width = max(map(len, verbs))
-    lines = [f"  {verb:<{width}}  {VERBS[verb][1]}" for verb in verbs]
+def _no_verb(arguments: list[str]) -> str:
+    """What to say of a command line whose first words are no verb."""
+    if group := [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]:
+        said = " ".join(arguments[:2]) if arguments[1:] and not arguments[1].startswith("-") else arguments[0]
+        return f"{said} is no verb; its verbs are {', '.join(group)}"
+    guess = meant(arguments[0], VERBS) or f"; the verbs are {', '.join(VERBS)}"
+    return f"there is no verb {arguments[0]!r}{guess}"
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
     return "usage: lit-rnncomp VERB [options]      (lit-rnncomp VERB --help says more)\n\nverbs:\n" + "\n".join(lines)

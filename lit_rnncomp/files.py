@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import select
 import shutil
 import stat
 import sys
@@ -21,19 +22,25 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
 TEMPORARY = ".lit-rnncomp-"
+PATIENCE = 30
+"""Seconds to wait for whoever writes into a named pipe."""
 
-# As a PNG's `Software` text, as the creator that matplotlib names in an SVG, as a page's generator.
+# As a PNG's `Software` text, as the creator that matplotlib names in an SVG or a PDF, as a page's generator.
 _MARKS = (
     f"Software\0{SOFTWARE}".encode(),
     f"<dc:title>{SOFTWARE}</dc:title>".encode(),
+    f"/Creator ({SOFTWARE})".encode(),
     f'<meta name="generator" content="{SOFTWARE}">'.encode(),
 )
-_MARKED = (".png", ".svg", ".html")
+_MARKED = (".png", ".svg", ".pdf", ".html")
 
 
 class OutputError(ValueError):
@@ -146,8 +153,10 @@ def wrote(path: str | Path) -> bool:
     if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
-        head = file.read(4096)
-    return any(mark in head for mark in _MARKS)
+        text = file.read(4096)
+        if text.startswith(b"%PDF"):  # says at its end what made it
+            text = file.read()
+    return any(mark in text for mark in _MARKS)
 
 
 @contextmanager
@@ -185,9 +194,9 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
                 os.chown(temporary, before.st_uid, before.st_gid)
         temporary.chmod(mode)
         temporary.replace(real)
+    except BrokenPipeError:
+        raise  # nobody reads it to the end: no reason to speak
     except OSError as error:
-        if to_stdout and isinstance(error, BrokenPipeError):
-            raise  # nobody reads on: no error of this program
         if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
             raise  # it is about another file
         raise OSError(f"cannot write {'standard output' if to_stdout else path}: {error.strerror or error}") from error
@@ -196,10 +205,41 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
             temporary.unlink()
 
 
+def read_input(path: str | Path) -> bytes:
+    """The bytes of a file that a person named, or all that comes through a pipe.
+
+    Raises:
+        ValueError: it cannot be read; or nothing comes through the pipe for `PATIENCE` seconds.
+    """
+    try:
+        if not stat.S_ISFIFO(Path(path).stat().st_mode):
+            return Path(path).read_bytes()
+        # An open that blocks would wait for a writer for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # noqa: PTH123  # of a descriptor
+            if not select.select([pipe], [], [], PATIENCE)[0]:
+                raise ValueError(f"cannot read {path}: nothing came through this pipe for {PATIENCE} seconds")
+            os.set_blocking(pipe.fileno(), True)
+            return pipe.read()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
 def write_bytes(target: str | Path | Output, data: bytes) -> None:
     """Write `data` to `target` as `replacing` does, whole or not at all."""
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+
+
+def write_picture(target: str | Path | Output, picture: Image.Image, kind: str, **options: Any) -> int:
+    """Write a picture in one of Pillow's formats; how many bytes it has.
+
+    It is encoded in memory first: Pillow, given a file, takes a write that was cut short by a full disk for a whole
+    one.
+    """
+    encoded = io.BytesIO()
+    picture.save(encoded, kind, **options)
+    write_bytes(target, encoded.getvalue())
+    return len(encoded.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:

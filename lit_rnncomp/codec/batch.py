@@ -12,9 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..advice import in_flags
 from ..files import STDOUT
 from ..progress import Bar, Progress, silent
 from .names import Pair, Plan
+
+_OPTIONS = dict.fromkeys(("quality", "bpp", "bytes", "psnr", "ms_ssim", "iterations", "tune", "partial", "model"))
 
 FAILURES = (ValueError, OSError, FloatingPointError, MemoryError)
 """What is wrong with one file and not with the program."""
@@ -56,7 +59,7 @@ def run(work: Work, plan: Plan, workers: int, as_json: bool) -> None:
             except BrokenPipeError:
                 raise
             except (*FAILURES, BrokenExecutor) as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = in_flags(" ".join(str(error).split()) or type(error).__name__, {**_OPTIONS, "": pair.source})
                 failed.append((pair.source, reason))
                 if as_json:
                     print(json.dumps({"source": pair.source, "error": reason}))

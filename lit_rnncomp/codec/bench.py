@@ -218,6 +218,7 @@ class _Watch:
 
 def _print(photo: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     first = rows[0]
@@ -229,7 +230,7 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
         title_justify="left",
         caption="Seconds; MiB at the peak; the paper's network at width 1.0.",
     )
-    table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
+    table.title = f"{escape(photo)}: {first['bytes']:,} bytes, {first['iterations']} iterations"
     if "paper_network" in first:
         table.add_column("paper")
     for row in rows:

@@ -18,7 +18,7 @@ from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
-from .pixels import Pixels, as_pixels, check_pixels
+from .pixels import Pixels, Source, as_pixels, check_pixels
 from .rate import RateError
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class BinaryCodec:
 
             self._engine = TorchEngine(network, device)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
+
     @property
     def iterations(self) -> int:
         """The most iterations of a file."""
@@ -74,24 +77,27 @@ class BinaryCodec:
 
     def encode(
         self,
-        image: Image.Image | Pixels,
+        image: Source,
         bpp: float | None = None,
         max_bytes: int | None = None,
         psnr: float | None = None,
         iterations: int | None = None,
         coder: CoderName = "auto",
+        exact: bool = False,
         progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
         Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            image: a path, file object, PIL image, array or tensor; see `pixels.as_pixels`.
             bpp: the file has at most this many bits per pixel, headers included.
             max_bytes: the file has at most this many bytes.
             psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
             iterations: the number of iterations. At most one of these four may be given; without one, all iterations
                 are coded.
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
+            exact: the network runs in float64, several times slower, and the file has the same bytes on every machine.
+                (In float32 a code close to its threshold falls to one side or the other by the processor's kernels.)
 
             progress: called after each iteration, of a large picture after each window, with its number and how many
                 there are.
@@ -113,7 +119,9 @@ class BinaryCodec:
             affordable = (budget - len(writer.data)) / encoder.chunk_bytes
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
         reached = False
-        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, psnr is not None, progress)):
+        engine = self._engine.exact() if exact else self._engine
+        steps = self._iterate(engine, array, tiling, limit, psnr is not None, progress)
+        for index, (codes, error) in enumerate(steps):
             chunk = encoder.encode(codes)
             if len(writer.data) + chunk.size > budget:
                 if index == 0:
@@ -151,7 +159,7 @@ class BinaryCodec:
             *_, picture = engine.decode(_cut(codes, window))
             geometry.blend(canvas, picture(), window, tiling, stride)
             progress(count, len(windows))
-        return Image.fromarray(canvas)
+        return _drawn(canvas, header)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
         """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at
@@ -165,8 +173,8 @@ class BinaryCodec:
                 if canvases:
                     geometry.blend(canvases[t], picture(), window, tiling, stride)
                 else:
-                    yield Image.fromarray(np.ascontiguousarray(picture()[: header.height, : header.width]))
-        yield from (Image.fromarray(canvas) for canvas in canvases)
+                    yield _drawn(picture()[: header.height, : header.width], header)
+        yield from (_drawn(canvas, header) for canvas in canvases)
 
     def _iterations(self, iterations: int | None) -> int:
         if iterations is None:
@@ -184,7 +192,14 @@ class BinaryCodec:
         entropy = None if coder == "raw" else self.entropy
         height, width = array.shape[:2]
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
-        layout = Binary(
+        layout = self._layout(tiling, b"" if entropy is None else entropy.digest)
+        kind = container.RAW if entropy is None else container.LEARNED
+        grey = bool((array == array[..., :1]).all())
+        return Header(kind, width, height, self.digest, layout, grey), tiling
+
+    def _layout(self, tiling: geometry.Tiling, entropy_digest: bytes = b"") -> Binary:
+        config = self.network.config
+        return Binary(
             unit=UNITS.index(config.unit),
             reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
             width_thousandths=round(config.width * 1000),
@@ -192,10 +207,8 @@ class BinaryCodec:
             stride=config.code_stride,
             window=tiling.window,
             overlap=tiling.overlap,
-            entropy_digest=b"" if entropy is None else entropy.digest,
+            entropy_digest=entropy_digest,
         )
-        kind = container.RAW if entropy is None else container.LEARNED
-        return Header(kind, width, height, self.digest, layout), tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
         layout = header.layout
@@ -210,16 +223,22 @@ class BinaryCodec:
         return self.entropy.picture(tiling.rows, tiling.columns)
 
     def _iterate(
-        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool, progress: Progress
+        self,
+        engine: NumpyCodec | TorchEngine,
+        array: Pixels,
+        tiling: geometry.Tiling,
+        limit: int,
+        with_error: bool,
+        progress: Progress,
     ) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
         iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-            steps = self._engine.encode(geometry.pixels(array, window, stride), limit)
-            for index, (codes, picture) in enumerate(steps):
-                progress(index + 1, limit)
+            steps = engine.encode(geometry.pixels(array, window, stride), limit)
+            for count, (codes, picture) in enumerate(steps, 1):
+                progress(count, limit)
                 yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
             return
         grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
@@ -235,7 +254,7 @@ class BinaryCodec:
                 part[t] = np.where(known, part[t], codes)
                 return part[t]
 
-            steps = self._engine.encode(geometry.pixels(array, window, stride), limit, choose)
+            steps = engine.encode(geometry.pixels(array, window, stride), limit, choose)
             for t, (_, picture) in enumerate(steps):
                 if with_error:
                     errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
@@ -258,10 +277,11 @@ class BinaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one (model=FILE)"
+                "open the right one, model=FILE"
             )
         check_pixels(header, config.multiple)
-        if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
+        mine = self._layout(geometry.Tiling(0, 0, 0, 0))
+        if not isinstance(layout, Binary) or layout._replace(window=0, overlap=0, entropy_digest=b"") != mine:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         stride, window, overlap = layout.stride, layout.window, layout.overlap
         rows, columns = (
@@ -289,6 +309,14 @@ class BinaryCodec:
             if not partial or not codes:
                 raise
         return header, tiling, codes
+
+
+def _drawn(canvas: Pixels, header: Header) -> Image.Image:
+    """The decoded picture; of a grey one the mean of the channels, which is never farther from the original."""
+    if header.grey:
+        sums = canvas.sum(axis=2, dtype=np.uint16, keepdims=True)
+        canvas = np.repeat(((sums + 1) // 3).astype(np.uint8), 3, axis=2)
+    return Image.fromarray(np.ascontiguousarray(canvas))
 
 
 def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:

@@ -13,7 +13,7 @@ def encode(
     model: str | None = None,
     quality: int | None = None,
     bpp: float | None = None,
-    bytes: str | None = None,
+    bytes: int | str | None = None,
     psnr: float | None = None,
     ms_ssim: float | None = None,
     iterations: int | None = None,
@@ -21,6 +21,7 @@ def encode(
     focus: str | None = None,
     keep: str = "icc",
     coder: Literal["auto", "raw", "rnn"] | None = None,
+    exact: bool = False,
     device: str = "cpu",
     force: bool = False,
     json: bool = False,
@@ -30,14 +31,15 @@ def encode(
     At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations; --quality 75 without one.
 
     Args:
-        photos: pictures (PNG, JPEG, WebP, TIFF or anything else that Pillow reads), folders of them, or - for standard
-            input; the last one is the file to write if it alone ends in .rnnc, or is - for standard output.
+        photos: pictures (PNG, JPEG, WebP, TIFF or anything else that Pillow reads; transparency is laid over white),
+            folders of them, or - for standard input; the last one is the file to write if it alone ends in .rnnc, or
+            is - for standard output.
         out: (-o) the .rnnc file to write, or the folder for those of several pictures; beside the pictures without it.
         workers: processes for several pictures; 0 for one a core.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
         bpp: at most this many bits per pixel, headers included, and nearly always at least 98 % of them.
-        bytes: at most this many bytes, as 20000, 20kB or 1.5MiB.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
         iterations: stop after this many iterations.
@@ -46,6 +48,7 @@ def encode(
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
             than sRGB), exif, xmp; or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
+        exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace what exists.
         json: print the result as JSON; of several pictures a line each.
@@ -53,9 +56,10 @@ def encode(
     from . import batch, names
     from .jobs import Encoding
 
-    targets = {"quality": quality, "bpp": bpp, "max_bytes": _size(bytes), "psnr": psnr, "ms_ssim": ms_ssim}
-    _check_targets({**targets, "iterations": iterations}, "at most one")
-    options = {**targets, "iterations": iterations, "tune": tune, "coder": coder}
+    budget = _size(bytes)
+    _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": budget, "psnr": psnr, "ms_ssim": ms_ssim}
+    options |= {"iterations": iterations, "tune": tune, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
     work = Encoding(model, device, given, focus, _kept(keep), force)
     batch.run(work, names.encoding(photos, out), workers, json)
@@ -78,7 +82,8 @@ def decode(
 
     Args:
         files: .rnnc files, folders of them, or - for standard input; after one file the picture to write, whose ending
-            says the format, one that Pillow writes (.png, .jpg, .webp, .tif), or - for a PNG to standard output.
+            says the format, one that Pillow writes (.png, .jpg, .webp, .tif), or - for a PNG to standard output. A note
+            says so when the format is lossy; JPEG is written at quality 95 without chroma subsampling.
         out: (-o) the picture to write, or the folder for those of several files; beside the files without it.
         suffix: what names that are not given end in.
         workers: processes for several files; 0 for one a core.
@@ -102,7 +107,7 @@ def truncate(
     out: str,
     model: str | None = None,
     bpp: float | None = None,
-    bytes: str | None = None,
+    bytes: int | str | None = None,
     iterations: int | None = None,
     force: bool = False,
     json: bool = False,
@@ -114,7 +119,7 @@ def truncate(
         out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
         model: the model that the file was made with; without it, a file of another model is cut after an iteration.
         bpp: at most this many bits per pixel, headers included.
-        bytes: at most this many bytes, as 20000, 20kB or 1.5MiB.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         iterations: keep this many iterations.
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
@@ -122,23 +127,22 @@ def truncate(
     from ..files import Output, write_bytes
     from .api import truncate as shorten
     from .container import BitstreamError, parse
-    from .jobs import in_flags, read
+    from .jobs import read
 
-    limits: dict[str, Any] = {"bpp": bpp, "max_bytes": _size(bytes), "iterations": iterations}
-    _check_targets(limits, "exactly one")
+    budget = _size(bytes)
+    if sum(limit is not None for limit in (bpp, bytes, iterations)) != 1:
+        raise ValueError("give exactly one of --bpp, --bytes and --iterations")
     data = read(file)
     output = Output(out, force=force)
     try:
-        with in_flags():
-            shorter = shorten(data, model, **limits)
-            kept = parse(shorter)
-    except ValueError as error:
-        if not isinstance(error.__cause__, BitstreamError):
-            raise
-        # What is intact can be kept, by its number of iterations.
-        intact = r"the first (\d+) iterations are intact \(.*\)"
-        text = re.sub(intact, r"--iterations \1 keeps what is intact", str(error))
-        raise ValueError(f"cannot truncate {file}: {text}") from error
+        shorter = shorten(data, model, bpp=bpp, max_bytes=budget, iterations=iterations)
+        kept = parse(shorter)
+    except BitstreamError as error:
+        # What is intact can be kept by its number alone.
+        advice = re.sub(
+            r"the first (\d+) iterations are intact \(.*\)", r"--iterations \1 keeps what is intact", str(error)
+        )
+        raise ValueError(f"cannot truncate {file}: {advice}") from error
     write_bytes(output, shorter)
     rate = 8 * len(shorter) / kept.header.pixels
     text = (
@@ -184,30 +188,6 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     )
 
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-
-def _size(text: str | None) -> int | None:
-    """`20kB`, `20 KB`, `1.5MiB` or `20000` as a number of bytes. Raises `ValueError`."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f"--bytes {text}: not a number of bytes, as 20000, 20kB or 1.5MiB")
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
-def _check_targets(targets: dict[str, Any], number: str) -> None:
-    """Raises `ValueError` unless at most, or exactly, one is given."""
-    from .jobs import FLAGS
-
-    given = [FLAGS[name] for name, value in targets.items() if value is not None]
-    if len(given) > 1 or (number == "exactly one" and not given):
-        flags = [FLAGS[name] for name in targets]
-        got = f", not {' and '.join(given)}" if given else ""
-        raise ValueError(f"give {number} of {', '.join(flags[:-1])} and {flags[-1]}{got}")
-
-
 def _kept(keep: str) -> list[str]:
     """Kinds of metadata by Pillow's names. Raises `ValueError`."""
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
@@ -215,3 +195,22 @@ def _kept(keep: str) -> list[str]:
     if unknown := [word for word in words if word not in names]:
         raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")
     return [names[word] for word in words]
+
+
+def _size(text: int | str | None) -> int | None:
+    """Bytes, of a number with a unit or without. Raises `ValueError`."""
+    if text is None or isinstance(text, int):
+        return text
+    units = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "kib": 2**10, "m": 10**6, "mb": 10**6, "mib": 2**20}
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in units:
+        raise ValueError(f"--bytes {text}: not a size; write 20000, 20KB, 20KiB or 1.5MB")
+    return int(float(found[1]) * units[found[2]])
+
+
+def _check_targets(**targets: object) -> None:
+    """Raises `ValueError` for more than one."""
+    flags = [f"--{name.replace('_', '-')}" for name in targets]
+    given = [flag for flag, value in zip(flags, targets.values(), strict=True) if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"give one of {', '.join(flags)}, not {' and '.join(given)}")

@@ -6,25 +6,17 @@ import functools
 import inspect
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import STDOUT, Output, picture_format, replacing, write_bytes
+from ..files import STDOUT, Output, picture_format, read_input, write_bytes
 from ..progress import Progress
 from .batch import Done
 from .names import ENDING, Pair
 
 if TYPE_CHECKING:
     from .api import Codec
-
-FLAGS = {
-    name: "--" + name.replace("max_bytes", "bytes").replace("_", "-")
-    for name in ("quality", "bpp", "max_bytes", "psnr", "ms_ssim", "iterations", "tune", "focus", "coder", "model")
-} | {"partial=True": "--partial", "exact=True": "--exact"}
-"""What the Python API calls an argument, and a command line."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +37,20 @@ class Encoding:
         photo, file = pair
         output = Output(file, photo, self.model, self.focus, force=self.force, ending=ENDING)
         codec = _codec(self.model, self.device)
-        data = _standard_input() if photo == STDOUT else None
+        # What comes through a pipe comes once.
+        data = read(photo) if photo == STDOUT or Path(photo).is_fifo() else None
         image = read_image(photo if data is None else _stream(data))
+        if "laid_over" in image.info:
+            print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
         given = self.options if self.focus is None else {**self.options, "focus": read_image(self.focus)}
         _check_options(codec, given)
-        known = inspect.signature(codec.encode).parameters
-        if "metadata" in known and self.kept:
-            found = read_metadata(photo if data is None else _stream(data))  # type: ignore[arg-type]
+        if "metadata" in inspect.signature(codec.encode).parameters and self.kept:
+            found = read_metadata(photo if data is None else _stream(data))
             given = {**given, "metadata": {name: found[name] for name in self.kept if name in found}}
-        with in_flags():
-            coded = codec.encode(image, **given, progress=progress)
+        coded = codec.encode(image, **given, progress=progress)
         write_bytes(output, coded)
-        source = Path(photo).stat().st_size if data is None else len(data)
-        pixels, size = image.width * image.height, len(coded)
+        source, size = Path(photo).stat().st_size if data is None else len(data), len(coded)
+        pixels = image.width * image.height
         text = (
             f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {size:,} bytes, "
             f"{8 * size / pixels:.3f} bpp, "
@@ -87,17 +80,19 @@ class Decoding:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, pair: Pair, progress: Progress) -> Done:
-        from .metadata import KINDS
+        from .saving import save
 
         file, picture = pair
         data = read(file)
         kind = "PNG" if picture == STDOUT else picture_format(picture)
         output = Output(picture, file, self.model, force=self.force)
-        with in_flags(f"cannot decode {file}: "):
+        try:
             image = _decoder(self.model, self.device, data).decode(data, **self.options, progress=progress)
-        with replacing(output) as temporary:
-            image.save(temporary, kind, **{name: value for name, value in image.info.items() if name in KINDS})
-            size = temporary.stat().st_size
+        except ValueError as error:
+            raise ValueError(f"cannot decode {file}: {error}") from error
+        size, notes = save(image, output, kind)
+        for note in notes:
+            print(f"note: {picture}: {note}", file=sys.stderr)
         text = f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {size:,} bytes"
         values = {
             "file": file,
@@ -112,28 +107,18 @@ class Decoding:
 
 def read(file: str) -> bytes:
     """The bytes of a file, or of standard input for `-`. Raises `ValueError`."""
-    if file == STDOUT:
-        return _standard_input()
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from error
+    if file != STDOUT:
+        return read_input(file)
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise ValueError("cannot read standard input: it is empty")
+    return data
 
 
-@contextmanager
-def in_flags(prefix: str = "") -> Iterator[None]:
-    """An error of the Python API in the words of the command line: `max_bytes=20` is `--bytes 20`."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(prefix + flagged(str(error))) from error
-
-
-def flagged(message: str) -> str:
-    """A message of the Python API, arguments named as on a command line."""
-    for name, flag in FLAGS.items():
-        message = message.replace(name, flag) if "=" in name else message.replace(f"{name}=", f"{flag} ")
-    return message
+def _stream(data: bytes) -> io.BytesIO:
+    stream = io.BytesIO(data)
+    stream.name = "standard input"
+    return stream
 
 
 @functools.cache
@@ -152,24 +137,16 @@ def _decoder(model: str | None, device: str, data: bytes) -> Codec:
     return load_for(data, device) if path is None else _codec(str(path), device)
 
 
-def _standard_input() -> bytes:
-    data = sys.stdin.buffer.read()
-    if not data:
-        raise ValueError("cannot read standard input: it is empty")
-    return data
-
-
-def _stream(data: bytes) -> io.BytesIO:
-    stream = io.BytesIO(data)
-    stream.name = "standard input"
-    return stream
-
-
 def _check_options(codec: Codec, given: dict[str, Any]) -> None:
     """Raises `ValueError` for an option that the model's kind of codes does not have."""
     known = inspect.signature(codec.encode).parameters
     for name in given:
         if name not in known:
-            flag = FLAGS.get(name, f"--{name}")
-            options = ", ".join(FLAGS[option] for option in known if option in FLAGS)
-            raise ValueError(f"the model {codec.name} has no {flag}: its options are {options}")
+            flags = ", ".join(
+                _flag(option) for option in known if option not in ("image", "step", "metadata", "progress")
+            )
+            raise ValueError(f"the model {codec.name} has no {_flag(name)}: its options are {flags}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.removeprefix('max_').replace('_', '-')}"

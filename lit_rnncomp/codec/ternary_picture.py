@@ -21,6 +21,7 @@ from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
 from .pixels import Pixels
 from .rate import FILL, meet_quality, meet_size
+from .ternary_coder import Blocks
 from .ternary_state import State
 
 if TYPE_CHECKING:
@@ -162,20 +163,20 @@ class Picture:
 def _thrifty(
     target: Floats,
     step: int,
-    where: NDArray[np.bool_],
+    blocks: Blocks,
     chosen: NDArray[np.intp],
     codes: Codes,
-    more: Floats,
-    sign: Floats,
+    more: NDArray[np.float32],
+    sign: NDArray[np.bool_],
 ) -> Codes:
     """Zeroes a code that costs more bits than its error is worth.
 
-    `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is known.
+    `more`: bits that a code that is not 0 costs more than a 0; `sign`: whether its sign costs one more.
     """
-    size = np.abs(target[where][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
+    size = np.abs(target[blocks][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
     # A code that is not 0 puts the coefficient at about 1.4 thresholds.
     gained = size**2 - (size - 1.4) ** 2
-    wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
+    wasted = sign & (gained < _MULTIPLIER * (more + sign))
     return np.where(wasted, 0, codes).astype(np.int8)
 
 

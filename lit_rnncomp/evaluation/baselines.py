@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, features
 
+from . import ladder
 from .headers import header_bytes
 
 
@@ -85,10 +86,14 @@ class Baseline:
         return versions
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
-        """The file of an RGB `image` at one setting."""
+        """The file of an RGB `image` at one setting. Raises `ValueError` where the codec cannot make it."""
         self._import_plugin()
         file = io.BytesIO()
-        image.save(file, self.format, **self.options(setting))
+        try:
+            image.save(file, self.format, **self.options(setting))
+        except Exception as error:  # codecs fail in every way there is, plugins with errors of their own
+            what = f"{self.name} cannot code {image.width} x {image.height} pixels at {self.setting} {setting:g}"
+            raise ValueError(f"{what}: {' '.join(str(error).split()) or type(error).__name__}") from error
         return file.getvalue()
 
     def decode(self, data: bytes) -> Image.Image:
@@ -105,31 +110,22 @@ class Baseline:
             picture = self.decode(data)
             yield Coded(setting, len(data), header_bytes(data), picture, encoded - start, time.perf_counter() - encoded)
 
-    def fit(self, image: Image.Image, max_bytes: int, sizes: dict[int, int] | None = None) -> Coded:
-        """The largest setting whose file has at most `max_bytes`; the lowest setting where none is that small.
+    def fit(self, image: Image.Image, max_bytes: int) -> Coded:
+        """The file of least squared error among those of at most `max_bytes`; the shortest file where none is that
+        short.
 
-        File sizes rise with the setting up to a few bytes of ripple, so a bisection finds it.
-
-        Args:
-            sizes: what is known of the sizes of this image's files by setting, and is added to: saves work over several
-                calls.
+        All qualities are tried, see `ladder`. Of a codec that takes rates, rates are tried from a little above what
+        `max_bytes` are downwards, until a file fits.
         """
         if self.setting == "bpp":
-            bpp = max_bytes * 8 / (image.width * image.height)
-            while len(self.encode(image, bpp)) > max_bytes and bpp > 0.01:
-                bpp *= 0.98
-            return next(self.measure(image, (bpp,)))
-        sizes = {} if sizes is None else sizes
-        low, high = 1, 100
-        while low < high:
-            middle = (low + high + 1) // 2
-            if middle not in sizes:
-                sizes[middle] = len(self.encode(image, middle))
-            if sizes[middle] <= max_bytes:
-                low = middle
-            else:
-                high = middle - 1
-        return next(self.measure(image, (low,)))
+            return next(self.measure(image, (self._rate(image, max_bytes),)))
+        return next(self.measure(image, (ladder.best(ladder.ladder(self, image), max_bytes).setting,)))
+
+    def _rate(self, image: Image.Image, max_bytes: int) -> float:
+        bpp = 1.05 * max_bytes * 8 / (image.width * image.height)
+        while (size := len(self.encode(image, bpp))) > max_bytes and bpp > 0.01:
+            bpp *= min(0.99, max_bytes / size)
+        return bpp
 
     def _import_plugin(self) -> None:
         if isinstance(self.library, tuple):
@@ -153,7 +149,8 @@ def _avif_options(quality: float) -> dict[str, Any]:
 
 
 def _jpegxl_options(quality: float) -> dict[str, Any]:
-    return {"quality": int(quality), "effort": 7}
+    # At 100 the library wants to be told that no loss is meant.
+    return {"quality": int(quality), "lossless": quality == 100, "effort": 7}
 
 
 def _jpeg(name: str, title: str, subsampling: str, optimize: bool, progressive: bool = False) -> Baseline:

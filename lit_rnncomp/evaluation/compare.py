@@ -1,11 +1,10 @@
-"""`lit-rnncomp compare`: two codecs on one picture at equal bytes, side by side."""
+"""`lit-rnncomp compare`: codecs on one picture at equal bytes, side by side."""
 
 from __future__ import annotations
 
 
 def compare(
-    a: str,
-    b: str,
+    codecs: list[str],
     picture: str | None = None,
     bpp: float = 0.5,
     out: str = "strip.png",
@@ -13,17 +12,16 @@ def compare(
     device: str = "cpu",
     force: bool = False,
 ) -> None:
-    """Draw the original and two codecs at equal bytes side by side, with an enlarged detail.
+    """Draw the original and codecs at equal bytes side by side, with an enlarged detail.
 
-    The first codec makes its largest file of at most --bpp; the second its largest file of at most as many bytes. Each
-    picture's true size is printed over it.
+    Files are within 2 % of each other where the codecs' settings allow, and of at most --bpp where every codec has a
+    file that short. Each one's true size is printed over its picture.
 
     Args:
-        a: a model (checkpoint, weights file, shipped name) or a classical codec (jpeg420, webp, ...; see `evaluate
-            --help`).
-        b: another one.
+        codecs: two or more, separated by blanks: models (checkpoint, weights file, shipped name) and classical codecs
+            (jpeg420, webp, ...; see `evaluate --help`).
         picture: the picture to code.
-        bpp: bits per pixel of the whole file.
+        bpp: bits per pixel of the whole files.
         out: the strip to write; its ending says the format.
         detail: X,Y of the enlarged part's upper left corner; by default the part with most texture.
         device: where models run.
@@ -33,31 +31,33 @@ def compare(
     from ..data import read_image
     from ..files import Output, picture_format
     from .baselines import BASELINES
+    from .equal import TOLERANCE, at_equal_bytes, spread
     from .neural import named_models
-    from .strip import Panel, draw_strip, numbers, save
+    from .strip import coded_panels, draw_strip, original_panel, save
 
+    if len(codecs) < 2:
+        raise ValueError(f"compare needs two codecs or more: lit-rnncomp compare {' '.join(codecs)} jpeg420")
     if picture is None:
         raise ValueError("compare needs a picture: --picture P")
     if not bpp > 0:
         raise ValueError(f"--bpp is {bpp:g}; it must be positive")
     corner = _corner(detail)
     picture_format(out)
-    output = Output(out, picture, a, b, force=force)
+    output = Output(out, picture, *codecs, force=force)
     image = read_image(picture)
-    budget = max(1, int(bpp * image.width * image.height / 8))
-    panels = [Panel(image, "original", f"{image.width} x {image.height} pixels")]
-    models = [name for name in (a, b) if name not in BASELINES]
-    neural = dict(zip(models, named_models(models, device), strict=True))
-    for name in (a, b):
-        codec = BASELINES.get(name) or neural[name]
+    models = iter(named_models([name for name in codecs if name not in BASELINES], device))
+    chosen = [BASELINES.get(name) or next(models) for name in codecs]
+    for codec in chosen:
         if reason := codec.missing():
             raise ValueError(reason)
-        coded = codec.fit(image, budget)
-        note = "" if coded.size <= budget else " (its smallest file)"
-        panels.append(Panel(coded.picture, codec.title.split(",")[0] + note, numbers(image, coded.picture, coded.size)))
-        print(f"{codec.name}: {panels[-1].numbers}{note}")
-        budget = coded.size
-    save(draw_strip(panels, corner), output)
+    budget = max(1, int(bpp * image.width * image.height / 8))
+    coded = at_equal_bytes(image, chosen, budget)
+    panels = coded_panels(image, chosen, coded, budget)
+    for codec, panel in zip(chosen, panels, strict=True):
+        print(f"{codec.name}: {panel.numbers}{panel.note}")
+    if spread(coded) > TOLERANCE:
+        print(f"these files differ by {spread(coded):.1%}: no settings of these codecs are closer")
+    save(draw_strip([original_panel(image), *panels], corner), output)
     print(f"strip in {out}")
 
 

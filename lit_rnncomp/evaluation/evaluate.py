@@ -10,15 +10,15 @@ from typing import Any
 
 from ..data import list_images
 from ..files import Output, write_json
-from . import savings, tasks
+from . import examples, savings, tasks
 from .baselines import named_baselines
 from .measure import AnyCodec, machine
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural, named_models
 from .plot import draw
-from .results import FORMAT, MeanCurves, Results, begin, write_csv
-from .strip import strip_of_results
-from .summary import areas, comparison, tables
+from .results import FORMAT, MeanCurves, Results, begin, printable, write_csv
+from .summary import areas, comparison
+from .tables import INTERVALS, not_told_apart, tables
 
 
 def evaluate(
@@ -50,36 +50,54 @@ def evaluate(
         anchor: the codec that BD-rates are against.
         workers: processes; each holds the models once.
         device: where models and metrics run: cpu, cuda, cuda:1, ...
-        frames: of so many pictures, evenly spread, keep every decoded picture of the models for `lit-rnncomp report`.
+        frames: of so many pictures, evenly spread, and of the one where the first model is furthest behind, keep every
+            decoded picture of the models for `lit-rnncomp report`.
         cache: folder of measurements that several --out share; OUT/cache by default.
         strict: end with an error when anything failed.
         json: print the comparison as JSON and no table.
     """
+    from rich.console import Console
+
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
     chosen, missing = _choose(model or [], codecs, device)
     names = [codec.name for codec in chosen]
     if anchor not in (*names, *missing, "jpeg420"):
         raise ValueError(f"--anchor is {anchor!r}, which is not among the measured codecs {', '.join(names)}")
-    paths = {path.relative_to(data).as_posix(): path for path in list_images(data)}
+    paths = _named(list_images(data), data)
     if not paths:
         raise ValueError(f"there is no picture in {data}")
     folder = Path(out)
     begin(folder, list(paths))
     start = time.perf_counter()
-    work = tasks.plan(paths, chosen, folder, Path(cache) if cache else folder / "cache", device, frames)
+    store = Path(cache) if cache else folder / "cache"
+    work = tasks.plan(paths, chosen, folder, store, device, frames)
     pictures, failures = tasks.collect(work, workers, folder, quiet=json)
     run = _run_record(chosen, list(pictures), missing, failures, Path(data), time.perf_counter() - start, device)
+    run["pictures_found"] = len(paths)
     write_json(folder / "run.json", run)
     for what, why in [*missing.items(), *failures.items()]:
         warnings.warn(f"{what}: {why}", stacklevel=2)
     if not pictures:
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
-    _conclude(folder, anchor, len(paths), json)
+    results = _conclude(folder, anchor, len(paths), json)
+    with Console(stderr=True, quiet=json).status("drawing examples at equal bytes"):
+        examples.draw_examples(results, chosen, paths, store, device, frames)
     if strict and (failures or missing):
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
         )
+
+
+def _named(paths: list[Path], data: str) -> dict[str, Path]:
+    """Pictures by path below `data`, as it can be printed."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = printable(path.relative_to(data).as_posix())
+        while name in named:  # another picture's name, spelt with a backslash
+            name += "'"
+        named[name] = path
+    return named
 
 
 def _choose(models: list[str], codecs: str, device: str) -> tuple[list[AnyCodec], dict[str, str]]:
@@ -105,7 +123,7 @@ def _run_record(
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "data": data.resolve().name,
+        "data": printable(data.resolve().name),
         "pictures": pictures,
         "codecs": [codec.name for codec in codecs],
         "models": {codec.name: codec.describe() for codec in codecs if isinstance(codec, Neural)},
@@ -119,11 +137,12 @@ def _run_record(
     }
 
 
-def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
+def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> Results:
     """Everything that is derived from the measured points."""
     from rich.console import Console
 
     results = Results.read(folder)
+    write_csv(folder / "points.csv", results.pictures)
     if not results.common():
         raise ValueError(
             f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see "
@@ -136,11 +155,13 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> None:
     left = savings.bits_left(results)
     curves.write(folder / "curves.json", results, summary, left)
     write_json(folder / "comparison.json", rows)
-    write_csv(folder / "points.csv", results.pictures)
     draw([curves], [Output(folder / name, own=True) for name in ("rd.png", "rd.svg")], published=None, title="")
-    strip_of_results(results, folder / "strip.png")
     if as_json:
         print(dumps(rows, indent=1))
     else:
         Console().print(*tables(results, rows, anchor, of), *([savings.table(left)] if left else []))
+        print(f"{INTERVALS}.")
+        if close := not_told_apart(rows):
+            print("Not told apart at that level, paired over pictures:", *close, sep="\n  ")
         print(f"results in {folder}: summary.json, comparison.json, curves.json, points.csv, rd.png, rd.svg, pictures/")
+    return results

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..files import replacing, write_json
+from ..files import write_json
 from .baselines import Baseline, Coded
+from .frames import write_frame
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural
 from .results import FORMAT, Measurement, Point
@@ -34,7 +35,7 @@ def measure(
         cache: folder of earlier measurements, one file by content of the picture, codec, its settings and versions, and
             metrics.
         device: where metrics are computed.
-        frames: a folder for the decoded pictures as lossless WebP, named by iteration; for models only.
+        frames: a folder for the decoded pictures without loss, named by setting; for models only.
     """
     record = cache / f"{codec.name}-{_key(image, codec)}.json"
     if record.exists() and (frames is None or (frames / "complete").exists()):
@@ -47,7 +48,7 @@ def measure(
         points.append(_point(image, coded, distortion(original, to_tensor(coded.picture, device))))
         if frames is not None:
             frames.mkdir(parents=True, exist_ok=True)
-            write_frame(frames / f"{int(coded.setting):03d}.webp", coded.picture)
+            write_frame(frames / f"{int(coded.setting):03d}", coded.picture)
     if not points:
         raise ValueError(f"{codec.name} produced no file")
     result = Measurement(codec.name, codec.title, codec.setting, codec.versions(), machine(device), tuple(points))
@@ -75,12 +76,6 @@ def to_tensor(image: Image.Image, device: str = "cpu") -> Tensor:
     import torch
 
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
-
-
-def write_frame(path: Path, picture: Image.Image) -> None:
-    """Lossless WebP, the fast way, whole or not at all."""
-    with replacing(path) as temporary:
-        picture.save(temporary, "WEBP", lossless=True, quality=0, method=0)
 
 
 def digest(image: Image.Image) -> str:
@@ -112,8 +107,7 @@ def _processor() -> str:
 
 
 def _key(image: Image.Image, codec: AnyCodec) -> str:
-    settings = codec.settings if isinstance(codec, Baseline) else None
-    depends_on = [FORMAT, METRICS_VERSION, tuple(METRICS), digest(image), codec.name, codec.versions(), settings]
+    depends_on = [FORMAT, METRICS_VERSION, tuple(METRICS), digest(image), codec.name, codec.versions(), codec.settings]
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -8,7 +8,7 @@ measured.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from . import rd
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Value = TypeVar("Value", float, rd.Array)
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Metric:
         """What a person reads of a curve: of a similarity the area, as in the paper; of others the mean."""
         return "mean" if self.unit else "auc"
 
-    def summarise(self, area: float) -> float:
-        """The `summary` of an area from 1/8 to 2 bits per pixel."""
+    def summarise(self, area: Value) -> Value:
+        """The `summary` of an area from 1/8 to 2 bits per pixel, or of an array of them."""
         return area / rd.WIDTH if self.unit else area
 
     @property

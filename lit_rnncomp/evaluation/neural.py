@@ -19,12 +19,17 @@ from ..codec.rate import RateError
 from ..codec.ternary_codec import TernaryCodec
 from ..models.lapped import TUNES
 from .baselines import Coded
+from .results import printable
 
 STEPS = tuple(range(896, 2816, 128))
 """Of models with ternary codes: last thresholds half an octave apart, from some hundredths of a bit per pixel."""
 
 _ENOUGH = 2.25
 """Bits per pixel beyond which no area and no table looks."""
+
+_EVERY = 2432
+"""The last threshold at which every picture is coded, whatever its rate: a mean over pictures ends where the first one
+ends, and here the mean over photographs has passed 2 bits per pixel with every tune."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Neural:
     def setting(self) -> str:
         """What its points differ in: iterations of one embedded file, or thresholds, each with a file of its own."""
         return "iterations" if isinstance(self.codec, BinaryCodec) else "step"
+
+    @property
+    def settings(self) -> tuple[float, ...] | None:
+        """What decides which points are measured: nothing of binary codes, which have one point an iteration."""
+        return None if isinstance(self.codec, BinaryCodec) else (*STEPS, _EVERY, _ENOUGH)
 
     @property
     def title(self) -> str:
@@ -70,7 +80,7 @@ class Neural:
     def describe(self) -> dict[str, Any]:
         """What a record of a run says of the model."""
         config = {"config": self.codec.network.config.to_dict()} if isinstance(self.codec, BinaryCodec) else {}
-        return {"file": Path(self.model).name, **self.versions(), **config}
+        return {"file": printable(Path(self.model).name), **self.versions(), **config}
 
     @property
     def codec(self) -> Codec:
@@ -78,13 +88,13 @@ class Neural:
         return _load(self.model, self.device)
 
     def measure(self, image: Image.Image) -> Iterator[Coded]:
-        """Of binary codes every prefix of one file with its picture, of ternary codes a file for each of `STEPS`."""
+        """Of binary codes every prefix of one file with its picture, of ternary codes files at `STEPS`."""
         codec = self.codec
         if isinstance(codec, TernaryCodec):
             for step in STEPS:
                 coded = self._coded(codec, image, step, step=step)
                 yield coded
-                if 8 * coded.size > _ENOUGH * image.width * image.height:
+                if step >= _EVERY and 8 * coded.size > _ENOUGH * image.width * image.height:
                     return
             return
         start = time.perf_counter()
@@ -144,6 +154,7 @@ def named_models(models: list[str], device: str) -> list[Neural]:
     codecs: list[Neural] = []
     for model in models:
         name, path, tune = _parts(model)
+        name = printable(name)
         taken = {codec.name for codec in codecs}
         unique = next(n for k in range(len(models) + 1) if (n := name if k == 0 else f"{name}-{k + 1}") not in taken)
         codecs.append(Neural(unique, path, device, tune))

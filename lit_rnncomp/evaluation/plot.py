@@ -3,45 +3,63 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..files import SOFTWARE, Output, replacing
+from . import rd
+from .colours import colours
 from .metric_table import Metric, shown
-from .published import curves
+from .published import Published, curves, warn_of_others
 from .results import MeanCurves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MODEL_COLOURS = ("#d6452b", "#7a3db8", "#0b7a75", "#b8860b")
-CODEC_COLOURS = (
-    "#1f5fa8",
-    "#6fa8dc",
-    "#4c9a2a",
-    "#8c8c8c",
-    "#c27ba0",
-    "#3d3d3d",
-    "#a0c15a",
-    "#5b7083",
-    "#b5a642",
-    "#222222",
+RIGHT = 2.05
+"""Bits per pixel at the right of a panel."""
+_MADE_BY: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": SOFTWARE},
+    ".svg": {"Date": None, "Creator": SOFTWARE},
+    ".pdf": {"CreationDate": None, "Creator": SOFTWARE},
+}
+_LINES = ("-", "--", "-.")
+"""Of the first, second, third results: a codec keeps its colour."""
+_OTHER_FORMATS = frozenset(
+    (".bmp", ".eps", ".gif", ".html", ".jpeg", ".jpg", ".json", ".pgf", ".ps", ".svgz", ".tif", ".tiff", ".webp")
 )
-PUBLISHED_COLOURS = ("#e8601c", "#17becf", "#8c564b", "#bcbd22", "#e377c2", "#9467bd", "#2ca02c", "#7f7f7f")
 
 
 def plot(results: list[str], out: str = "rd.png", published: str | None = None, title: str = "") -> None:
-    """Draw rate-distortion curves as PNG and SVG: mean over pictures at each setting, rates of whole files.
+    """Draw rate-distortion curves as PNG and SVG, or as PDF: mean over pictures at each setting, rates of whole files.
 
     Args:
         results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
-        out: the picture to write; the same drawing is written beside it as .png and as .svg. Only drawings of this
-            program are replaced.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
-            keeps them.
+        out: the picture to write, both as .png and as .svg; or a name that ends in .pdf. Only drawings of this program
+            are replaced.
+        published: add published curves over the same pictures: kodak for the shipped ones, or a folder of curves as
+            tensorflow/compression keeps them.
         title: a line above the drawing.
     """
-    path = Path(out)
-    outputs = [Output(path.with_suffix(ending), own=True) for ending in (".png", ".svg")]
+    outputs = [Output(name, own=True) for name in file_names(out)]
     draw([MeanCurves.read(source) for source in results], outputs, published, title)
-    print(f"curves in {outputs[0].path} and {outputs[1].path}")
+    print(f"curves in {' and '.join(str(output.path) for output in outputs)}")
+
+
+def file_names(out: str) -> list[str]:
+    """`a.png` and `a.svg` for `a`, `a.png` or `a.svg`; `a.pdf` alone. A dot in a name that ends otherwise is part of
+    it.
+
+    Raises `ValueError` for another picture format.
+    """
+    path = Path(out)
+    ending = path.suffix.lower()
+    if ending == ".pdf":
+        return [out]
+    if ending in (".png", ".svg"):
+        return [str(path.with_suffix(".png")), str(path.with_suffix(".svg"))]
+    if ending in _OTHER_FORMATS:
+        raise ValueError(f"--out is {out}; curves are drawn as .png, .svg or .pdf")
+    return [f"{out}.png", f"{out}.svg"]
 
 
 def draw(results: list[MeanCurves], outputs: list[Output], published: str | None, title: str) -> None:
@@ -52,6 +70,8 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
     Raises:
         ValueError: there is not one curve to draw.
     """
+    for result in results:
+        warn_of_others(published, result.data, result.pictures)
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -65,7 +85,7 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         axes = figure.subplots(1, len(metrics))
         for panel, metric in zip(axes, metrics, strict=True):
             _panel(panel, results, published, metric)
-            panel.set(xlabel="bits per pixel", ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, 2.05))
+            panel.set(xlabel=_over(results), ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, RIGHT))
             panel.grid(alpha=0.25, linewidth=0.6)
         handles = {
             text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
@@ -80,36 +100,48 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         )
         figure.suptitle(title)
         for output in outputs:
-            svg = Path(output.path).suffix == ".svg"
             with replacing(output) as temporary:
-                figure.savefig(
-                    temporary, dpi=160, metadata={"Date": None, "Creator": SOFTWARE} if svg else {"Software": SOFTWARE}
-                )
+                figure.savefig(temporary, dpi=160, metadata=_MADE_BY[Path(output.path).suffix.lower()])
 
 
 def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:
     """All curves of one metric; the window shows what lies between 0 and 2 bits per pixel."""
-    models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
+    colour = colours(codec for result in results for codec in result.codecs)
     visible: list[float] = []
     for k, result in enumerate(results):
         for codec, by_metric in result.codecs.items():
-            ours = codec in result.models
-            colour = next(models if ours else codecs)
             curve = by_metric.get(metric.name)
             if curve is None or len(curve.bpp) < 2:
                 continue
             label = codec if len(results) == 1 else f"{codec} ({result.name or k + 1})"
-            style = {"linewidth": 2.2, "marker": "o", "markersize": 3.5, "zorder": 3} if ours else {"linewidth": 1.3}
+            thick = {"linewidth": 2.2, "marker": "o", "markersize": 3.5, "zorder": 3}
+            style = thick if codec in result.models else {"linewidth": 1.3}
             quality = metric.on_axis(curve.quality)
-            panel.plot(curve.bpp, quality, color=colour, label=label, **style)
-            visible += list(quality[curve.bpp <= 2.05])
-    for k, entry in enumerate(curves(published, metric.name) if published else ()):
+            panel.plot(curve.bpp, quality, color=colour[codec], linestyle=_LINES[k % len(_LINES)], label=label, **style)
+            visible += _within(curve.bpp, quality)
+    for entry in _published(results, published, metric):
         quality = metric.on_axis(entry.curve.quality)
-        colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
-        panel.plot(
-            entry.curve.bpp, quality, color=colour, linewidth=1, linestyle=":", label=f"{entry.title}, published"
-        )
-        visible += list(quality[entry.curve.bpp <= 2.05])
+        line = colours([entry.title])[entry.title]
+        panel.plot(entry.curve.bpp, quality, color=line, linewidth=1, linestyle=":", label=f"{entry.title}, published")
+        visible += _within(entry.curve.bpp, quality)
     if visible:
         room = 0.04 * (max(visible) - min(visible)) + 0.1
         panel.set_ylim(min(visible) - room, max(visible) + room)
+
+
+def _within(bpp: rd.Array, quality: rd.Array) -> list[float]:
+    """Values in the window, up to where the curve leaves it at the right."""
+    end = [float(np.interp(RIGHT, bpp, quality))] if bpp.min() < RIGHT < bpp.max() else []
+    return [*quality[bpp <= RIGHT], *end]
+
+
+def _published(results: list[MeanCurves], source: str | None, metric: Metric) -> list[Published]:
+    """The published curves over the same pictures as every one of `results`."""
+    found = curves(source, metric.name) if source else []
+    return [entry for entry in found if all(entry.is_over(result.data, result.pictures) for result in results)]
+
+
+def _over(results: list[MeanCurves]) -> str:
+    """`mean over 24 pictures`; of several results each number."""
+    counts = list(dict.fromkeys(len(result.pictures) for result in results))
+    return f"bits per pixel, mean over {' and '.join(map(str, counts))} picture{'s' if counts != [1] else ''}"

@@ -136,8 +136,17 @@ def bpp_at(bpp: ArrayLike, quality: ArrayLike, target: float) -> float:
 
 def quality_at(bpp: ArrayLike, quality: ArrayLike, target: float) -> float:
     """The quality at `target` bits per pixel, interpolated linearly; NaN where the curve does not span the target."""
+    return float(read_off(bpp, quality, target))
+
+
+def read_off(bpp: ArrayLike, quality: ArrayLike, rates: ArrayLike) -> Array:
+    """The quality at each of `rates`, interpolated linearly; NaN where the curve does not span them.
+
+    Where a rate occurs twice, the better quality counts.
+    """
     curve = _best_at_each_rate(_sorted(bpp, quality))
-    return float(np.interp(target, curve.bpp, curve.quality, left=np.nan, right=np.nan))
+    at = np.asarray(rates, dtype=np.float64)
+    return np.asarray(np.interp(at, curve.bpp, curve.quality, left=np.nan, right=np.nan))
 
 
 def decibel(ms_ssim: ArrayLike) -> Array:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 from json import dumps
 from typing import Any
 
-from PIL import Image
-
 from ..files import Output, write_bytes
-from .baselines import Baseline, Coded, named_baselines
-from .measure import distortion, to_tensor
+from .baselines import named_baselines
+from .colours import colours
 from .metric_table import shown
-from .plot import CODEC_COLOURS, MODEL_COLOURS, PUBLISHED_COLOURS
-from .published import curves, shipped
-from .results import PictureResult, Results
-from .strip import frames_folder, open_frame
-from .summary import area_columns, comparison, rate_columns
-
-BROWSER_FORMATS = {"JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
+from .published import curves_over, shipped, warn_of_others
+from .results import Results
+from .summary import ABOVE, comparison
+from .tables import (
+    HELD,
+    INTERVALS,
+    Column,
+    above_columns,
+    above_rows,
+    area_columns,
+    common_columns,
+    not_told_apart,
+    over,
+    rate_columns,
+)
+from .viewer import GAIN, viewer_pictures
 
 
 def report(
@@ -45,8 +50,8 @@ def report(
             for each.
         quality: quality of the WebP in which the page shows the models' pictures, or 100 for lossless. Numbers are
             always those of the true pictures.
-        published: add published curves: kodak for the shipped ones, or a folder of curves as tensorflow/compression
-            keeps them.
+        published: add published curves over the same pictures: kodak for the shipped ones, or a folder of curves as
+            tensorflow/compression keeps them.
         title: the heading.
     """
     if not 1 <= quality <= 100:
@@ -56,7 +61,8 @@ def report(
     baselines, missing = named_baselines(codecs)
     if missing:
         raise ValueError("; ".join(missing.values()))
-    viewer = _pictures(measured, baselines, pictures, quality)
+    viewer = viewer_pictures(measured, baselines, pictures, quality)
+    colour = colours([*measured.codecs, *(codec.name for codec in baselines)])
     content = {
         "metrics": [
             {
@@ -66,12 +72,19 @@ def report(
                 "unit": metric.unit,
                 "axis_unit": metric.axis_unit,
                 "decimals": metric.decimals,
+                "more_is_better": metric.more_is_better,
             }
             for metric in shown()
         ],
         "curves": _curves(measured, published),
-        "models": list(measured.run["models"]),
-        "codecs": [{"name": codec.name, "title": codec.title.split(",")[0]} for codec in baselines],
+        "models": [
+            {"name": name, "setting": measured.common()[0].codecs[name].setting, "colour": colour[name]}
+            for name in measured.models
+        ],
+        "codecs": [
+            {"name": codec.name, "title": codec.title.split(",")[0], "colour": colour[codec.name]}
+            for codec in baselines
+        ],
         "pictures": viewer,
     }
     page = (resources.files(__package__) / "report.html").read_text(encoding="utf-8")
@@ -79,7 +92,7 @@ def report(
         "__TITLE__": escape(title),
         "__SUBTITLE__": escape(_subtitle(measured)),
         "__DISPLAY__": _display(quality),
-        "__TABLES__": _our_table(measured) + _paper_table(),
+        "__TABLES__": "".join(_our_tables(measured)) + _paper_table(),
         "__METHOD__": _method(measured, published),
         "__DATA__": dumps(content, separators=(",", ":")).replace("</", "<\\/"),
     }
@@ -90,10 +103,9 @@ def report(
 
 
 def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
-    models, codecs = iter(MODEL_COLOURS * 8), iter(CODEC_COLOURS * 8)
+    colour = colours(results.codecs)
     drawn: list[dict[str, Any]] = []
     for name, title in results.codecs.items():
-        ours = name in results.run["models"]
         example = results.common()[0].codecs[name]
         points = {}
         for metric in shown():
@@ -104,19 +116,18 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
                 points[metric.name] = [
                     [round(float(bpp), 4), round(float(value), 3), setting] for bpp, value, setting in rows
                 ]
-        kind = "model" if ours else "codec"
-        drawn.append(
-            {"name": name, "title": title, "kind": kind, "colour": next(models if ours else codecs), "points": points}
-        )
+        kind = "model" if name in results.models else "codec"
+        drawn.append({"name": name, "title": title, "kind": kind, "colour": colour[name], "points": points})
+    data, pictures = results.run["data"], [picture.name for picture in results.common()]
+    warn_of_others(published, data, pictures)
     others: dict[str, dict[str, Any]] = {}
     for metric in shown():
-        for k, entry in enumerate(curves(published, metric.name) if published else ()):
-            colour = PUBLISHED_COLOURS[k % len(PUBLISHED_COLOURS)]
+        for entry in curves_over(published, metric.name, data, pictures)[0]:
             new = {
                 "name": f"published {entry.title}",
                 "title": f"{entry.title}, published",
                 "kind": "published",
-                "colour": colour,
+                "colour": colours([entry.title])[entry.title],
             }
             values = zip(entry.curve.bpp, metric.on_axis(entry.curve.quality), strict=True)
             others.setdefault(entry.title, {**new, "points": {}})["points"][metric.name] = [
@@ -125,92 +136,13 @@ def _curves(results: Results, published: str | None) -> list[dict[str, Any]]:
     return drawn + list(others.values())
 
 
-def _pictures(results: Results, baselines: list[Baseline], count: int, quality: int) -> list[dict[str, Any]]:
-    """The viewer's pictures with a progress bar: fitting the other codecs to every iteration's bytes takes seconds."""
-    from rich.console import Console
-    from rich.progress import track
-
-    kept = [picture for picture in results.common() if frames_folder(results, picture.name) is not None]
-    chosen = [kept[k * len(kept) // count] for k in range(count)] if len(kept) > count else kept
-    return [
-        _picture(results, picture, baselines, quality)
-        for picture in track(chosen, "pictures", console=Console(stderr=True), transient=True)
-    ]
-
-
-def _picture(results: Results, picture: PictureResult, baselines: list[Baseline], quality: int) -> dict[str, Any]:
-    folder = frames_folder(results, picture.name)
-    assert folder is not None
-    original = open_frame(folder / "original.webp")
-    thumb = original.copy()
-    thumb.thumbnail((168, 112))
-    models: dict[str, list[dict[str, Any]]] = {}
-    for model in results.run["models"]:
-        models[model] = [
-            {
-                "bytes": point.bytes,
-                "bpp": round(point.bpp, 4),
-                **{metric.name: point.metrics[metric.name] for metric in shown()},
-                "src": _webp(open_frame(folder / model / f"{int(point.setting):03d}.webp"), quality),
-            }
-            for point in picture.codecs[model].points
-        ]
-    return {
-        "name": picture.name,
-        "width": picture.width,
-        "height": picture.height,
-        "original": _address("webp", (folder / "original.webp").read_bytes()),
-        "thumb": _webp(thumb, 80),
-        "models": models,
-        "codecs": {baseline.name: _matched(original, baseline, models, quality) for baseline in baselines},
-    }
-
-
-def _matched(
-    original: Image.Image, baseline: Baseline, models: dict[str, list[dict[str, Any]]], quality: int
-) -> dict[str, Any]:
-    """`files` by setting, and for each model `match`: the setting whose file is the largest that each iteration's bytes
-    allow."""
-    files: dict[str, dict[str, Any]] = {}
-    match: dict[str, list[str]] = {}
-    truth, sizes = to_tensor(original), dict[int, int]()
-    for model, points in models.items():
-        match[model] = []
-        for point in points:
-            coded = baseline.fit(original, point["bytes"], sizes)
-            key = f"{coded.setting:g}"
-            match[model].append(key)
-            if key not in files:
-                files[key] = _file(original, baseline, coded, distortion(truth, to_tensor(coded.picture)), quality)
-    return {"files": files, "match": match}
-
-
-def _file(
-    original: Image.Image, baseline: Baseline, coded: Coded, values: dict[str, float | None], quality: int
-) -> dict[str, Any]:
-    """A classical codec's file as the viewer knows it; the very bytes where browsers show them."""
-    native = BROWSER_FORMATS.get(baseline.format)
-    src = _address(native, baseline.encode(original, coded.setting)) if native else _webp(coded.picture, quality)
-    bpp = round(8 * coded.size / (original.width * original.height), 4)
-    return {"bytes": coded.size, "bpp": bpp, **{metric.name: values[metric.name] for metric in shown()}, "src": src}
-
-
-def _webp(picture: Image.Image, quality: int) -> str:
-    file = io.BytesIO()
-    picture.save(file, "WEBP", lossless=quality == 100, quality=quality, method=4)
-    return _address("webp", file.getvalue())
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def _display(quality: int) -> str:
     ours = "without loss" if quality == 100 else f"as WebP of quality {quality}, to keep the page small"
     return (
-        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files "
-        "it made "
-        "(as WebP where browsers cannot show them). All numbers are of the true decoded pictures."
+        f"The original is stored without loss, the model's pictures {ours}, the other codec's as the very files it "
+        "made (as WebP where browsers cannot show them). Of all settings of the other codec the best is shown whose "
+        f"file is no longer. Difference maps are {GAIN} times as bright as the differences; they and all numbers are "
+        "of the true decoded pictures."
     )
 
 
@@ -220,17 +152,50 @@ def _subtitle(results: Results) -> str:
     return f"{len(results.common())} pictures of {run['data']}, {codecs}; measured {run['finished'][:10]}"
 
 
-def _our_table(results: Results) -> str:
-    columns = [*area_columns(), rate_columns()[0]]
-    head = ("measured here", *(column.head.replace("\n", "<br>") for column in columns))
-    anchor = "jpeg420" if "jpeg420" in results.codecs else next(iter(results.codecs))
-    rows = []
-    for row in comparison(results, anchor):
-        cells = (column.cell(results, row) for column in columns)
-        texts = (escape(row["title"]), *("&ndash;" if cell == "-" else cell for cell in cells))
-        rows.append((' class="ours"' if row["codec"] in results.run["models"] else "", texts))
-    note = f"From 1/8 to 2 bits per pixel of whole files, mean over pictures. BD-rate against {anchor}: less is better."
-    return _table(head, rows, note)
+def _our_tables(results: Results) -> Iterator[str]:
+    """Areas by the paper's rule, the same without held values, and shares of rates above JPEG 4:2:0."""
+    anchor = ABOVE if ABOVE in results.codecs else next(iter(results.codecs))
+    rows = comparison(results, anchor)
+    mean = over(results, results.run.get("pictures_found", len(results.pictures)))
+    close = "".join(f"<br>{escape(line)}" for line in not_told_apart(rows))
+    note = (
+        f"From 1/8 to 2 bits per pixel of whole files, {mean}. BD-rate against {anchor}: less is better. {INTERVALS}."
+    )
+    if any(row["held_pictures"] for row in rows):
+        note += (
+            f"<br>{HELD} The codec has no file of 1/8 bit per pixel of some pictures; its first value is held below "
+            "them, which favours it. The next table holds nothing."
+        )
+    if close:
+        note += f"<br>Not told apart, paired over pictures:{close}"
+    yield _measured(results, rows, "measured here", [*area_columns(), rate_columns()[0]], note)
+    if len(rows) > 1:
+        note = (
+            "From 1/8 to 2 bits per pixel, of each picture only the rates at which every codec has files; same scale."
+        )
+        yield _measured(results, rows, "over common rates", common_columns(), note)
+    if ABOVE in results.codecs and (others := above_rows(rows)):
+        note = (
+            "Share of the rates from 1/8 to 2 bits per pixel at which the mean over pictures is above JPEG 4:2:0's, of "
+            "the rates that both have."
+        )
+        if results.nominal:
+            note += " Nominal: bits before entropy coding, without headers."
+        yield _measured(results, others, "above JPEG 4:2:0", above_columns(), note)
+
+
+def _measured(results: Results, rows: list[dict[str, Any]], head: str, columns: list[Column], note: str) -> str:
+    """A table of measured numbers with their intervals."""
+    body = []
+    for row in rows:
+        texts = [escape(row["title"])]
+        for column in columns:
+            cell, interval = column.cell(results, row), column.interval(row)
+            spread = f"<small>{interval}</small>" if interval and cell != "-" else ""
+            texts.append(("&ndash;" if cell == "-" else escape(cell)) + spread)
+        body.append((' class="ours"' if row["codec"] in results.models else "", tuple(texts)))
+    heads = (head, *(column.head.replace("\n", "<br>") for column in columns))
+    return _table(heads, body, note)
 
 
 def _paper_table() -> str:

@@ -4,17 +4,21 @@ A results folder holds
 
     run.json            what was run: data, codecs, machine, versions, and what failed and why
     pictures/*.json     one file a picture: every codec, setting, size, metric and time
-    summary.json        codec -> metric -> {"auc", "auc_file"}
-    comparison.json     the table that `evaluate` prints
+    summary.json        codec -> metric -> areas with their intervals, see `summary.areas`
+    comparison.json     the tables that `evaluate` prints, and the differences between every two codecs
     curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
     points.csv          every measured point as one line
-    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP)
+    rd.png, rd.svg      the mean curves
+    strip.png           models beside JPEG at equal bytes
+    strip-behind.png    models beside the codec that is ahead, on the picture where the first model loses most
+    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)
     cache/              measurements by content, codec and version: what makes a run resumable
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -28,7 +32,20 @@ from ..files import check_folder, write_bytes, write_json
 from . import rd
 
 FORMAT = 1
-FILES = ("summary.json", "comparison.json", "curves.json", "points.csv", "rd.png", "rd.svg", "strip.png")
+FILES = (
+    "summary.json",
+    "comparison.json",
+    "curves.json",
+    "points.csv",
+    "rd.png",
+    "rd.svg",
+    "strip.png",
+    "strip-behind.png",
+)
+
+
+LONGEST_NAME = 160
+"""Bytes of a picture's flat name: with a digest and an ending it fits every file system."""
 
 
 class ResultsError(ValueError):
@@ -120,7 +137,7 @@ class Results:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ResultsError(
                 f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept"
             ) from None
@@ -147,6 +164,18 @@ class Results:
         titles = {name: codec.title for picture in self.pictures for name, codec in picture.codecs.items()}
         return {name: titles[name] for name in [*self.run["codecs"], *titles] if name in titles}
 
+    @property
+    def models(self) -> list[str]:
+        """Names of the recurrent codecs among `codecs`."""
+        return [name for name in self.codecs if name in self.run["models"]]
+
+    @property
+    def nominal(self) -> list[str]:
+        """Of the `models`, those with bits before entropy coding: binary codes."""
+        codecs = [codec for picture in self.pictures for codec in picture.codecs.values()]
+        counted = {codec.codec for codec in codecs if codec.points[0].nominal_bpp is not None}
+        return [name for name in self.models if name in counted]
+
     def common(self) -> tuple[PictureResult, ...]:
         """The pictures that every codec measured: means over different pictures could not be compared."""
         return tuple(picture for picture in self.pictures if set(self.codecs) <= set(picture.codecs))
@@ -165,11 +194,13 @@ class Results:
 @dataclass(frozen=True)
 class MeanCurves:
     """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent
-    codecs."""
+    codecs. `pictures` are those that the means are over, in the folder `data`."""
 
     name: str
     codecs: dict[str, dict[str, rd.Curve]]
     models: frozenset[str]
+    data: str
+    pictures: tuple[str, ...]
 
     @classmethod
     def of(cls, results: Results) -> MeanCurves:
@@ -178,7 +209,8 @@ class MeanCurves:
         for codec in results.codecs:
             by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
             curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
-        return cls(results.folder.name, curves, frozenset(results.run["models"]))
+        pictures = tuple(picture.name for picture in results.common())
+        return cls(results.folder.name, curves, frozenset(results.models), results.run["data"], pictures)
 
     @classmethod
     def read(cls, source: str | Path) -> MeanCurves:
@@ -194,12 +226,12 @@ class MeanCurves:
                 codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
                 for codec, by_metric in data["curves"].items()
             }
-            return cls(path.stem, curves, frozenset(data["models"]))
+            return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
         except OSError:
             raise ResultsError(
                 f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
 
     def write(
@@ -215,7 +247,8 @@ class MeanCurves:
             for codec, by_metric in self.codecs.items()
         }
         versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
-        kept = {key: results.run[key] for key in ("format", "data", "pictures", "models", "machine", "finished")}
+        kept = {key: results.run[key] for key in ("format", "data", "models", "machine", "finished")}
+        kept["pictures"] = list(self.pictures)
         write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
 
 
@@ -228,7 +261,7 @@ def begin(folder: Path, pictures: Iterable[str]) -> None:
     run = folder / "run.json"
     # As `write_json` begins it, whatever became of the rest.
     own = run.is_file() and run.read_bytes().startswith(b'{\n "format":')
-    flat = [name.replace("/", "__") for name in pictures]
+    flat = map(flat_name, pictures)
     theirs = (path for name in flat for path in (f"pictures/{name}.json", f"frames/{name}/original.webp"))
     check_folder(folder, own, ["run.json", *FILES, *theirs])
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +275,26 @@ def write_picture(folder: Path, result: PictureResult) -> None:
 
 
 def _picture_path(folder: Path, name: str) -> Path:
-    return folder / "pictures" / f"{name.replace('/', '__')}.json"
+    return folder / "pictures" / f"{flat_name(name)}.json"
+
+
+def flat_name(picture: str) -> str:
+    """A picture's path below the measured folder as the name of a file: no two pictures have the same.
+
+    `/` becomes `__`. Where that could be another picture's name, or is longer than a file system takes, a digest
+    follows.
+    """
+    flat = picture.replace("/", "__")
+    plain = not any(part in picture for part in ("__", "/_", "_/")) and len(flat.encode()) <= LONGEST_NAME
+    if plain:
+        return flat
+    cut = flat.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return f"{cut}-{hashlib.sha256(picture.encode()).hexdigest()[:16]}"
+
+
+def printable(name: str) -> str:
+    """A name that can be printed and written as UTF-8: bytes of a file's name that are none are spelt `\\udcXX`."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:

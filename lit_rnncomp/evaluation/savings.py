@@ -22,7 +22,7 @@ def bits_left(results: Results) -> dict[str, list[float]]:
     Headers, lengths and checksums are not counted. Models without an entropy model are left out.
     """
     left = {}
-    for model in results.run["models"]:
+    for model in results.models:
         coded, plain = [], []
         for picture in results.common():
             points = picture.codecs[model].points

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,22 +11,28 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import SOFTWARE, Output, picture_format, replacing
-from .baselines import BASELINES
+from ..files import SOFTWARE, Output, picture_format, write_picture
+from .baselines import BASELINES, Baseline, Coded
+from .colours import colours
+from .equal import TOLERANCE, at_equal_bytes
 from .measure import distortion, to_tensor
 from .metric_table import compared
-from .results import Results, ResultsError
+from .neural import Neural
 
 PANEL, GAP, ZOOM = 480, 12, 4
+TALLEST = 3 * PANEL
+"""Pixels of a whole picture's height, so that a strip of a very tall one is no wall."""
 PAPER, INK, FAINT, FRAME = "white", "#1a1a1a", "#666666", "#d6452b"
 
 
 class Panel(NamedTuple):
-    """One picture of a strip with its name and a line of numbers."""
+    """One picture of a strip with its name and a line of numbers; `note` follows the name, a codec has its `colour`."""
 
     picture: Image.Image
     title: str
     numbers: str
+    note: str = ""
+    colour: str | None = None
 
 
 def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Image.Image:
@@ -35,18 +43,20 @@ def draw_strip(panels: list[Panel], detail: tuple[int, int] | None = None) -> Im
             texture.
     """
     width, height = panels[0].picture.size
-    scale = PANEL / width
+    scale = min(PANEL / width, TALLEST / height)
     side = max(1, min(PANEL // ZOOM, width, height))
     x, y = detail if detail is not None else busiest(panels[0].picture, side)
     x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
-    shown = (PANEL, max(1, round(height * scale)))
+    shown = (max(1, round(width * scale)), max(1, round(height * scale)))
     top, zoom_top = 2 * GAP + 44, 3 * GAP + 44 + shown[1]
     strip = Image.new("RGB", ((PANEL + GAP) * len(panels) + GAP, zoom_top + PANEL + GAP), PAPER)
     pen = ImageDraw.Draw(strip)
     big, small = ImageFont.load_default(20), ImageFont.load_default(15)
     for k, panel in enumerate(panels):
         left = GAP + k * (PANEL + GAP)
-        pen.text((left, GAP), panel.title, INK, big)
+        if panel.colour:
+            pen.rectangle([left, GAP + 5, left + 14, GAP + 19], fill=panel.colour)
+        pen.text((left + (22 if panel.colour else 0), GAP), panel.title + panel.note, INK, big)
         pen.text((left, GAP + 26), panel.numbers, FAINT, small)
         strip.paste(panel.picture.resize(shown, Image.Resampling.LANCZOS), (left, top))
         box = [left + x * scale, top + y * scale, left + (x + side) * scale, top + (y + side) * scale]
@@ -83,61 +93,47 @@ def save(strip: Image.Image, output: Output) -> None:
     """Writes the strip in the format of the name's ending; a PNG says that this program drew it."""
     note = PngInfo()
     note.add_text("Software", SOFTWARE)
-    with replacing(output) as temporary:
-        strip.save(temporary, picture_format(output.path), pnginfo=note)
+    write_picture(output, strip, picture_format(output.path), pnginfo=note)
 
 
-def strip_of_results(results: Results, path: Path, bpp: float = 0.5, other: str = "jpeg420") -> None:
-    """Original, each model near `bpp`, and `other` at the bytes of the first model, of the first picture with kept
-    frames.
+def original_panel(image: Image.Image) -> Panel:
+    """What the others are compared with."""
+    return Panel(image, "original", f"{image.width} x {image.height} pixels")
 
-    Without a model or without kept frames there is nothing to draw, and an older strip is removed.
-    """
-    try:
-        folder, picture = next(
-            (folder, p) for p in results.common() if (folder := frames_folder(results, p.name)) is not None
+
+def coded_panels(
+    image: Image.Image, codecs: Sequence[Baseline | Neural], coded: Sequence[Coded], max_bytes: int
+) -> list[Panel]:
+    """A panel for each codec's file; a note says where it is no equal of the others: too long for `max_bytes`, or
+    shorter than the longest by more than `TOLERANCE`."""
+    colour = colours(codec.name for codec in codecs)
+    longest = max(file.size for file in coded)
+    panels = []
+    for codec, file in zip(codecs, coded, strict=True):
+        fewer = 1 - file.size / longest
+        notes = ["longer than asked for"] * (file.size > max_bytes) + [f"{fewer:.1%} fewer bytes"] * (fewer > TOLERANCE)
+        note = f" ({', '.join(notes)})" if notes else ""
+        title = codec.title.split(",")[0]
+        panels.append(
+            Panel(file.picture, title, numbers(image, file.picture, file.size), note, colour=colour[codec.name])
         )
-    except StopIteration:
-        path.unlink(missing_ok=True)
-        return
-    original = open_frame(folder / "original.webp")
-    panels = [Panel(original, "original", f"{original.width} x {original.height} pixels")]
-    max_bytes = 0
-    for model in results.run["models"]:
-        point = min(picture.codecs[model].points, key=lambda point: abs(point.bpp - bpp))
-        decoded = open_frame(folder / model / f"{int(point.setting):03d}.webp")
-        caption = f"{model}, {picture.codecs[model].setting} {int(point.setting)}"
-        panels.append(Panel(decoded, caption, numbers(original, decoded, point.bytes)))
-        max_bytes = max_bytes or point.bytes
-    if BASELINES[other].missing() is None:
-        panels.append(baseline_panel(original, other, max_bytes))
-    save(draw_strip(panels), Output(path, own=True))
+    return panels
+
+
+def draw_at_equal_bytes(image: Image.Image, codecs: Sequence[Baseline | Neural], path: Path, bpp: float = 0.5) -> None:
+    """Writes a strip of the codecs that can code the picture, at equal bytes of at most `bpp` bits per pixel."""
+    able = []
+    for codec in codecs:
+        with suppress(ValueError):  # pictures that a classical codec has no room for
+            if isinstance(codec, Baseline):
+                codec.fit(image, 1)
+            able.append(codec)
+    max_bytes = max(1, int(bpp * image.width * image.height / 8))
+    panels = coded_panels(image, able, at_equal_bytes(image, able, max_bytes), max_bytes)
+    save(draw_strip([original_panel(image), *panels]), Output(path, own=True))
 
 
 def baseline_panel(original: Image.Image, name: str, max_bytes: int) -> Panel:
     """A classical codec's picture at no more than `max_bytes`, or its smallest file, which the title then says."""
     coded = BASELINES[name].fit(original, max_bytes)
-    note = "" if coded.size <= max_bytes else " (its smallest file)"
-    return Panel(
-        coded.picture, BASELINES[name].title.split(",")[0] + note, numbers(original, coded.picture, coded.size)
-    )
-
-
-def frames_folder(results: Results, picture: str) -> Path | None:
-    """Where the decoded pictures of one test picture lie; None when no frames of every model were kept."""
-    folder = results.folder / frames_name(picture)
-    models = list(results.run["models"])
-    return folder if models and all((folder / model / "complete").exists() for model in models) else None
-
-
-def frames_name(picture: str) -> Path:
-    """The folder of one test picture's frames, inside that of the results."""
-    return Path("frames") / picture.replace("/", "__")
-
-
-def open_frame(path: Path) -> Image.Image:
-    """A kept picture. Raises `ResultsError` when it is gone."""
-    try:
-        return Image.open(path).convert("RGB")
-    except OSError:
-        raise ResultsError(f"the kept picture {path} cannot be read: evaluate again") from None
+    return coded_panels(original, [BASELINES[name]], [coded], max_bytes)[0]

@@ -1,47 +1,87 @@
-"""Results as a reader wants them: areas under curves, Bjontegaard deltas, rate at equal quality, seconds."""
+"""Results as a reader wants them: areas under curves, Bjontegaard deltas, rate at equal quality, seconds.
+
+Every mean over pictures has an interval (see `confidence`), and so has every difference between two codecs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import permutations
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import rd
+from . import confidence, per_picture, rd
 from .metric_table import METRICS, Metric, compared, shown
 from .results import Results
 
-if TYPE_CHECKING:
-    from rich.table import Table
+ABOVE = "jpeg420"
+"""The codec above which shares of rates are counted."""
 
 
 class MeanDelta(NamedTuple):
-    """The mean over `pictures` of a Bjontegaard delta; the others' curves do not overlap. NaN when none does."""
+    """The mean over `pictures` of a Bjontegaard delta, with its interval; the others' curves do not overlap. NaN when
+    none does."""
 
     value: float
     pictures: int
+    interval: confidence.Interval | None = None
 
 
-def areas(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """`summary.json`: codec -> metric -> `auc` and `auc_file`, each the mean over the pictures that every codec
-    measured.
+def areas(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
+    """`summary.json`: codec -> metric -> areas, each the mean over the `pictures` that every codec measured and that
+    are large enough for the metric.
 
-    `auc_file` is of real files, headers included. `auc` is of a recurrent codec's nominal bits, the paper's rule; other
-    codecs have no nominal rate, so both are the same there.
+    `auc_file` is of real files, headers included, and `auc_file_interval` its interval; so with `auc`, of a recurrent
+    codec's nominal bits, the paper's rule; other codecs have no nominal rate, so both are the same there. `auc_common`
+    is as `auc_file` over the rates at which every codec has files, scaled to the same width, with `common_pictures`
+    that have such rates.
     """
-    summary: dict[str, dict[str, dict[str, float]]] = {}
-    for codec in results.codecs:
-        summary[codec] = {}
-        for name, metric in METRICS.items():
-            both = {}
+    summary: dict[str, dict[str, dict[str, Any]]] = {codec: {} for codec in results.codecs}
+    for name, metric in METRICS.items():
+        common = per_picture.common_areas(results, metric)
+        for codec in results.codecs:
+            found: dict[str, Any] = {}
             for key, nominal in (("auc", True), ("auc_file", False)):
-                curves = [picture.codecs[codec].curve(name, nominal) for picture in results.common()]
-                values = [metric.area(curve) for curve in curves if curve is not None]
-                if values:
-                    both[key] = round(float(np.mean(values)), 6)
-            if both:
-                summary[codec][name] = both
+                found.update(_mean(key, per_picture.areas(results, codec, metric, nominal)))
+            if not found:
+                continue
+            found.update(_mean("auc_common", common[codec]))
+            counts = {"pictures": len(per_picture.with_metric(results, metric)), "common_pictures": len(common[codec])}
+            summary[codec][name] = found | counts
     return summary
+
+
+def _mean(key: str, values: rd.Array) -> dict[str, Any]:
+    """A mean under its key and its interval; nothing for no pictures."""
+    if not len(values):
+        return {}
+    return {key: round(float(values.mean()), 6), f"{key}_interval": _rounded(confidence.interval(values))}
+
+
+def _rounded(interval: confidence.Interval | None) -> list[float] | None:
+    return None if interval is None else [round(end, 6) for end in interval]
+
+
+def differences(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
+    """Codec -> other codec -> shown metric -> by how much the codec's area or mean is above the other's.
+
+    `difference` is the mean over the pictures, `interval` its interval, paired over pictures, and `real` whether that
+    leaves out zero.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {codec: {} for codec in results.codecs}
+    for metric in shown():
+        values = {codec: per_picture.areas(results, codec, metric) for codec in found}
+        for codec, other in permutations(values, 2):
+            if len(values[codec]):
+                found[codec].setdefault(other, {})[metric.name] = difference(values[other], values[codec], metric)
+    return found
+
+
+def difference(a: rd.Array, b: rd.Array, metric: Metric) -> dict[str, Any]:
+    """Of `b` above `a`, areas of the same pictures, as `Metric.summarise` gives it."""
+    mean, interval = confidence.difference(metric.summarise(a), metric.summarise(b))
+    return {"difference": round(mean, 6), "interval": _rounded(interval), "real": confidence.differs(interval)}
 
 
 def mean_delta(
@@ -66,32 +106,64 @@ def mean_delta(
             values.append(delta(*points, interpolation))
         except ValueError:  # no overlap, or a curve of one point: counted by `pictures`
             continue
-    return MeanDelta(float(np.mean(values)) if values else float("nan"), len(values))
+    if not values:
+        return MeanDelta(float("nan"), 0)
+    return MeanDelta(float(np.mean(values)), len(values), confidence.interval(values))
 
 
 def comparison(results: Results, anchor: str) -> list[dict[str, Any]]:
     """One row a codec: the numbers of the table that `evaluate` prints. NaN becomes None, so that it is JSON.
 
-    `ms_ssim_auc_file` and such are areas, `psnr_mean_file` and such means in dB: what `Metric.summary` says.
+    `ms_ssim_auc_file` and such are areas, `psnr_mean_file` and such means in dB: what `Metric.summary` says;
+    `..._interval` is the interval of the number of that name, `..._common` of the rates that every codec has.
+    `held_pictures`: see `per_picture.held`. `above_jpeg420_psnr` and such: at which share of the rates from 1/8 to 2
+    bits per pixel the mean is above JPEG 4:2:0's, `..._nominal` with a model's bits before entropy coding.
+    `differences`: see there.
     """
     rows = []
-    summary = areas(results)
+    summary, pairs = areas(results), differences(results)
     for codec, title in results.codecs.items():
         row: dict[str, Any] = {"codec": codec, "title": title, "pictures": len(results.common())}
+        row["held_pictures"] = per_picture.held(results, codec)
         for metric in shown():
             for key, area in summary[codec].get(metric.name, {}).items():
-                row[f"{metric.name}_{key.replace('auc', metric.summary)}"] = metric.summarise(area)
+                if key.startswith("auc"):
+                    row[f"{metric.name}_{key.replace('auc', metric.summary)}"] = _summarised(metric, area)
+            row.update(_above(results, codec, metric))
         for metric, target in compared():
             if anchor in results.codecs:
-                delta = mean_delta(rd.bd_rate, results, anchor, codec, metric)
-                row[f"bd_rate_{metric.name}"], row[f"bd_rate_{metric.name}_pictures"] = delta
+                delta, key = mean_delta(rd.bd_rate, results, anchor, codec, metric), f"bd_rate_{metric.name}"
+                row[key], row[f"{key}_pictures"] = delta.value, delta.pictures
+                row[f"{key}_interval"] = _rounded(delta.interval)
             row[f"bpp_at_{metric.name}_{target:g}"] = _bpp_at(results.mean_curve(codec, metric.name), metric, target)
         points = [point for picture in results.common() for point in picture.codecs[codec].points]
         row["encode_seconds"] = float(np.mean([point.encode_seconds for point in points]))
         row["decode_seconds"] = float(np.mean([point.decode_seconds for point in points]))
         row["header_share_at_0.5_bpp"] = _header_share(results, codec)
-        rows.append({key: _number(value) for key, value in row.items()})
+        rows.append({key: _number(value) for key, value in row.items()} | {"differences": pairs[codec]})
     return rows
+
+
+def _summarised(metric: Metric, area: float | list[float] | None) -> float | list[float] | None:
+    if isinstance(area, list):
+        return [metric.summarise(end) for end in area]
+    return None if area is None else metric.summarise(area)
+
+
+def _above(results: Results, codec: str, metric: Metric) -> dict[str, Any]:
+    """Shares of rates above JPEG 4:2:0; nothing where that was not measured."""
+    if ABOVE not in results.codecs or codec == ABOVE:
+        return {}
+    found: dict[str, Any] = {}
+    kinds = {"": False, "_nominal": True} if codec in results.nominal else {"": False}
+    for kind, nominal in kinds.items():
+        deltas = per_picture.gains(results, ABOVE, codec, metric, nominal)
+        if not len(deltas):
+            continue
+        share, interval = confidence.share_above(deltas)
+        found[f"above_{ABOVE}_{metric.name}{kind}"] = share
+        found[f"above_{ABOVE}_{metric.name}{kind}_interval"] = _rounded(interval)
+    return found
 
 
 def _bpp_at(curve: rd.Curve | None, metric: Metric, target: float) -> float | None:
@@ -116,78 +188,3 @@ def _number(value: Any) -> Any:
     if isinstance(value, float):
         return None if np.isnan(value) else round(value, 6)
     return value
-
-
-class Column(NamedTuple):
-    """A column of a table: its head of two lines, the key of a `comparison` row, and how a value is written.
-
-    `models_only`: only recurrent codecs have it.
-    """
-
-    head: str
-    key: str
-    style: str
-    unit: str = ""
-    models_only: bool = False
-
-    def cell(self, results: Results, row: dict[str, Any]) -> str:
-        """The text of a row's cell; a dash where there is no value."""
-        value = row.get(self.key)
-        if value is None or (self.models_only and row["codec"] not in results.run["models"]):
-            return "-"
-        count, of = row.get(f"{self.key}_pictures"), _pictures_with(results, self.key.removeprefix("bd_rate_"))
-        return f"{value:{self.style}}{self.unit}" + (f" ({count}/{of})" if count not in (None, of) else "")
-
-
-def area_columns() -> list[Column]:
-    """The summary of every shown metric over real files, before them the paper's own: MS-SSIM over nominal rates."""
-    columns = [Column(m.head, f"{m.name}_{m.summary}_file", f".{m.decimals}f") for m in shown()]
-    return [Column("MS-SSIM\nnominal", "ms_ssim_auc", ".4f", models_only=True), *columns]
-
-
-def rate_columns() -> list[Column]:
-    """Rates by every metric that compares them: BD-rates, then bits per pixel at the target."""
-    deltas = [Column(f"BD-rate\n{m.title}", f"bd_rate_{m.name}", "+.1f", "%") for m, _ in compared()]
-    targets = [
-        Column(f"bpp at\n{target:g} {m.unit}".strip(), f"bpp_at_{m.name}_{target:g}", ".3f") for m, target in compared()
-    ]
-    return deltas + targets
-
-
-def tables(results: Results, rows: list[dict[str, Any]], anchor: str, of: int) -> tuple[Table, Table]:
-    """The comparison for a terminal of 80 columns: areas, then rates against the anchor and seconds."""
-    pictures = len(results.common())
-    measured = (
-        f"{pictures} pictures" if pictures == of else f"{pictures} of {of} pictures, those that every codec measured"
-    )
-    small = pictures - _pictures_with(results, "ms_ssim")
-    note = f"; MS-SSIM without {small} pictures under 161 pixels a side" if small else ""
-    title = f"Quality from 1/8 to 2 bpp, mean over {measured}"
-    caption = f"Areas and means; a perfect area is {rd.WIDTH:g}{note}."
-    first = [*area_columns(), Column("header at\n0.5 bpp", "header_share_at_0.5_bpp", ".1%")]
-    second = [*rate_columns(), Column("encode", "encode_seconds", ".3f"), Column("decode", "decode_seconds", ".3f")]
-    against = f"Rate against {anchor}, rate at equal quality, seconds a file"
-    return (
-        _table(results, rows, first, title, caption),
-        _table(results, rows, second, against, "BD-rate: less is better."),
-    )
-
-
-def _pictures_with(results: Results, metric: str) -> int:
-    """How many of the common pictures are large enough for a metric; all of them for what is no metric."""
-    pictures = results.common()
-    if metric not in METRICS:
-        return len(pictures)
-    return sum(next(iter(picture.codecs.values())).curve(metric) is not None for picture in pictures)
-
-
-def _table(results: Results, rows: list[dict[str, Any]], columns: list[Column], title: str, caption: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, caption=caption)
-    table.add_column("codec", overflow="fold")
-    for column in columns:
-        table.add_column(column.head, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(row["codec"], *(column.cell(results, row) for column in columns))
-    return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import read_image
-from .measure import AnyCodec, digest, measure, write_frame
+from ..machine import threads
+from .frames import frames_name, write_frame
+from .measure import AnyCodec, digest, measure
 from .neural import Neural
 from .results import Measurement, PictureResult, write_picture
-from .strip import frames_name
 
 
 class Task(NamedTuple):
@@ -61,7 +61,7 @@ def perform(task: Task) -> Outcome:
         image = read_image(task.path)
         if task.frames is not None:
             task.frames.mkdir(parents=True, exist_ok=True)
-            write_frame(task.frames.parent / "original.webp", image)
+            write_frame(task.frames.parent / "original", image)
         measurement = measure(image, task.codec, task.cache, task.device, task.frames)
     except Exception as error:
         return Outcome(task.picture, task.codec.name, " ".join(str(error).split()) or type(error).__name__)
@@ -123,7 +123,7 @@ def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
 def _start_worker(workers: int) -> None:
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    torch.set_num_threads(threads(workers))
 
 
 def _failures(picture: str, outcomes: list[Outcome]) -> dict[str, str]:

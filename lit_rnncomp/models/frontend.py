@@ -41,10 +41,11 @@ class BlockDCT(Frontend):
 
     def __init__(self) -> None:
         super().__init__()
-        basis, scale = torch.tensor(block_basis()), torch.tensor(coefficient_deviations())
+        basis, scale = block_basis(), coefficient_deviations()
+        forward, inverse = torch.tensor(basis / scale[:, None]), torch.tensor(basis.T * scale[None])
         # Constants of the architecture: they travel with the code, not with the weights.
-        self.register_buffer("forward_matrix", (basis / scale[:, None]).float()[:, :, None, None], persistent=False)
-        self.register_buffer("inverse_matrix", (basis.T * scale[None]).float()[:, :, None, None], persistent=False)
+        self.register_buffer("forward_matrix", forward.float()[:, :, None, None], persistent=False)
+        self.register_buffer("inverse_matrix", inverse.float()[:, :, None, None], persistent=False)
 
     def analysis(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""

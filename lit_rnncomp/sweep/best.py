@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .definition import SweepError, best_of
-from .engine import load_optuna
+from .engine import is_study, load_optuna
 from .trials import best_checkpoint
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def best_of_study(folder: Path) -> Best:
         SweepError: there is none.
     """
     optuna = load_optuna()
+    if not is_study(folder / "study.db"):
+        raise SweepError(f"{folder / 'study.db'} is not the database of a study")
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
     states = optuna.trial.TrialState
     candidates = []

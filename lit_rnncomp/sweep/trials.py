@@ -12,6 +12,7 @@ from . import leash
 from .definition import Scalar, Sweep
 
 METRICS = "metrics.csv"
+TRIAL = "LIT_RNNCOMP_TRIAL"  # set in the environment of a trial: its number
 _LOG = "output.txt"
 
 
@@ -90,7 +91,7 @@ class TrialProcess:
         environment = dict(
             os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         )
-        environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        environment.update({TRIAL: folder.name, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)})
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device
         with (folder / _LOG).open("ab") as log:

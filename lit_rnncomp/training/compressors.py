@@ -101,13 +101,14 @@ class Compressor(L.LightningModule):
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
-        self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("best_auc", torch.tensor(0.0))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
             warm_start(self.codec, weights.load(self.hparams["weights"]))
         if stage == "fit":
-            require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size)
+            accumulated = self.trainer.accumulate_grad_batches
+            require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size, accumulated)
 
     def on_fit_start(self) -> None:
         if self.hparams["accelerate"] == "compile":
@@ -144,8 +145,16 @@ class Compressor(L.LightningModule):
             )
         return loss
 
+    @property
+    def leaves_parameters_out(self) -> bool:
+        """Whether there are steps in which some parameters have no part: the first iteration has no state yet."""
+        return self.hparams["early_iterations"] is not None or self.codec.config.iterations == 1
+
     def validation_step(self, image: Tensor, batch_index: int) -> None:
-        self.curve.update(image, self.codec(image).reconstructions)
+        if len(image):  # a process may have no picture
+            reconstructions = self.codec(image).reconstructions
+            with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
+                self.curve.update(image, reconstructions)
 
     def on_validation_epoch_end(self) -> None:
         curves = self.curve.compute()
@@ -173,6 +182,8 @@ class Compressor(L.LightningModule):
 
     def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
         """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""
+        if not len(image):
+            return image[None]
         return torch.stack(self.codec(image).reconstructions)
 
     def configure_optimizers(self) -> Any:

@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+from . import sums
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, configure, total_steps
 
@@ -30,16 +31,16 @@ class BitsPerBit(Metric):
 
     def __init__(self, iterations: int) -> None:
         super().__init__()
-        self.add_state("bits", torch.zeros(iterations, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("bits", sums.zeros(iterations), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, information: Tensor) -> None:
         """`information`: `(B, T, bits, h, w)`, minus log2 of each bit's probability."""
-        self.bits = self.bits + information.double().sum((0, 2, 3, 4))
+        self.bits = sums.add(self.bits, information.sum((0, 2, 3, 4)))
         self.count = self.count + information[:, 0].numel()
 
     def compute(self) -> Tensor:
-        return self.bits / self.count
+        return (sums.value(self.bits) / self.count.cpu()).to(self.bits)
 
 
 class EntropyModel(L.LightningModule):
@@ -133,6 +134,8 @@ class EntropyModel(L.LightningModule):
         self.rounded.reset()
 
     def validation_step(self, codes: Tensor, batch_index: int) -> None:
+        if not len(codes):  # a process may have no picture
+            return
         self.model.quantized = True
         self.rounded.update(information(self.model(codes), codes))
 
@@ -145,6 +148,8 @@ class EntropyModel(L.LightningModule):
 
     def test_step(self, codes: Tensor, batch_index: int) -> None:
         self.validation_step(codes, batch_index)
+        if not len(codes):
+            return
         self.model.quantized = False
         self.exact.update(information(self.model(codes), codes))
 

@@ -39,9 +39,7 @@ def test_from_pictures_to_page(tiny_model, photographs, results, tmp_path, capsy
     printed = capsys.readouterr()
     assert [row["codec"] for row in json.loads(printed.out)] == ["tiny", "again", "jpeg420"]
     assert printed.err.startswith("warning: broken.png: cannot read")
-    main(
-        ["plot", str(out), str(results / "curves.json"), "--published", "kodak", "--out", str(tmp_path / "curves.png")]
-    )
+    main(["plot", str(out), str(results / "curves.json"), "--out", str(tmp_path / "curves.png")])
     assert (tmp_path / "curves.svg").exists()
     main(["bdrate", "jpeg420", "webp", "--results", str(results), "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["bd_rate"] < 0

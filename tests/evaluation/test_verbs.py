@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from PIL import Image
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
+from lit_rnncomp.evaluation.equal import common_bytes
+from lit_rnncomp.evaluation.ladder import Rung
+from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, read_points, shipped
 from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
-from lit_rnncomp.evaluation.strip import busiest
+from lit_rnncomp.evaluation.strip import Panel, busiest, draw_strip
 
 
 def test_shipped_curves_give_the_known_areas():
@@ -49,20 +53,37 @@ def test_curves_from_a_folder(tmp_path):
         curves(str(tmp_path / "PSNR_sRGB_RGB"), "psnr")
 
 
-def test_plot_draws_every_codec_and_published_curve(results, tmp_path, capsys):
-    plot([str(results), str(results)], out=str(tmp_path / "curves.png"), published="kodak", title="Two runs")
+def test_plot_draws_every_codec(results, tmp_path, capsys):
+    plot([str(results), str(results)], out=str(tmp_path / "curves.png"), title="Two runs")
     svg = (tmp_path / "curves.svg").read_text()
     for text in (
         "tiny (results)",
         "webp (results)",
-        "BPG (4:2:0), published",
         "MS-SSIM (dB)",
-        "bits per pixel",
+        "bits per pixel, mean over 2 pictures",
         "Two runs",
     ):
         assert text in svg
     assert Image.open(tmp_path / "curves.png").width > 1000
     assert "curves.svg" in capsys.readouterr().out
+
+
+def test_published_curves_are_drawn_over_the_pictures_that_they_are_of(results, tmp_path):
+    with pytest.warns(UserWarning, match="8 published curves are left out: they are means over other pictures than "):
+        plot([str(results)], out=str(tmp_path / "ours.png"), published="kodak")
+    assert "published" not in (tmp_path / "ours.svg").read_text()
+    mine = json.loads((results / "curves.json").read_text())
+    kodak = mine | {"pictures": [f"kodim{k:02d}.png" for k in range(1, 25)]}
+    (tmp_path / "kodak.json").write_text(json.dumps(kodak))
+    plot([str(tmp_path / "kodak.json")], out=str(tmp_path / "kodak.png"), published="kodak")
+    svg = (tmp_path / "kodak.svg").read_text()
+    assert "BPG (4:2:0), published" in svg and "mean over 24 pictures" in svg
+    folder = tmp_path / "others" / "PSNR_sRGB_RGB"
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text('# Aggregate rate-distortion data for "X" on mine.\n0.5, 30\n0.25, 27.5\n')
+    (tmp_path / "named.json").write_text(json.dumps(mine | {"data": "Mine"}))
+    plot([str(tmp_path / "named.json")], out=str(tmp_path / "named.png"), published=str(tmp_path / "others"))
+    assert "X, published" in (tmp_path / "named.svg").read_text(), "the folder that was measured has that name"
 
 
 def test_curves_json_is_enough_to_draw_from(results, tmp_path):
@@ -87,9 +108,15 @@ def test_bdrate_of_results(results, capsys):
     bdrate("jpeg420", "webp", results=str(results), metric="psnr")
     text = capsys.readouterr().out
     assert "mean over 2 of 2 pictures" in text
-    printed = float(re.search(r"([-+][\d.]+) % rate", text).group(1))
+    printed = float(re.search(r"([-+][\d.]+) % \[.*\] rate", text).group(1))
+    assert "mean of PSNR" in text and "not told apart" not in text and "webp is above jpeg420 at 100%" in text
     bdrate("jpeg420", "webp", results=str(results), metric="psnr", json=True)
-    assert json.loads(capsys.readouterr().out)["bd_rate"] == pytest.approx(printed, abs=0.005)
+    found = json.loads(capsys.readouterr().out)
+    assert found["bd_rate"] == pytest.approx(printed, abs=0.005)
+    low, high = found["bd_rate_interval"]
+    assert low <= found["bd_rate"] <= high < 0 and found["above"] == 1
+    bdrate("webp", "webp", results=str(results), metric="psnr")
+    assert "webp and webp are not told apart" in capsys.readouterr().out
     with pytest.raises(ValueError, match="has no codec 'avif'; it has tiny, jpeg420, webp"):
         bdrate("jpeg420", "avif", results=str(results))
     with pytest.raises(rd.CurvesDoNotOverlap, match="on no picture"):
@@ -117,20 +144,56 @@ def test_files_that_are_no_points(tmp_path, content, message):
         read_points(path)
 
 
-def test_compare_keeps_to_the_bytes(tiny_model, photographs, tmp_path, capsys):
+def printed_sizes(capsys, count):
+    lines = capsys.readouterr().out.splitlines()
+    return [int(re.search(r": ([\d,]+) bytes", line).group(1).replace(",", "")) for line in lines[:count]]
+
+
+def test_compare_is_at_equal_bytes(tiny_model, photographs, tmp_path, capsys):
     photo, out = photographs / "astronaut.png", tmp_path / "strip.png"
-    compare(str(tiny_model), "jpeg420", picture=str(photo), bpp=0.3, out=str(out), detail="20,30")
-    ours = int(capsys.readouterr().out.splitlines()[0].split()[1].replace(",", ""))
-    assert 0.5 * 0.3 * 192 * 176 / 8 < ours <= 0.3 * 192 * 176 / 8
+    compare([str(tiny_model), "jpeg420"], picture=str(photo), bpp=0.3, out=str(out), detail="20,30")
+    sizes = printed_sizes(capsys, 2)
+    assert 0.5 * 0.3 * 192 * 176 / 8 < max(sizes) <= 0.3 * 192 * 176 / 8
     assert Image.open(out).width == 3 * 492 + 12
-    compare("webp", "jpeg420", picture=str(photo), bpp=1.0, out=str(out), force=True)
-    webp, jpeg = (int(line.split()[1].replace(",", "")) for line in capsys.readouterr().out.splitlines()[:2])
-    assert 0.9 * webp < jpeg <= webp <= 192 * 176 / 8
+    compare(["webp", "jpeg420"], picture=str(photo), bpp=1.0, out=str(out), force=True)
+    sizes = printed_sizes(capsys, 2)
+    assert 0.98 * max(sizes) <= min(sizes) and 0.5 * 192 * 176 / 8 < max(sizes) <= 192 * 176 / 8
+
+
+def test_compare_takes_many(photographs, tmp_path, capsys):
+    out, names = tmp_path / "strip.png", ["ternary64", "ternary64@psnr", "jpeg420", "webp", "jpeg2000"]
+    compare(names, picture=str(photographs / "astronaut.png"), bpp=0.7, out=str(out))
+    sizes = printed_sizes(capsys, 5)
+    assert 0.98 * max(sizes) <= min(sizes) and max(sizes) <= 0.7 * 192 * 176 / 8
+    assert Image.open(out).width == 6 * 492 + 12
+    with pytest.raises(ValueError, match="two codecs or more: lit-rnncomp compare webp jpeg420"):
+        compare(["webp"], picture=str(photographs / "astronaut.png"))
 
 
 def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsys):
-    compare("jpeg420", "webp", picture=str(photographs / "astronaut.png"), bpp=0.02, out=str(tmp_path / "s.png"))
-    assert re.match(r"jpeg420: .*\(its smallest file\)$", capsys.readouterr().out.splitlines()[0])
+    """The others get as many bytes as it needs, and where they are no equals, the strip says so."""
+    compare(["jpeg420", "webp"], picture=str(photographs / "astronaut.png"), bpp=0.02, out=str(tmp_path / "s.png"))
+    lines = capsys.readouterr().out.splitlines()
+    sizes = [int(re.search(r": ([\d,]+) bytes", line).group(1).replace(",", "")) for line in lines[:2]]
+    assert all("longer than asked for" in line for line in lines[:2])
+    for line, size in zip(lines, sizes, strict=False):
+        assert ("fewer bytes)" in line) == (size < 0.98 * max(sizes))
+    assert any("differ by" in line for line in lines) == (min(sizes) < 0.98 * max(sizes))
+
+
+def rungs(*sizes):
+    return [Rung(k, size, -k) for k, size in enumerate(sizes)]
+
+
+def test_common_bytes():
+    assert common_bytes([rungs(80, 99), rungs(70, 98)], 100, exact=True) == 100
+    assert common_bytes([rungs(80, 90), rungs(79, 97)], 100, exact=True) == 80, "97 and 90 are no equals, 80 and 79 are"
+    assert common_bytes([rungs(95, 120)], 100, exact=False) == 95, "others fill any number of bytes"
+    assert common_bytes([rungs(60, 90), rungs(66, 96)], 100, exact=True) == 100, (
+        "nothing is equal; the nearest is taken"
+    )
+    assert common_bytes([rungs(300), rungs(10, 290, 299)], 100, exact=True) == 300, "one has no shorter file"
+    assert common_bytes([], 100, exact=False) == 100
 
 
 @pytest.mark.parametrize(
@@ -144,7 +207,7 @@ def test_compare_says_when_a_codec_cannot_go_so_low(photographs, tmp_path, capsy
 def test_compare_refuses(photographs, tmp_path, arguments, message):
     given = {"picture": str(photographs / "astronaut.png"), "out": str(tmp_path / "s.png"), **arguments}
     with pytest.raises(ValueError, match=message):
-        compare("jpeg420", "webp", **given)
+        compare(["jpeg420", "webp"], **given)
 
 
 def test_the_busiest_part_is_found():
@@ -152,3 +215,84 @@ def test_the_busiest_part_is_found():
     pixels[40:70, 90:120] = np.random.default_rng(0).integers(0, 255, (30, 30))
     x, y = busiest(Image.fromarray(pixels), 30)
     assert abs(x - 90) <= 1 and abs(y - 40) <= 1
+
+
+@pytest.mark.parametrize("size", [(32, 4000), (4000, 32), (1, 60000), (48, 72)])
+def test_a_strip_has_a_bounded_size(size):
+    strip = draw_strip([Panel(Image.new("RGB", size), "a", ""), Panel(Image.new("RGB", size), "b", "")])
+    assert strip.width * strip.height < 3e6
+
+
+@pytest.mark.parametrize(
+    ("out", "names"),
+    [
+        ("rd", ["rd.png", "rd.svg"]),
+        ("rd_q0.25", ["rd_q0.25.png", "rd_q0.25.svg"]),
+        ("rd_q0.75.png", ["rd_q0.75.png", "rd_q0.75.svg"]),
+        ("a.b.SVG", ["a.b.png", "a.b.svg"]),
+        ("rd.pdf", ["rd.pdf"]),
+    ],
+)
+def test_plots_keep_their_names(results, tmp_path, monkeypatch, out, names):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # and a drawing of ours may be replaced
+        plot([str(results / "curves.json")], out=out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    if names == ["rd.pdf"]:
+        assert (tmp_path / "rd.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_plots_of_other_formats_are_refused(results, tmp_path):
+    with pytest.raises(ValueError, match=r"--out is rd\.jpg; curves are drawn as \.png, \.svg or \.pdf"):
+        plot([str(results / "curves.json")], out="rd.jpg")
+    (tmp_path / "their.pdf").write_bytes(b"%PDF-1.4 a paper")
+    with pytest.raises(ValueError, match="did not write it"):
+        plot([str(results / "curves.json")], out=str(tmp_path / "their.pdf"))
+
+
+def test_bdrate_where_only_one_delta_exists(tmp_path, capsys):
+    a, b, c, d = (str(tmp_path / name) for name in "abcd")
+    Path(a).write_text("1.0 30\n1.4 32\n2.0 34\n2.8 36\n")
+    Path(b).write_text("0.25 30\n0.35 32\n0.5 34\n0.7 36\n")
+    bdrate(a, b, metric="psnr")
+    text = capsys.readouterr().out
+    assert "-75.00 % rate" in text and "the curves share no range of rates" in text
+    Path(c).write_text("1.0 40\n1.4 42\n2.0 44\n2.8 46\n")
+    bdrate(a, c, metric="psnr", json=True)
+    assert json.loads(capsys.readouterr().out) == {"bd_rate": None, "bd_quality": pytest.approx(10)}
+    Path(d).write_text("3.5 50\n4 52\n")
+    with pytest.raises(rd.CurvesDoNotOverlap, match="share no range of psnr and none of rates"):
+        bdrate(a, d, metric="psnr")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "bpp,psnr\n0.5,30\n1,33\n",
+        "  # mine\n\n0.5 30 # at quality 40\n1 33\n",
+        "\ufeffbpp\tPSNR\r\n0.5\t30\r\n1\t33\r\n",
+        "quality,PSNR,ms-ssim,bpp\n20,30,0.9,0.5\n40,33,0.95,1.0\n",
+        "bpp;dB\n0,5;30,0\n1,0;33,0\n",
+        '"Rate", "PSNR"\n1, 33\n0.5, 30\n',
+    ],
+)
+def test_points_as_people_have_them(tmp_path, content):
+    path = tmp_path / "points"
+    path.write_bytes(content.encode())
+    assert [list(axis) for axis in read_points(path, METRICS["psnr"])] == [[0.5, 1], [30, 33]]
+
+
+@pytest.mark.parametrize(
+    ("content", "metric", "message"),
+    [
+        ("0.2 28\n0.4 31\n", "ms_ssim", "values up to 31, and MS-SSIM is at most 1: .*--metric psnr"),
+        ("0.2 0.9\n0.4 0.95\n", "psnr", "are no PSNR in dB: .*--metric ms_ssim"),
+        ("bpp,psnr\n0.2,28\n", "ssim", "a column of psnr and none of ssim: say --metric psnr"),
+        ("bpp,psnr\n0.2,28\nbpp,psnr\n", "psnr", "is not a table"),
+    ],
+)
+def test_points_of_another_metric(tmp_path, content, metric, message):
+    path = tmp_path / "points"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_points(path, METRICS[metric])

@@ -11,6 +11,7 @@ import yaml
 
 pytest.importorskip("optuna", reason="needs lit-rnncomp[sweeps]")
 
+from lit_rnncomp.machine import cores, threads
 from lit_rnncomp.sweep.best import best, best_of_study
 from lit_rnncomp.sweep.definition import SweepError, read_sweep
 from lit_rnncomp.sweep.engine import Study, alone_in
@@ -104,6 +105,24 @@ def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
         drawn.append([study.draw().params["x"] for _ in range(3)])
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 3
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_stepped_integers_are_drawn_as_integers(sweep, tmp_path, method):
+    steps = {"x": {"distribution": "q_uniform", "min": 16, "max": 64, "q": 16}}
+    study = Study(read_sweep(sweep(method=method, parameters=steps)), tmp_path / "study", seed=2**40)
+    drawn = [study.draw().params["x"] for _ in range(12)]
+    assert {type(x) for x in drawn} == {int} and set(drawn) == {16, 32, 48, 64}
+
+
+def test_threads_follow_the_cores_that_are_allowed(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert (cores(), threads(1), threads(4), threads(7)) == (6, 6, 1, 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(4) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert threads(2) == 3
 
 
 def test_every_trial_gets_the_data(sweep, tmp_path):
