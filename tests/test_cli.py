@@ -135,7 +135,7 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("decode", "bpp=1.rnnc", "x.png"), "cannot read bpp=1.rnnc: No such file"),
         (("bench", "PHOTO", "--repeats", "0"), "--repeats 0 is below 1"),
         (("enocde",), "there is no verb 'enocde'; did you mean encode?"),
-        (("frobnicate",), "the verbs are encode, decode"),
+        (("xyzzy",), "the verbs are encode, decode"),
         (("data",), "data is no verb; its verbs are data mine"),
         (("sweep", "rnu"), "sweep rnu is no verb; its verbs are sweep run, sweep best"),
     ],
