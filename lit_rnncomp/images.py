@@ -84,12 +84,12 @@ def _file(source: str | os.PathLike[str] | IO[bytes]) -> AbstractContextManager[
     return Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else nullcontext(source)
 
 
-def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
+def read_metadata(source: str | os.PathLike[str] | IO[bytes]) -> dict[str, bytes]:
     """What a picture's file says beside its pixels, as `metadata_of` does.
 
     What cannot be read is left out: a picture is worth more than what is said of it.
     """
-    with suppress(Exception), Path(source).open("rb") as file:
+    with suppress(Exception), _file(source) as file:
         return metadata_of(opening.load(file))
     return {}
 

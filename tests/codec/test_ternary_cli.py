@@ -107,7 +107,10 @@ def test_decode_info_map_truncate(folder: Path, tmp_path: Path, capsys) -> None:
         ),
         ("encode photo.png OUT --model MODEL --bpp .inf", "--bpp inf is not a positive number"),
         ("encode photo.png OUT --model MODEL --psnr .nan", "nan dB of PSNR is no number"),
-        ("encode photo.png OUT --model MODEL --bpp 1 --psnr 30", "not --bpp and --psnr"),
+        (
+            "encode photo.png OUT --model MODEL --bpp 1 --psnr 30",
+            "give one of --quality, --bpp, --bytes, --psnr, --ms-ssim, --iterations, not --bpp and --psnr",
+        ),
         ("encode photo.png OUT --model MODEL --focus wrong.png", "the focus mask is uint8(175, 168)"),
         ("encode photo.png OUT --model MODEL --focus black.png", "the focus mask is all black"),
         ("encode photo.png OUT --model MODEL --focus noise.png", "noise.png: not a picture"),
