@@ -7,8 +7,9 @@ import io
 import os
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
 
+from . import extras
 from .advice import fail, meant
 from .arguments import call, underscored
 
@@ -70,21 +71,29 @@ def _main(arguments: list[str]) -> None:
     verb, rest = " ".join(arguments[:words]), arguments[words:]
     if verb not in VERBS:
         fail(_no_verb(arguments))
+    _guard(verb, lambda: _run(verb, rest))
+
+
+def _run(verb: str, arguments: list[str]) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
-        sys.argv[1:] = map(underscored, sys.argv[1:])
-        _guard(function)
+        sys.argv[1:] = [verb, *map(underscored, arguments)]
+        function()
     else:
-        _guard(lambda: call(function, rest, f"lit-rnncomp {verb}"))
+        call(function, arguments, f"lit-rnncomp {verb}")
 
 
-def _guard(run: Any) -> None:
+def _guard(verb: str, run: Callable[[], None]) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
     except BrokenPipeError:
         raise
+    except ModuleNotFoundError as error:
+        if (advice := extras.advice(verb, error)) is None:
+            raise
+        fail(advice)
     except (ValueError, OSError, FloatingPointError) as error:
         fail(" ".join(str(error).split()))
     except (MemoryError, RuntimeError) as error:

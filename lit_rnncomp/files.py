@@ -75,7 +75,7 @@ class Output:
     ) -> None:
         self.path, self._inputs, self._force, self._own = path, inputs, force, own
         self.to_stdout = str(path) == STDOUT
-        if ending and not self.to_stdout and not str(path).lower().endswith(ending) and not _is_stream(_status(path)):
+        if ending and not self.to_stdout and not str(path).lower().endswith(ending) and not is_stream(path):
             raise OutputError(f"cannot write {path}: the name must end in {ending}, or be {STDOUT} for standard output")
         self.check()
 
@@ -89,7 +89,7 @@ class Output:
         if self.to_stdout:
             return
         status = _status(self.path)
-        if _is_stream(status):
+        if is_stream(self.path):
             return
         folder = _folder(self.path)
         if not os.access(folder, os.W_OK):
@@ -279,6 +279,7 @@ def _status(path: str | Path) -> os.stat_result | None:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _is_stream(status: os.stat_result | None) -> bool:
+def is_stream(path: str | Path) -> bool:
     """Whether it is a character device, a pipe or a socket, which hold nothing that could be destroyed; a disk does."""
+    status = _status(path)
     return status is not None and any(kind(status.st_mode) for kind in (stat.S_ISCHR, stat.S_ISFIFO, stat.S_ISSOCK))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..models.config import RECONSTRUCTIONS, UNITS
 from ..models.numpy_codec import NumpyCodec
+from ..progress import Progress, silent
 from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
@@ -83,6 +84,7 @@ class BinaryCodec:
         iterations: int | None = None,
         coder: CoderName = "auto",
         exact: bool = False,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -96,6 +98,9 @@ class BinaryCodec:
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
             exact: the network runs in float64, several times slower, and the file has the same bytes on every machine.
                 (In float32 a code close to its threshold falls to one side or the other by the processor's kernels.)
+
+            progress: called after each iteration, of a large picture after each window, with its number and how many
+                there are.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -115,7 +120,7 @@ class BinaryCodec:
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
         reached = False
         engine = self._engine.exact() if exact else self._engine
-        steps = self._iterate(engine, array, tiling, limit, with_error=psnr is not None)
+        steps = self._iterate(engine, array, tiling, limit, psnr is not None, progress)
         for index, (codes, error) in enumerate(steps):
             chunk = encoder.encode(codes)
             if len(writer.data) + chunk.size > budget:
@@ -131,7 +136,12 @@ class BinaryCodec:
         return writer.data
 
     def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+        self,
+        data: bytes,
+        iterations: int | None = None,
+        partial: bool = False,
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds).
 
@@ -144,9 +154,11 @@ class BinaryCodec:
         stride = self.network.config.code_stride
         canvas = np.empty((header.height, header.width, 3), np.uint8)
         engine = self._engine.exact() if exact else self._engine
-        for window in tiling.windows():
+        windows = list(tiling.windows())
+        for count, window in enumerate(windows, 1):
             *_, picture = engine.decode(_cut(codes, window))
             geometry.blend(canvas, picture(), window, tiling, stride)
+            progress(count, len(windows))
         return _drawn(canvas, header)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
@@ -211,19 +223,28 @@ class BinaryCodec:
         return self.entropy.picture(tiling.rows, tiling.columns)
 
     def _iterate(
-        self, engine: NumpyCodec | TorchEngine, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
+        self,
+        engine: NumpyCodec | TorchEngine,
+        array: Pixels,
+        tiling: geometry.Tiling,
+        limit: int,
+        with_error: bool,
+        progress: Progress,
     ) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
         iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-            for codes, picture in engine.encode(geometry.pixels(array, window, stride), limit):
+            steps = engine.encode(geometry.pixels(array, window, stride), limit)
+            for count, (codes, picture) in enumerate(steps, 1):
+                progress(count, limit)
                 yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
             return
         grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
         errors = np.zeros(limit)
-        for window in tiling.windows():
+        windows = list(tiling.windows())
+        for count, window in enumerate(windows, 1):
             part = grid[:, :, window.top : window.bottom, window.left : window.right]
             known = np.zeros(part.shape[2:], np.bool_)
             known[: tiling.overlap if window.top else 0] = True
@@ -237,6 +258,7 @@ class BinaryCodec:
             for t, (_, picture) in enumerate(steps):
                 if with_error:
                     errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
+            progress(count, len(windows))
         yield from zip(grid, errors / array.size, strict=True)
 
     def _squared_error(self, tile: Pixels, array: Pixels, window: geometry.Window, overlap: int = 0) -> float:

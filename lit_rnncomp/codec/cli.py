@@ -1,19 +1,15 @@
 """The verbs of a person who only compresses pictures. Heavy imports wait until a verb runs."""
 
-import inspect
 import json as _json
 import re
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from .api import Codec
+from typing import Any, Literal
 
 
 def encode(
-    photo: str,
-    file: str,
+    photos: list[str],
+    out: str | None = None,
+    workers: int = 1,
     model: str | None = None,
     quality: int | None = None,
     bpp: float | None = None,
@@ -30,13 +26,16 @@ def encode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file.
+    """Compress pictures to .rnnc files: `encode photo.jpg photo.rnnc`, `encode *.jpg`, `encode FOLDER -o OUT`.
 
     At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations; --quality 75 without one.
 
     Args:
-        photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads; transparency is laid over white.
-        file: the .rnnc file to write, or - for standard output.
+        photos: pictures (PNG, JPEG, WebP, TIFF or anything else that Pillow reads; transparency is laid over white),
+            folders of them, or - for standard input; the last one is the file to write if it alone ends in .rnnc, or
+            is - for standard output.
+        out: (-o) the .rnnc file to write, or the folder for those of several pictures; beside the pictures without it.
+        workers: processes for several pictures; 0 for one a core.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
         bpp: at most this many bits per pixel, headers included, and nearly always at least 98 % of them.
@@ -52,61 +51,26 @@ def encode(
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
         exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
-        force: (-f) replace FILE if it exists.
-        json: print the result as JSON.
+        force: (-f) replace what exists.
+        json: print the result as JSON; of several pictures a line each.
     """
-    from ..files import Output, write_bytes
-    from ..images import read_image, read_photograph
-    from .container import parse
-    from .metadata import alpha_entry
+    from . import batch, names
+    from .jobs import Encoding
 
-    kept, budget = _kept(keep), _size(bytes)
+    budget = _size(bytes)
     _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
-    output = Output(file, photo, model, focus, force=force, ending=".rnnc")
-    codec = _load(model, device)
-    photograph = read_photograph(photo)
-    holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
-    entries = {name: photograph.metadata[name] for name in kept if name in photograph.metadata}
-    if "alpha" in kept and photograph.alpha is not None and holds_metadata:
-        image, entries["alpha"] = photograph.beside_alpha(), alpha_entry(photograph.alpha)
-    else:
-        image = photograph.over_white()
-    if "laid_over" in image.info:
-        print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
-    mask = None if focus is None else read_image(focus)
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": budget, "psnr": psnr, "ms_ssim": ms_ssim}
-    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder, "exact": exact or None}
+    options |= {"iterations": iterations, "tune": tune, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
-    _check_options(codec, given)
-    if holds_metadata:
-        given["metadata"] = entries
-    elif entries:
-        lost = " and ".join(name.removesuffix("_profile") for name in entries)
-        print(f"note: {photo}: files of the model {codec.name} hold no metadata: {lost} left out", file=sys.stderr)
-    data = codec.encode(image, **given)
-    write_bytes(output, data)
-    source, pixels = Path(photo).stat().st_size, image.width * image.height
-    _report(
-        json,
-        output.messages,
-        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, "
-        f"{8 * len(data) / pixels:.3f} bpp, "
-        f"{source / len(data):.1f} times smaller, {3 * pixels / len(data):.0f}:1 against raw RGB",
-        photo=photo,
-        file=file,
-        width=image.width,
-        height=image.height,
-        source_bytes=source,
-        bytes=len(data),
-        bpp=8 * len(data) / pixels,
-        iterations=len(parse(data).iterations),
-        model=codec.name,
-    )
+    work = Encoding(model, device, given, focus, _kept(keep), force)
+    batch.run(work, names.encoding(photos, out), workers, json)
 
 
 def decode(
-    file: str,
-    picture: str,
+    files: list[str],
+    out: str | None = None,
+    suffix: str = ".png",
+    workers: int = 1,
     model: str | None = None,
     iterations: int | None = None,
     partial: bool = False,
@@ -115,43 +79,28 @@ def decode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Turn an .rnnc file back into a picture.
+    """Turn .rnnc files back into pictures: `decode photo.rnnc photo.png`, `decode *.rnnc`, `decode FOLDER -o OUT`.
 
     Args:
-        file: the .rnnc file.
-        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif). A
-            note says so when the format is lossy; JPEG is written at quality 95 without chroma subsampling.
-        model: the model that the file was made with; not needed when that is a shipped one.
-        iterations: use only the first of the file's iterations.
+        files: .rnnc files, folders of them, or - for standard input; after one file the picture to write, whose ending
+            says the format, one that Pillow writes (.png, .jpg, .webp, .tif), or - for a PNG to standard output. A note
+            says so when the format is lossy; JPEG is written at quality 95 without chroma subsampling.
+        out: (-o) the picture to write, or the folder for those of several files; beside the files without it.
+        suffix: what names that are not given end in.
+        workers: processes for several files; 0 for one a core.
+        model: the model that the files were made with; not needed when that is a shipped one.
+        iterations: use only the first of a file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
         exact: compute in float64, several times slower: the same picture on every processor, to the last pixel.
         device: where the network runs: cpu, cuda, cuda:1, ...
-        force: (-f) replace PICTURE if it exists.
-        json: print the result as JSON.
+        force: (-f) replace what exists.
+        json: print the result as JSON; of several files a line each.
     """
-    from ..files import Output, picture_format, read_input
-    from .saving import save
+    from . import batch, names
+    from .jobs import Decoding
 
-    data = read_input(file)
-    kind, output = picture_format(picture), Output(picture, file, model, force=force)
-    try:
-        image = _load(model, device, data).decode(data, iterations, partial, exact)
-    except ValueError as error:
-        raise ValueError(f"cannot decode {file}: {error}") from error
-    size, notes = save(image, output, kind)
-    for note in notes:
-        print(f"note: {picture}: {note}", file=sys.stderr)
-    _report(
-        json,
-        output.messages,
-        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {size:,} bytes",
-        file=file,
-        picture=picture,
-        width=image.width,
-        height=image.height,
-        bytes=len(data),
-        bpp=8 * len(data) / (image.width * image.height),
-    )
+    work = Decoding(model, device, force, {"iterations": iterations, "partial": partial, "exact": exact})
+    batch.run(work, names.decoding(files, out, f".{suffix.removeprefix('.')}"), workers, json)
 
 
 def truncate(
@@ -167,7 +116,7 @@ def truncate(
     """Cut an .rnnc file to a lower rate, without the picture; give one of --bpp, --bytes and --iterations.
 
     Args:
-        file: the .rnnc file.
+        file: the .rnnc file, or - for standard input.
         out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
         model: the model that the file was made with; without it, a file of another model is cut after an iteration.
         bpp: at most this many bits per pixel, headers included.
@@ -176,14 +125,15 @@ def truncate(
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, read_input, write_bytes
+    from ..files import Output, write_bytes
     from .api import truncate as shorten
     from .container import BitstreamError, parse
+    from .jobs import read
 
     budget = _size(bytes)
     if sum(limit is not None for limit in (bpp, bytes, iterations)) != 1:
         raise ValueError("give exactly one of --bpp, --bytes and --iterations")
-    data = read_input(file)
+    data = read(file)
     output = Output(out, force=force)
     try:
         shorter = shorten(data, model, bpp=bpp, max_bytes=budget, iterations=iterations)
@@ -196,17 +146,12 @@ def truncate(
         raise ValueError(f"cannot truncate {file}: {advice}") from error
     write_bytes(output, shorter)
     rate = 8 * len(shorter) / kept.header.pixels
-    _report(
-        json,
-        output.messages,
+    text = (
         f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {len(kept.iterations)} "
-        "iterations",
-        file=file,
-        out=out,
-        bytes=len(shorter),
-        bpp=rate,
-        iterations=len(kept.iterations),
+        "iterations"
     )
+    values = {"file": file, "out": out, "bytes": len(shorter), "bpp": rate, "iterations": len(kept.iterations)}
+    print(_json.dumps(values) if json else text, file=output.messages)
 
 
 def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False, force: bool = False) -> None:
@@ -244,14 +189,6 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     )
 
 
-def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
-    from .api import load, load_for
-
-    if model is None and data is not None:
-        return load_for(data, device)
-    return load(model, device)
-
-
 def _kept(keep: str) -> list[str]:
     """Kinds of metadata by Pillow's names. Raises `ValueError`."""
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "alpha": "alpha"}
@@ -278,16 +215,3 @@ def _check_targets(**targets: object) -> None:
     given = [flag for flag, value in zip(flags, targets.values(), strict=True) if value is not None]
     if len(given) > 1:
         raise ValueError(f"give one of {', '.join(flags)}, not {' and '.join(given)}")
-
-
-def _check_options(codec: "Codec", given: dict[str, Any]) -> None:
-    """Raises `ValueError` for an option that the model's kind of codes does not have."""
-    known = inspect.signature(codec.encode).parameters
-    for name in given:
-        if name not in known:
-            flag = "bytes" if name == "max_bytes" else name.replace("_", "-")
-            raise ValueError(f"the model {codec.name} has no --{flag}: its options are {', '.join(list(known)[1:])}")
-
-
-def _report(as_json: bool, stream: IO[str], text: str, **values: Any) -> None:
-    print(_json.dumps(values) if as_json else text, file=stream)

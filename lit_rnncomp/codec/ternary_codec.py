@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, PLANE, TUNES
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
+from ..progress import Progress, silent
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
 from .pixels import (
@@ -67,6 +67,7 @@ class TernaryCodec:
         iterations: int | None = None,
         step: int | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
@@ -84,9 +85,9 @@ class TernaryCodec:
             iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
-
             metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
                 other than sRGB of a path, file object or PIL image.
+            progress: called after each iteration, of each file that is tried, with its number and how many there are.
 
         Raises:
             ValueError: an argument is outside its range, or decoding the picture could take more memory than allowed.
@@ -116,7 +117,7 @@ class TernaryCodec:
         entries = said_of(image) if metadata is None else metadata
         array = as_pixels(image)
         check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
-        picture = Picture(self, array, tune, focus, entries)
+        picture = Picture(self, array, tune, focus, entries, progress)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)
@@ -138,7 +139,12 @@ class TernaryCodec:
         return self.qualities[quality - 1]
 
     def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+        self,
+        data: bytes,
+        iterations: int | None = None,
+        partial: bool = False,
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds), RGB; RGBA of a file with an alpha
         channel.
@@ -153,7 +159,9 @@ class TernaryCodec:
         if exact:
             check_memory(file.header.width, file.header.height, BLOCK, TERNARY_EXACT_BYTES)
         # One after the other: a picture's levels are large.
-        state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
+        for count, after in enumerate(self._states(file, iterations, partial), 1):
+            progress(count, len(file.iterations[:iterations]))
+            state = after
         picture = Image.fromarray(self.draw(file, state, exact))
         entries = _metadata(file)
         alpha = entries.pop("alpha", None)

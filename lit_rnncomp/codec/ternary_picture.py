@@ -15,6 +15,7 @@ from PIL import Image
 from ..models import lapped, ternary
 from ..models.lapped import BLOCK, PLANE, TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
+from ..progress import Progress, silent
 from . import container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
@@ -52,7 +53,9 @@ class Picture:
         tune: Tune,
         mask: Image.Image | Pixels | None = None,
         entries: Mapping[str, bytes] | None = None,
+        progress: Progress = silent,
     ) -> None:
+        self.progress = progress
         self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
         height, width = array.shape[:2]
         self.pixels = height * width
@@ -107,6 +110,7 @@ class Picture:
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
             choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
+            self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, State(last, None, coder.context.levels, None))
 
     def fill(self, budget: float) -> bytes:

@@ -169,7 +169,7 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
     images, out = images.resolve(), out.resolve()
     found = list_images(images)
     if not found:
-        raise ImageError(f"no PNG, JPEG, WebP or TIFF pictures in {images}")
+        raise ImageError(f"no pictures in {images}")
     names = [path.relative_to(images).as_posix() for path in found]
     listing = "".join(f"{name}\t{path.stat().st_size}\n" for name, path in zip(names, found, strict=True))
     begun: dict[str, Any] = {"format": FORMAT, **asdict(rule), "per_shard": per_shard, "pictures": len(names)}

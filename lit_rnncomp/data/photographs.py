@@ -30,7 +30,7 @@ def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[s
     sources = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     found = [path for source in sources for path in ([Path(source)] if Path(source).is_file() else list_images(source))]
     if not found:
-        raise ImageError(f"no PNG, JPEG, WebP or TIFF pictures in {', '.join(map(str, sources)) or 'an empty list'}")
+        raise ImageError(f"no pictures in {', '.join(map(str, sources)) or 'an empty list'}")
     return found
 
 

@@ -43,7 +43,7 @@ def evaluate(
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
-        data: folder of pictures (PNG, JPEG, WebP, TIFF).
+        data: folder of pictures (PNG, JPEG, WebP, TIFF, BMP, ...).
         codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive,
             jpeg420-default, jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
         out: folder for the results.

@@ -117,6 +117,11 @@ class NumpyCodec(Layers):
         self._forward = np.ascontiguousarray((basis / scale[:, None]).T.astype(self.dtype))
         self._inverse = np.ascontiguousarray((basis * scale[:, None]).astype(self.dtype))
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned: the deviations behind fixed gains were measured."""
+        return sum(tensor.size for name, tensor in self.tensors.items() if name != "reconstruction.deviation")
+
     def exact(self) -> NumpyCodec:
         """The same network in float64."""
         return NumpyCodec(self.config, self.tensors, np.float64)

@@ -112,7 +112,7 @@ class MeasuredGain(Reconstruction):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(square)
             square /= torch.distributed.get_world_size()
-        self.deviation[t].lerp_(square.sqrt(), self.momentum)
+        self.deviation[t].lerp_(square.sqrt().to(self.deviation), self.momentum)
 
 
 class TernaryGain(Reconstruction):

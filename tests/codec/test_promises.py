@@ -85,7 +85,7 @@ def test_a_file_of_weights_that_do_not_ship_names_them() -> None:
     codec = ternary_models.codec()
     data = codec.encode(ternary_models.picture(24, 24), step=1500)
     made = f"made by model {codec.digest.hex()}, "
-    with pytest.raises(BitstreamError, match=f"{made}which does not ship: name its weights with --model"):
+    with pytest.raises(BitstreamError, match=f"{made}which does not ship: name its weights, model=FILE"):
         load_for(data)
     for other in (ternary_models.codec(seed=1), binary_models.codec()):
         with pytest.raises(BitstreamError, match=f"{made}this one .* is {other.digest.hex()}"):

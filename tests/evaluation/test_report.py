@@ -4,10 +4,10 @@ import base64
 import io
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
+from helpers.browsers import chromium
 from PIL import Image
 
 from lit_rnncomp.evaluation.baselines import BASELINES
@@ -17,12 +17,6 @@ from lit_rnncomp.evaluation.report import report
 from lit_rnncomp.evaluation.results import Results
 from lit_rnncomp.evaluation.viewer import choose
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMEDRIVER = shutil.which("chromedriver")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -100,17 +94,8 @@ def test_arguments_are_checked(results, tmp_path):
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs the package selenium")
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs chromium and chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "--window-size=1280,1000"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture

@@ -54,12 +54,19 @@ def assert_same(ours: Gradients, theirs: Gradients, rtol: float = 1e-10) -> None
 SHAPES = {"conv": {}, "dct": {"frontend": "dct", "code_stride": 8, "bits": 8, "projections": "per_iteration"}}
 
 
-@pytest.mark.parametrize(("unit", "reconstruction", "shape"), itertools.product(UNITS, RECONSTRUCTIONS, SHAPES))
+EVERY = [
+    choice
+    for choice in itertools.product(UNITS, RECONSTRUCTIONS, SHAPES)
+    if choice[2] == "dct" or choice[1] not in ("coefficient_gain", "measured_gain")
+]
+
+
+@pytest.mark.parametrize(("unit", "reconstruction", "shape"), EVERY)
 def test_gradients_are_those_of_autograd(deferring_codec, unit, reconstruction, shape) -> None:
     codec = deferring_codec(unit=unit, reconstruction=reconstruction, iterations=3, **SHAPES[shape]).double().train()
-    ours = step(codec, images())
-    codec.defer_gradients = False
-    assert_same(ours, step(codec, images()))
+    other = copy.deepcopy(codec)  # measured gains follow every step
+    other.defer_gradients = False
+    assert_same(step(codec, images()), step(other, images()))
 
 
 @pytest.mark.parametrize(

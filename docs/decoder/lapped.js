@@ -1,0 +1,89 @@
+// From coefficients to samples: inverse DCT, butterflies across the borders of blocks, colours. See "Picture" in
+// ../format.md.
+
+import { COEFFICIENTS } from "./ternary.js";
+
+const dct2 = (n) =>
+  matrix(n, (u, x) => Math.cos((Math.PI / n) * u * (x + 0.5)) * Math.sqrt((u ? 2 : 1) / n));
+const dct4 = (n) => matrix(n, (u, x) => Math.cos((Math.PI / n) * (u + 0.5) * (x + 0.5)) * Math.sqrt(2 / n));
+
+const DCT = dct2(8);
+const BUTTERFLY = butterfly();
+
+function matrix(n, value) {
+  return Array.from({ length: n }, (_, row) => Float64Array.from({ length: n }, (_, column) => value(row, column)));
+}
+
+function product(a, b) {
+  return matrix(a.length, (row, column) => b.reduce((sum, line, k) => sum + a[row][k] * line[column], 0));
+}
+
+// The orthonormal filter of the eight samples around a border of two blocks.
+function butterfly() {
+  const flip = matrix(4, (row, column) => (row + column === 3 ? 1 : 0));
+  const dct2T = matrix(4, (row, column) => dct2(4)[column][row]);
+  const turn = product(product(flip, dct2T), product(dct4(4), flip));
+  const same = (row, column) => (row === column ? 1 : 0);
+  const middle = matrix(8, (row, column) =>
+    Math.min(row, column) < 4 ? same(row, column) : turn[row - 4][column - 4],
+  );
+  const mix = matrix(8, (row, column) => {
+    if (row === column) return row < 4 ? Math.SQRT1_2 : -Math.SQRT1_2;
+    return row + column === 7 ? Math.SQRT1_2 : 0;
+  });
+  return product(product(mix, middle), mix);
+}
+
+// `(height, width)` of RGBA bytes, of coefficients `(rows, columns, 192)`; grey draws luma alone.
+export function synthesis(coefficients, rows, columns, width, height, grey) {
+  const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane));
+  const pixels = new Uint8ClampedArray(4 * width * height);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0, at = 8 * columns * y; x < width; x++, at++, to += 4) {
+      const luma = planes[0][at] + 127.5;
+      const [blue, red] = grey ? [0, 0] : [planes[1][at], planes[2][at]];
+      pixels[to] = luma + 1.401999588657340 * red; // Uint8ClampedArray rounds and clips.
+      pixels[to + 1] = luma - 0.344135678165337 * blue - 0.714136155581812 * red;
+      pixels[to + 2] = luma + 1.772000066073816 * blue;
+      pixels[to + 3] = 255;
+    }
+  }
+  return pixels;
+}
+
+// One plane of YCbCr, `(8 rows, 8 columns)`.
+function samples(coefficients, rows, columns, plane) {
+  const stride = 8 * columns;
+  const out = new Float32Array(64 * rows * columns), half = new Float64Array(64);
+  for (let block = 0; block < rows * columns; block++) {
+    const from = block * COEFFICIENTS + 64 * plane;
+    const to = Math.floor(block / columns) * 8 * stride + (block % columns) * 8;
+    for (let x = 0; x < 8; x++) {
+      for (let u = 0; u < 8; u++) {
+        let sum = 0;
+        for (let v = 0; v < 8; v++) sum += DCT[v][x] * coefficients[from + 8 * u + v];
+        half[8 * u + x] = sum;
+      }
+      for (let y = 0; y < 8; y++) {
+        let sum = 0;
+        for (let u = 0; u < 8; u++) sum += DCT[u][y] * half[8 * u + x];
+        out[to + y * stride + x] = sum;
+      }
+    }
+  }
+  for (let y = 4; y + 8 < 8 * rows; y += 8) for (let x = 0; x < stride; x++) cross(out, y * stride + x, stride);
+  for (let y = 0; y < 8 * rows; y++) for (let x = 4; x + 8 < stride; x += 8) cross(out, y * stride + x, 1);
+  return out;
+}
+
+const SIDE = new Float64Array(8);
+
+// The transposed butterfly, in place, of eight samples that lie `step` apart.
+function cross(values, at, step) {
+  for (let k = 0; k < 8; k++) SIDE[k] = values[at + k * step];
+  for (let k = 0; k < 8; k++) {
+    let sum = 0;
+    for (let j = 0; j < 8; j++) sum += BUTTERFLY[j][k] * SIDE[j];
+    values[at + k * step] = sum;
+  }
+}

@@ -1,0 +1,64 @@
+// A decoder of `.rnnc` files with ternary codes, written from ../format.md.
+//
+//     const model = new Model(await readWeights(bytesOfSafetensors));
+//     for await (const step of model.decode(bytesOfRnnc)) context2d.putImageData(step.image(), 0, 0) ...
+
+import { BitstreamError, CUT, ITERATION, SCALES, focusFactors, parse } from "./container.js";
+import { Context, ContextNetwork } from "./context.js";
+import { readIteration } from "./codes.js";
+import { synthesis } from "./lapped.js";
+import { Refiner } from "./refiner.js";
+import { COEFFICIENTS, coefficientWeight, threshold } from "./ternary.js";
+
+export { BitstreamError, parse } from "./container.js";
+export { readWeights } from "./weights.js";
+
+export class Model {
+  constructor({ digest, tensors }) {
+    this.digest = digest;
+    this.network = new ContextNetwork(tensors);
+    this.refiner = new Refiner(tensors);
+  }
+
+  // After each iteration: {iteration, iterations, bytes, levels, draw}. `bytes` is the size of the file that ends
+  // there, `levels` an Int16Array (rows, columns, 192), and `draw()` gives RGBA bytes. Throws `BitstreamError`.
+  async *decode(bytes) {
+    const { header, chunks } = parse(bytes);
+    if (header.digest !== this.digest) {
+      throw new BitstreamError(`the file was made by model ${header.digest}, these weights are ${this.digest}`);
+    }
+    const rows = Math.ceil(header.height / 8), columns = Math.ceil(header.width / 8);
+    const map = chunks.find(({ kind }) => kind === SCALES);
+    const focus = map ? await focusFactors(map.payload, rows, columns) : null;
+    const context = new Context(this.network, { rows, columns, ...header });
+    const coded = chunks.filter(({ kind }) => kind === ITERATION || kind === CUT);
+    for (const [index, chunk] of coded.entries()) {
+      const t = context.iteration, before = context.levels;
+      const sent = readIteration(context, chunk);
+      const state = { t, before, levels: context.levels, sent, rows, columns };
+      const draw = () => this.draw(header, state, focus);
+      yield { iteration: index + 1, iterations: coded.length, bytes: chunk.end, levels: context.levels, draw };
+    }
+  }
+
+  draw({ width, height, tune, scale, grey }, state, focus) {
+    const { t, rows, columns } = state;
+    const coefficients = this.refined(state, tune, scale);
+    const factors = Float64Array.from({ length: COEFFICIENTS }, (_, index) =>
+      threshold(t) / (coefficientWeight(tune, index) * 2 ** (scale / 256)),
+    );
+    for (let at = 0; at < coefficients.length; at++) {
+      coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
+    }
+    return synthesis(coefficients, rows, columns, width, height, grey);
+  }
+
+  // Coefficients in units of the threshold of iteration `t`. Of one that ended early: what it reached as if all the
+  // rest had codes of 0, and the rest as it was before.
+  refined({ t, before, levels, sent, rows, columns }, tune, scale) {
+    const known = this.refiner.run(levels, rows, columns, t, tune, scale);
+    if (!sent) return known;
+    const earlier = t ? this.refiner.run(before, rows, columns, t - 1, tune, scale) : new Float32Array(known.length);
+    return known.map((value, at) => (sent[at] ? value : 2 * earlier[at]));
+  }
+}
