@@ -33,7 +33,7 @@ class GainEstimator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         for conv in self.convs:
             image = F.elu(conv(image))
-        return F.elu(self.last(image)) + 2
+        return F.elu(self.last(image).to(image.dtype)) + 2
 
 
 class Reconstruction(nn.Module):

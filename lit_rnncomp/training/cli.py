@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
 from .artifacts import BestArtifact
-from .callbacks import Diagnostics, FiniteLoss, StepSeeds
+from .callbacks import Diagnostics, FiniteLoss, Precision, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
 from .command import prepared
 from .processes import Distributed, ValidatedEnd
@@ -41,6 +41,7 @@ class CompressionCLI(LightningCLI):
             "trainer_defaults": {
                 "callbacks": [
                     best_checkpoint(),
+                    Precision(),
                     StepSeeds(),
                     FiniteLoss(),
                     Diagnostics(),
