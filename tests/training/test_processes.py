@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = ["--model.init_args.width=0.02", "--model.init_args.iterations=2"]
+EACH_EPOCH = ["--trainer.check_val_every_n_epoch=1"]
 # The recipes' own frameworks and schedules at a small size: two iterations where one is trained on at first.
 EARLY = ["--model.init_args.early_iterations=1", "--model.init_args.early_fraction=0.5"]
 BASE = f"--config={CONFIGS / 'model/lstm_additive.yaml'}"
@@ -109,10 +110,24 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
     [
         (["--trainer.max_steps=5", "--trainer.max_epochs=-1", "--data.steps_per_epoch=150"], [4]),
         (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2", "--data.steps_per_epoch=2"], [3, 5]),
-        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [1, 3]),
+        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=2"], [1, 3]),
+        (
+            ["--trainer.max_epochs=4", "--trainer.val_check_interval=0.5", "--data.steps_per_epoch=2"],
+            [0, 1, 2, 3, 4, 5, 6, 7],
+        ),
+        # About ten times whatever the length, and at least ten steps apart.
+        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [3]),
+        (
+            ["--trainer.max_steps=115", "--trainer.max_epochs=-1", "--data.steps_per_epoch=1000"],
+            [*range(11, 115, 12), 114],
+        ),
+        (
+            ["--trainer.max_epochs=36", "--trainer.accumulate_grad_batches=2", "--data.steps_per_epoch=6"],
+            [*range(10, 108, 11), 107],
+        ),
     ],
 )
-def test_a_run_is_measured_at_its_end(starts, tmp_path, length, steps):
+def test_a_run_is_measured_about_ten_times_and_at_its_end(starts, tmp_path, length, steps):
     process = starts(tmp_path, "fit", BASE, *SMALL, *QUIET, *length, "--data.batch_size=2", "--data.max_side=64")
     assert process.wait() == 0, process.output()
     areas = logged(tmp_path, "val/auc_ms_ssim")
