@@ -141,6 +141,21 @@ def test_a_run_is_measured_about_ten_times_and_at_its_end(starts, tmp_path, leng
     assert before != after
 
 
+def test_a_run_keeps_one_best_checkpoint_for_each_metric(starts, tmp_path):
+    second = [f"--config={CONFIGS / 'trainer/best_psnr_hvs.yaml'}", "--model.init_args.lr=0.01"]
+    length = ["--trainer.max_steps=8", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=2"]
+    process = starts(
+        tmp_path, "fit", BASE, *SMALL, *second, *QUIET, *length, "--data.batch_size=2", "--data.max_side=64"
+    )
+    assert process.wait() == 0, process.output()
+    for name, metric in (("best", "val/auc_ms_ssim"), ("best_psnr_hvs", "val/mean_psnr_hvs")):
+        values = {step: value for step, value in logged(tmp_path, metric).items() if step}
+        (path,) = tmp_path.glob(f"runs/lightning_logs/version_0/checkpoints/{name}.ckpt")
+        assert torch.load(path, weights_only=False)["global_step"] - 1 == max(values, key=values.__getitem__)
+        best = logged(tmp_path, f"{metric}_best")
+        assert best[max(best)] == pytest.approx(max(values.values()), rel=1e-5)
+
+
 def test_means_over_pictures_weigh_batches_by_their_size():
     means = PictureMeans(["a", "b"])
     means.update({"a": torch.tensor(1.0), "b": torch.tensor(4.0)}, 3)
