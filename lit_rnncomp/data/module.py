@@ -33,7 +33,7 @@ class PhotographData(LightningDataModule):
         predict: pictures for `predict`. Not given: those of `test`.
         batch_size: crops a batch and device. Whole pictures come one by one.
         patch: height and width of a crop in pixels (tiles have their own size).
-        steps_per_epoch: batches an epoch; an epoch is only the stretch between two validations.
+        steps_per_epoch: batches an epoch, which is a unit to count in: it need not be a pass over the pictures.
         holdout: how many pictures of `train` to validate on when `val` is not given.
         scale: range of the random factor by which pictures are scaled down before cropping.
         flips: mirror crops at random, both ways.

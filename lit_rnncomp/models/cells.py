@@ -55,7 +55,8 @@ class PaddedConv2d(nn.Conv2d):
         return x if self.pad is None else F.pad(x, self.pad)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.padded(x))
+        """In the type of the weights: autocast is for the convolution, not for gates, states and sums behind it."""
+        return super().forward(self.padded(x)).to(self.weight.dtype)
 
 
 # How a layer runs one of its convolutions: in training the gradients of its weights may be deferred (`deferred.py`).

@@ -45,7 +45,7 @@ class DeferredGradients:
         if layer is None or layer.weight.dtype != dtype or layer.version != _version(conv):
             layer = self._layers[conv] = _Layer.of(conv, dtype)
         output: Tensor = _Convolution.apply(conv.padded(x), layer.weight, layer.bias, layer)
-        return output
+        return output.to(conv.weight.dtype)
 
     # A copied or stored module is between steps: what waits here belongs to a graph that is not copied.
     def __reduce__(self) -> tuple[type[DeferredGradients], tuple[()]]:

@@ -40,7 +40,7 @@ class Shortcut(nn.Module):
         self.weight = nn.Parameter(torch.zeros(config.iterations, out_channels, in_channels))
 
     def forward(self, x: Tensor, t: int) -> Tensor:
-        return F.conv2d(x, self.weight[t, :, :, None, None])
+        return F.conv2d(x, self.weight[t, :, :, None, None]).to(self.weight.dtype)
 
 
 def start_at_zero(projection: nn.Module) -> None:

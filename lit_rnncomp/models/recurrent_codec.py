@@ -85,7 +85,8 @@ class RecurrentCodec(nn.Module):
         """
         self._check(image, iterations)
         self._convolve = self._begin()
-        return loop.encode(self, image, iterations or self.config.iterations, choose, truncate)
+        steps = loop.encode(self, image, iterations or self.config.iterations, choose, truncate)
+        return self._followed(steps) if self.training else steps
 
     def decode(self, codes: Iterable[Tensor]) -> Iterator[Tensor]:
         """The reconstruction `(B, 3, H, W)` after each of the codes, lazily; not clipped to [-1, 1]."""
@@ -107,6 +108,10 @@ class RecurrentCodec(nn.Module):
     def observe(self, t: int, residual: Tensor) -> None:
         if self.training:
             self.reconstruction.observe(t, residual.detach())
+
+    def _followed(self, steps: Iterator[Iteration]) -> Iterator[Iteration]:
+        yield from steps
+        self.reconstruction.follow()
 
     def run_encoder(self, scaled: Tensor, states: list | None, t: int) -> tuple[Tensor, list]:
         return self._run(self.encoder, scaled, states, t)

@@ -48,10 +48,10 @@ def read_metric(folder: Path, metric: str) -> list[float]:
     return [values[step] for step in sorted(values)]
 
 
-def best_checkpoint(folder: Path) -> Path | None:
-    """The best checkpoint of a run: `best*.ckpt`, the newest if there are several."""
-    found = sorted(folder.glob("checkpoints/best*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else None
+def best_checkpoint(folder: Path, name: str = "best") -> Path | None:
+    """The checkpoint of a run that its training kept as best: `best.ckpt`, or another `name`."""
+    found = folder / "checkpoints" / f"{name}.ckpt"
+    return found if found.is_file() else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -71,28 +71,26 @@ class Termination:
 
 
 def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
-    """Whether a validation follows this batch, the last of its epoch or of the run. A run that is killed in it goes on
-    from before this batch: Lightning would take a checkpoint of the epoch's end for one that was validated, and with
-    one of the run's end there would be nothing left to do."""
-    every = trainer.check_val_every_n_epoch
-    if at_end(trainer) and trainer.should_stop and trainer.enable_validation:
-        return True
-    return bool(
-        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        and trainer.enable_validation
-        and every
-        and (trainer.current_epoch + 1) % every == 0
-        and (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
-    )
+    """Whether a validation follows this batch. A run that is killed in it goes on from before this batch: Lightning
+    would take a checkpoint of here for one that was validated, and with one of the run's end there would be nothing
+    left to do."""
+    every, apart = trainer.check_val_every_n_epoch, trainer.val_check_batch or 1
+    if not trainer.enable_validation:
+        return False
+    if every is None:  # batches count over all epochs
+        batch_idx = trainer.fit_loop.epoch_loop.total_batch_idx
+    elif (trainer.current_epoch + 1) % every:
+        return False
+    return (at_end(trainer) and trainer.should_stop) or (batch_idx + 1) % apart == 0
 
 
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
-    It is written every `every_n_steps` optimizer steps, at the end of every epoch (after its validation), when the run
-    ends, and when SIGTERM or Ctrl-C arrives, which ends the run with exit code 143 or 130 after that; not while
-    gradients are being accumulated, and not with weights that are not finite. The one before it stays as `last-1.ckpt`,
-    for a disk that loses the newer one.
+    It is written every `every_n_steps` optimizer steps, after every validation, a step after the end of every epoch
+    without one, when the run ends, and when SIGTERM or Ctrl-C arrives, which ends the run with exit code 143 or 130
+    after that; not while gradients are being accumulated, and not with weights that are not finite. The one before it
+    stays as `last-1.ckpt`, for a disk that loses the newer one.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -106,7 +104,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(filename="last", enable_version_counter=False, every_n_train_steps=every_n_steps)
         self.every_n_steps = every_n_steps
         self._seen = -1
-        self._between_steps = self._ending = False
+        self._between_steps = self._ending = self._due = False
         self._termination = Termination()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -132,12 +130,16 @@ class LastCheckpoint(ModelCheckpoint):
     ) -> None:
         step = trainer.global_step
         self._between_steps, self._seen = step > self._seen, step
-        ends = (
-            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
-        )
+        last_of_epoch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        ends = at_end(trainer) or trainer.should_stop
+        if last_of_epoch and not ends and not _validates_next(trainer, batch_idx):
+            # Lightning miscounts the epochs of a run that goes on from here: the next step will do.
+            self._due = True
+            return
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
         self._ending = self._between_steps and self._termination.asked(trainer)
-        if (ends or self._ending or step % self.every_n_steps == 0) and not _validates_next(trainer, batch_idx):
+        self._due |= ends or self._ending or step % self.every_n_steps == 0
+        if self._due and not _validates_next(trainer, batch_idx):
             self._write(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -166,6 +168,7 @@ class LastCheckpoint(ModelCheckpoint):
             or not all(p.isfinite().all() for p in trainer.lightning_module.parameters())
         ):
             return
+        self._due = False
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
         if trainer.is_global_zero and "://" not in str(self.dirpath):

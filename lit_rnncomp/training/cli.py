@@ -18,10 +18,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
 from .artifacts import BestArtifact
-from .callbacks import Diagnostics, FiniteLoss, StepSeeds
+from .callbacks import Diagnostics, FiniteLoss, Precision, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
 from .command import prepared
-from .processes import Distributed, ValidatedEnd
+from .processes import Distributed, Validations
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
 from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
@@ -41,6 +41,7 @@ class CompressionCLI(LightningCLI):
             "trainer_defaults": {
                 "callbacks": [
                     best_checkpoint(),
+                    Precision(),
                     StepSeeds(),
                     FiniteLoss(),
                     Diagnostics(),
@@ -50,7 +51,7 @@ class CompressionCLI(LightningCLI):
                     RunReport(),
                     TimeOfThisStart(),
                     RatesOfThisStart(),
-                    ValidatedEnd(),
+                    Validations(),
                     Distributed(),
                     MovedCheckpoints(),
                     PredictedPictures(),
@@ -66,6 +67,7 @@ class CompressionCLI(LightningCLI):
         parser.set_defaults(
             {
                 "data": {"class_path": f"{PhotographData.__module__}.PhotographData"},
+                "trainer.check_val_every_n_epoch": None,  # `Validations` then chooses
                 "trainer.logger": {
                     "class_path": "lightning.pytorch.loggers.CSVLogger",
                     "init_args": {"save_dir": "runs"},
@@ -95,6 +97,9 @@ class CompressionCLI(LightningCLI):
         plugins = [*(chosen if isinstance(chosen, list) else [chosen]), WholeFiles()]
         if SLURMEnvironment.detect():
             plugins.append(SLURMEnvironment(auto_requeue=False))
+        if isinstance(self._get(self.config_init, "trainer.val_check_interval"), float):  # a share of each epoch
+            chosen = self._get(self.config_init, "trainer.check_val_every_n_epoch")
+            options = {"check_val_every_n_epoch": chosen or 1, **options}
         return super().instantiate_trainer(**{"plugins": plugins, **options})
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from ..codec import weights
@@ -24,7 +25,8 @@ class Compressor(L.LightningModule):
 
     Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and
     logs the area under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in
-    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
+    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`; where a
+    second best checkpoint is kept by another of these, its best as `val/mean_psnr_hvs_best`.
     """
 
     unit: ClassVar[Unit]
@@ -163,6 +165,12 @@ class Compressor(L.LightningModule):
             self.best_auc.clamp_(min=summary["val/auc_ms_ssim"])
         self.log_dict(summary, prog_bar=True)
         self.log("val/auc_ms_ssim_best", self.best_auc)
+        for kept in self.trainer.checkpoint_callbacks:
+            monitor = getattr(kept, "monitor", None)
+            if isinstance(kept, ModelCheckpoint) and monitor in summary and monitor != "val/auc_ms_ssim":
+                before = summary[monitor] if kept.best_model_score is None else float(kept.best_model_score)
+                better = {"max": max, "min": min}[kept.mode]
+                self.log(f"{monitor}_best", better(before, summary[monitor]))
         points = {f"val/{name}_{t:02d}": value for name, curve in curves.items() for t, value in enumerate(curve, 1)}
         self.log_dict(points)
 

@@ -126,9 +126,14 @@ class EntropyModel(L.LightningModule):
 
     def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
         self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
-        bits_per_bit = information(self.model(codes), codes).mean()
+        bits_per_bit = self.information(codes).mean()
         self.log("train/bits_per_bit", bits_per_bit, prog_bar=True, sync_dist=True)
         return bits_per_bit
+
+    def information(self, codes: Tensor) -> Tensor:
+        """Bits that each of `codes` costs, in its shape."""
+        with torch.autocast(codes.device.type, enabled=False):  # its integers have more digits than bfloat16
+            return information(self.model(codes), codes)
 
     def on_validation_epoch_start(self) -> None:
         self.rounded.reset()
@@ -137,7 +142,7 @@ class EntropyModel(L.LightningModule):
         if not len(codes):  # a process may have no picture
             return
         self.model.quantized = True
-        self.rounded.update(information(self.model(codes), codes))
+        self.rounded.update(self.information(codes))
 
     def on_validation_epoch_end(self) -> None:
         self._log("val")
@@ -151,7 +156,7 @@ class EntropyModel(L.LightningModule):
         if not len(codes):
             return
         self.model.quantized = False
-        self.exact.update(information(self.model(codes), codes))
+        self.exact.update(self.information(codes))
 
     def on_test_epoch_end(self) -> None:
         self._log("test")

@@ -1,10 +1,17 @@
-"""What makes many processes one run: validation at its end, and options of distributed training that recipes need."""
+"""When a run is validated, and options of distributed training that recipes need."""
 
 from __future__ import annotations
+
+import math
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
+
+from .optimizers import total_steps
+
+VALIDATIONS = 10
+_LEAST_STEPS = 10  # between two validations: one costs as much as several steps
 
 
 def at_end(trainer: L.Trainer) -> bool:
@@ -15,8 +22,23 @@ def at_end(trainer: L.Trainer) -> bool:
     )
 
 
-class ValidatedEnd(Callback):
-    """Validates after the last step, wherever in an epoch that is: no run ends unmeasured."""
+class Validations(Callback):
+    """Validates about ten times in a run, whatever its length, unless `check_val_every_n_epoch` or `val_check_interval`
+    says otherwise; and after the last step, wherever in an epoch that is: no run ends unmeasured.
+
+    There are at least ten steps between two. Where the length is not known (neither steps nor epochs are limited, or a
+    data module of one's own has no `steps_per_epoch`), a validation follows every epoch.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        chosen = trainer.check_val_every_n_epoch is not None or trainer.val_check_interval != 1.0
+        if stage != "fit" or chosen or not hasattr(trainer.datamodule, "steps_per_epoch"):  # type: ignore[attr-defined]
+            return
+        steps = total_steps(trainer)
+        if math.isfinite(steps):
+            # Batches over all epochs, which is what Lightning counts where no number of epochs is given.
+            apart = max(_LEAST_STEPS, math.ceil(steps / VALIDATIONS))
+            trainer.val_check_interval = apart * trainer.accumulate_grad_batches
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         if at_end(trainer) and trainer.enable_validation:

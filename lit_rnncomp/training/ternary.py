@@ -170,7 +170,8 @@ class TernaryEntropyModel(TernaryTraining):
     def bpp(self, sample: Sample) -> Tensor:
         """Bits per pixel of an iteration's codes. `(B,)`."""
         level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
-        bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
+        with torch.autocast(level.device.type, enabled=False):  # its integers have more digits than bfloat16
+            bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -254,7 +255,7 @@ class TernaryDecoder(TernaryTraining):
         target = sample.x / _threshold(sample.t) - _middle(level)
         # A picture without any detail may lie on the middles already.
         unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
-        error = (self.network(level, sample.embedding, sample.tune) - target).square().mean((1, 2, 3))
+        error = (self.refined(level, sample) - target).square().mean((1, 2, 3))
         loss = (error / unrefined).mean()
         self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
         return loss
@@ -265,19 +266,25 @@ class TernaryDecoder(TernaryTraining):
         truth, points, values = round_to_255(image), {}, {}
         for t in _DECODED:
             sharp, visual = (round_to_255(self.decoded(image, t, tune)) for tune in lapped.TUNES)
-            points["psnr", t] = metrics.psnr(truth, sharp).mean()
-            points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
-            points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
+            with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
+                points["psnr", t] = metrics.psnr(truth, sharp).mean()
+                points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
+                points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
         for name in _MEASURED:
             values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in _DECODED]).mean()
         values |= {f"val/{name}_{t + 1:02d}": value for (name, t), value in points.items()}
         self.means.update(values, len(image))
 
+    def refined(self, level: Tensor, sample: Sample) -> Tensor:
+        """What the network adds to the middles of intervals, in the type of the coefficients."""
+        added: Tensor = self.network(level, sample.embedding, sample.tune)
+        return added.to(sample.x)
+
     def decoded(self, image: Tensor, t: int, tune: str) -> Tensor:
         """Pictures `(B, 3, H, W)` as they are decoded after iteration `t` of a file of scale 0; not clipped."""
         sample = self.at(image, t, tune)
         level = levels(sample.x, sample.t + 1)
-        refined = _middle(level) + self.network(level, sample.embedding, sample.tune)
+        refined = _middle(level) + self.refined(level, sample)
         return self.frontend.synthesis(refined * _threshold(sample.t) / self.tune_weights[sample.tune])
 
 

@@ -98,6 +98,23 @@ def test_minimising_finds_the_smallest(sweep, tmp_path):
     assert best_of_study(tmp_path / "study").parameters == {"x": 1}
 
 
+def test_another_metric_chooses_another_trial_and_its_own_checkpoint(sweep, tmp_path, capsys):
+    path = sweep(method="grid", parameters={"x": {"values": [1, 2]}})
+    run(str(path), out=str(tmp_path / "study"), workers=2)
+    with pytest.raises(SweepError, match="no finished trial that logged val/mean_psnr_hvs_best and kept best_psnr"):
+        best(str(tmp_path / "study"), metric="psnr_hvs")
+    for number, value in enumerate((31.5, 30.5)):
+        folder = tmp_path / "study/trials" / f"{number:04}"
+        (folder / "metrics-001.csv").write_text(f"step,val/mean_psnr_hvs_best\n3,20\n9,{value}\n")
+        (folder / "checkpoints/best_psnr_hvs.ckpt").write_text(f"by PSNR-HVS {number}")
+    capsys.readouterr()
+    best(str(tmp_path / "study"), metric="psnr_hvs", export=str(tmp_path / "out.ckpt"), json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["parameters"], printed["value"]) == ({"x": 1}, 31.5)
+    assert (tmp_path / "out.ckpt").read_text() == "by PSNR-HVS 0"
+    assert best_of_study(tmp_path / "study").parameters == {"x": 2}
+
+
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
     drawn = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = ["--model.init_args.width=0.02", "--model.init_args.iterations=2"]
+EACH_EPOCH = ["--trainer.check_val_every_n_epoch=1"]
 # The recipes' own frameworks and schedules at a small size: two iterations where one is trained on at first.
 EARLY = ["--model.init_args.early_iterations=1", "--model.init_args.early_fraction=0.5"]
 BASE = f"--config={CONFIGS / 'model/lstm_additive.yaml'}"
@@ -109,10 +110,24 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
     [
         (["--trainer.max_steps=5", "--trainer.max_epochs=-1", "--data.steps_per_epoch=150"], [4]),
         (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2", "--data.steps_per_epoch=2"], [3, 5]),
-        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [1, 3]),
+        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=2"], [1, 3]),
+        (
+            ["--trainer.max_epochs=4", "--trainer.val_check_interval=0.5", "--data.steps_per_epoch=2"],
+            [0, 1, 2, 3, 4, 5, 6, 7],
+        ),
+        # About ten times whatever the length, and at least ten steps apart.
+        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [3]),
+        (
+            ["--trainer.max_steps=115", "--trainer.max_epochs=-1", "--data.steps_per_epoch=1000"],
+            [*range(11, 115, 12), 114],
+        ),
+        (
+            ["--trainer.max_epochs=36", "--trainer.accumulate_grad_batches=2", "--data.steps_per_epoch=6"],
+            [*range(10, 108, 11), 107],
+        ),
     ],
 )
-def test_a_run_is_measured_at_its_end(starts, tmp_path, length, steps):
+def test_a_run_is_measured_about_ten_times_and_at_its_end(starts, tmp_path, length, steps):
     process = starts(tmp_path, "fit", BASE, *SMALL, *QUIET, *length, "--data.batch_size=2", "--data.max_side=64")
     assert process.wait() == 0, process.output()
     areas = logged(tmp_path, "val/auc_ms_ssim")
@@ -124,6 +139,21 @@ def test_a_run_is_measured_at_its_end(starts, tmp_path, length, steps):
     row = next(line for line in process.output().splitlines() if "MS-SSIM" in line and "│" in line)
     before, after = row.strip("│ ").split("│")[-2:]
     assert before != after
+
+
+def test_a_run_keeps_one_best_checkpoint_for_each_metric(starts, tmp_path):
+    second = [f"--config={CONFIGS / 'trainer/best_psnr_hvs.yaml'}", "--model.init_args.lr=0.01"]
+    length = ["--trainer.max_steps=8", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=2"]
+    process = starts(
+        tmp_path, "fit", BASE, *SMALL, *second, *QUIET, *length, "--data.batch_size=2", "--data.max_side=64"
+    )
+    assert process.wait() == 0, process.output()
+    for name, metric in (("best", "val/auc_ms_ssim"), ("best_psnr_hvs", "val/mean_psnr_hvs")):
+        values = {step: value for step, value in logged(tmp_path, metric).items() if step}
+        (path,) = tmp_path.glob(f"runs/lightning_logs/version_0/checkpoints/{name}.ckpt")
+        assert torch.load(path, weights_only=False)["global_step"] - 1 == max(values, key=values.__getitem__)
+        best = logged(tmp_path, f"{metric}_best")
+        assert best[max(best)] == pytest.approx(max(values.values()), rel=1e-5)
 
 
 def test_means_over_pictures_weigh_batches_by_their_size():

@@ -18,7 +18,7 @@ from helpers.starts import Start, Starts
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
-VALIDATIONS = 4  # one an epoch, and one at the end
+VALIDATIONS = 4  # every ten steps
 HELPERS, CONFIGS = (Path(__file__).parents[2] / name for name in ("tests/helpers", "configs"))
 
 
@@ -131,6 +131,15 @@ def test_killed_at_random_steps(starts, whole, tmp_path, workers, processes, kil
     run = Run(starts, tmp_path / "run", workers, processes)
     kill_and_resume(run, kills)
     assert_same(run, whole(processes))
+
+
+def test_epochs_without_a_validation_are_counted(starts, tmp_path):
+    once, run = (Run(starts, tmp_path / name, check_val_every_n_epoch=2) for name in ("whole", "run"))
+    once.finish()
+    kill_and_resume(run, 5, "--last_checkpoint.every_n_steps=6")  # every other one at the end of an epoch
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
+        torch.testing.assert_close(run.last()[part], once.last()[part], rtol=0, atol=0)
+    assert run.record() == once.record()
 
 
 def test_an_average_of_the_weights_survives_too(starts, tmp_path):
