@@ -124,7 +124,7 @@ class MeasuredGain(Reconstruction):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(squares)
             squares /= torch.distributed.get_world_size()
-        self.deviation[: len(squares)].lerp_(squares.sqrt(), self.momentum)
+        self.deviation[: len(squares)].lerp_(squares.sqrt().to(self.deviation), self.momentum)
 
 
 class TernaryGain(Reconstruction):
