@@ -118,7 +118,9 @@ def best_of_server(path: str, runs: Path, by: Chosen = AS_THE_SWEEP) -> Best:
 
     try:
         sweep = wandb.Api().sweep(path)
-        metric = {"name": by.metric, "goal": by.direction} if by.metric else sweep.config["metric"]
+        metric: dict[str, Any] = sweep.config["metric"]
+        if by.metric is not None:
+            metric = {"name": by.metric, "goal": by.direction}
         scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
     except (wandb.Error, ValueError) as error:
         raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None

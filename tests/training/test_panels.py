@@ -23,8 +23,8 @@ model: {class_path: GRUCompressor, init_args: {width: 0.03, iterations: 3}}
 data: {init_args: {batch_size: 2, steps_per_epoch: 4, max_side: 96}}
 seed_everything: 11
 trainer:
-  {max_steps: 8, max_epochs: -1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
-   enable_model_summary: false}
+  {max_steps: 8, max_epochs: -1, accelerator: cpu, log_every_n_steps: 1, check_val_every_n_epoch: 1,
+   enable_progress_bar: false, enable_model_summary: false}
 """
 
 
