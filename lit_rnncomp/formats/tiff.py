@@ -63,6 +63,11 @@ class Layout(NamedTuple):
         """Samples of a pixel that are colours."""
         return _CHANNELS[self.photometric]
 
+    @property
+    def weight(self) -> int:
+        """Eight bytes of samples that a pixel has, at least 1."""
+        return -(-self.samples * self.bits // 64)
+
 
 def decode(data: bytes) -> Image.Image:
     """The first picture of the file, in a mode of 8-bit channels. Raises `ValueError` for one that cannot be read
@@ -71,7 +76,8 @@ def decode(data: bytes) -> Image.Image:
     if directory is None:
         raise ValueError("its first directory of tags is missing")
     layout = _layout(directory)
-    check_size(layout.width * layout.height)
+    # Many samples, or wide ones, take as much memory as more pixels of eight bytes.
+    check_size(layout.width * layout.height * layout.weight)
     # Pillow knows BigTIFF of one byte order only.
     unread = directory.big and directory.order == ">"
     stored = layout.bits == 8 and layout.samples == layout.channels and not unread

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .ifd import Directory
+from .limit import check_size
 
 if TYPE_CHECKING:
     from .tiff import Layout
@@ -117,6 +118,7 @@ def _read(directory: Directory, layout: Layout) -> NDArray[Any]:
         wide, tall = width, min((directory.integers(278) or (height,))[0], height)
     if not 0 < wide <= 1 << 24 or not 0 < tall <= 1 << 24:
         raise ValueError(f"it claims strips or tiles of {wide}x{tall} pixels")
+    check_size(wide * tall * layout.weight)
     offsets = directory.integers(324 if layout.tiles else 273)
     counts = directory.integers(325 if layout.tiles else 279)
     row_bytes = -(-wide * each * layout.bits // 8)

@@ -241,3 +241,12 @@ def test_the_pixel_limit_holds_for_samples_read_here(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="exceeds limit of 1000 pixels.*MAX_IMAGE_PIXELS"):
         read(tiff(samples(12, 1), 12, 1, extra={256: (50_000,), 257: (50_000,)}))
+
+
+@pytest.mark.parametrize("claim", ["samples", "tile"])
+def test_memory_is_bounded_by_the_limit_however_it_is_claimed(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    extra = {277: (60,), 258: (16,) * 60} if claim == "samples" else {322: (1 << 20,), 323: (1 << 20,)}
+    data = tiff(samples(16, 1), 16, 1, compression=8, extra=extra, tile=None if claim == "samples" else (16, 16))
+    with pytest.raises(ImageError, match="exceeds limit of 1000 pixels"):
+        read(data)
