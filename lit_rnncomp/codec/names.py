@@ -75,7 +75,8 @@ def _plan(
     if STDOUT in names:
         raise ValueError(f"{STDOUT} (standard input) cannot be one of several inputs")
     if out is not None and not folder and (out == STDOUT or Path(out).exists() or Path(out).suffix):
-        raise OutputError(f"cannot write {out}: the output of several inputs is a folder (-o FOLDER)")
+        what = "several inputs" if len(names) > 1 else f"the folder {names[0]}"
+        raise OutputError(f"cannot write {out}: the output of {what} is a folder (-o FOLDER)")
     pairs = [
         Pair(str(source), _renamed(source if out is None else Path(out) / relative, ending))
         for name in names
