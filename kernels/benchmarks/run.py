@@ -51,8 +51,6 @@ def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
                     places = [(f"{network} codes", shapes.code_shape(network, scene))]
                 elif op.name == "ternarize":  # a code for each coefficient
                     places = [("ternary codes", shapes.target_shape("dct", scene))]
-                elif op.name == "residual_step":
-                    places = [(f"{network} target", shapes.target_shape(network, scene))]
                 elif op.name == "associative_lstm_update":  # K complex units make 2K channels
                     places = [(name, (b, c // 2, h, w)) for name, (b, c, h, w) in rows]
                 else:
@@ -177,7 +175,6 @@ def iteration_table() -> Table:
                 for name in names
             ]
             places.append((traffic.BY_NAME["binarize"], shapes.code_shape(network, "train")))
-            places.append((traffic.BY_NAME["residual_step"], shapes.target_shape(network, "train")))
             plain = ours = traffic.Traffic(0, 0)
             for op, shape in places:
                 plain, ours = plain.plus(traffic.eager(op, shape)), ours.plus(traffic.fused(op, shape))

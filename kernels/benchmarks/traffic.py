@@ -76,7 +76,6 @@ OPS = [
     ),
     Op("binarize", noisy_sign, (1,), 2, 0, 3, 5),
     Op("ternarize", dead_zone, (1,), 2, 0, 0, 2),
-    Op("residual_step", reference.residual_step, (1, 1, 1), 3 + 2, 0, 2 + 1, 5 + 3),
 ]  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}
 NO_LAUNCH = ("aten.view", "aten._unsafe_view", "aten.empty", "aten.detach", "aten.lift_fresh", "aten._to_copy")
@@ -116,8 +115,8 @@ def eager(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.f
 
 
 def fused(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
-    """One forward (training) and backward of the kernels: a launch each, and `residual_step`'s last sum."""
-    launches = 1 + (op.backward > 0) + (op.name == "residual_step")
+    """One forward (training) and backward of the kernels: a launch each."""
+    launches = 1 + (op.backward > 0)
     return Traffic((op.forward + op.kept + op.backward) * _unit(shape, dtype), launches)
 
 

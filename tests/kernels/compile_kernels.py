@@ -29,6 +29,7 @@ from rnncomp_kernels import _launch
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_120": GPUTarget("cuda", 120, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 TABLE = Path(__file__).with_name("registers.json")
@@ -62,7 +63,7 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
     def t(k: int) -> torch.Tensor:
         return torch.empty(32, k * 128, 16, 16, dtype=dtype, memory_format=form)
 
-    one, scalar, seed = t(1), torch.ones((), dtype=dtype), torch.zeros((), dtype=torch.int64)
+    one, seed = t(1), torch.zeros((), dtype=torch.int64)
     arguments: dict[str, list[tuple]] = {
         "lstm_update": [(t(4), one, t(4), True), (t(4), one, one, one)],
         "associative_lstm_update": [(t(9), t(2), t(9), True), (t(9), t(2), t(2), t(2))],
@@ -71,7 +72,6 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         "residual_gru_update": [(0.1, 0.1, t(4), t(3), one, one), (one, one, 0.1, 0.1, t(4), t(3), one, one)],
         "binarize": [(one, seed), (one, one)],
         "ternarize": [(one,)],
-        "residual_step": [(one, one, one, scalar), (one, one, scalar, (one, one, scalar), False)],
     }
     for name, (forward, *backward) in arguments.items():
         module = importlib.import_module(f"rnncomp_kernels.{name}")
@@ -97,6 +97,16 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     )
 
 
+def multiplying(precision: str, call: Callable) -> None:
+    """`call()` while cuDNN is told to multiply float32 so."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        call()
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def variants() -> Iterator[tuple[str, Callable]]:
     forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     for dtype, form in (
@@ -106,9 +116,11 @@ def variants() -> Iterator[tuple[str, Callable]]:
     ):
         for name, call in element_wise(dtype, forms[form]):
             yield f"{name} {SHORT[dtype]} {form}", call
-    for dtype in (torch.float32, torch.bfloat16):
-        for name, call in convolutions(dtype):
-            yield f"{name} {SHORT[dtype]} channels_last", call
+    for name, call in convolutions(torch.bfloat16):
+        yield f"{name} bf16 channels_last", call
+    for precision in ("tf32", "ieee"):
+        for name, call in convolutions(torch.float32):
+            yield f"{name} {precision} channels_last", lambda p=precision, c=call: multiplying(p, c)
 
 
 def launches() -> Iterator[tuple[str, Any, dict, dict]]:
