@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 import rnncomp_kernels
 
@@ -66,6 +67,23 @@ def kernel_of(op: traffic.Op) -> Callable:
     return (lambda x: function(x, stochastic=True, seed=1)) if op.name == "binarize" else function
 
 
+def compiled(definition: Callable) -> Callable:
+    """`definition` compiled for the shapes of one case: whatever was compiled before is forgotten.
+
+    Otherwise the ninth case would run in eager mode (`recompile_limit`), and the second with shapes left open.
+    """
+    torch._dynamo.reset()
+    counters.clear()
+    return torch.compile(definition, fullgraph=True, dynamic=False)
+
+
+def check_compiled(op: str, graphs: int) -> None:
+    """Raises `RuntimeError` unless `torch.compile` made `graphs` graphs for this case: eager is no rival."""
+    made = counters["stats"]["unique_graphs"]
+    if made != graphs:
+        raise RuntimeError(f"torch.compile made {made} graphs of {op}, expected {graphs}: its times would be eager's")
+
+
 def timed(
     op: traffic.Op, shape: tuple[int, int, int, int], dtype: torch.dtype, device: str, time: Timer
 ) -> Iterator[dict[str, Any]]:
@@ -75,7 +93,7 @@ def timed(
         torch.randn(batch, k * channels, height, width, dtype=dtype, device=device, requires_grad=True)
         for k in op.inputs
     ]
-    functions = {"eager": op.definition, "torch.compile": torch.compile(op.definition), "triton": kernel_of(op)}
+    functions = {"eager": op.definition, "torch.compile": compiled(op.definition), "triton": kernel_of(op)}
     for provider, function in functions.items():
 
         def forward(function: Callable = function) -> list[Tensor]:
@@ -86,6 +104,8 @@ def timed(
         unit = batch * channels * height * width * dtype.itemsize
         with torch.no_grad():
             yield {"pass": "forward", "provider": provider, "bytes": op.forward * unit, "times": time(forward)}
+        if provider == "torch.compile":
+            check_compiled(op.name, 2)  # with gradients and without
         train = time(lambda f=forward, w=weights: torch.autograd.grad(f(), inputs, w))
         yield {
             "pass": "forward+backward",

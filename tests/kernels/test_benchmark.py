@@ -1,6 +1,7 @@
 """The benchmark of the kernels: its counts, and its plumbing with a clock that is not one."""
 
 import csv
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
     run, traffic = benchmarks
     small = [(op, f"layer {op.name}", (1, 4, 2, n)) for op in traffic.OPS[:3] for n in (2, 3)]
     monkeypatch.setattr(run, "cases", lambda: small)
-    monkeypatch.setattr(torch, "compile", lambda f: f)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     monkeypatch.setattr(run, "copy_bandwidth", lambda *_: 10.0)
     ticks = itertools.count(1)
 
@@ -81,6 +82,30 @@ def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
     with path.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(rows)
     assert run.plot(path).read_text().startswith("<?xml")
+
+
+def test_every_case_of_the_baseline_is_compiled(benchmarks, monkeypatch):
+    """More shapes than torch compiles one function for: none falls back to eager, none leaves its sizes open."""
+    run, traffic = benchmarks
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    graphs = []
+
+    def clock(function):
+        function()
+        graphs.append(run.counters["stats"]["unique_graphs"])
+        return 1.0, 1.0, 1.0
+
+    cases = torch._dynamo.config.recompile_limit + 2
+    for n in range(cases):
+        assert len(list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2 + n), torch.float32, "cpu", clock))) == 6
+    assert len(graphs) == 6 * cases
+
+
+def test_a_baseline_that_is_not_compiled_is_no_baseline(benchmarks, monkeypatch):
+    run, traffic = benchmarks
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    with pytest.raises(RuntimeError, match="torch.compile made 0 graphs of gru_reset, expected 2"):
+        list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2), torch.float32, "cpu", lambda f: (f(), 1.0, 1.0)))
 
 
 def test_cpu_training_step(monkeypatch, capsys):
