@@ -26,6 +26,9 @@ from triton.compiler import ASTSource
 
 from rnncomp_kernels import _launch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "kernels" / "benchmarks"))
+from recorded import Launch, recorders, signature
+
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
@@ -33,28 +36,7 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 TABLE = Path(__file__).with_name("registers.json")
-POINTERS = {
-    torch.float32: "*fp32",
-    torch.bfloat16: "*bf16",
-    torch.float16: "*fp16",
-    torch.uint8: "*u8",
-    torch.int64: "*i64",
-}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-
-
-class Recorder:
-    """Stands for a kernel: `recorder[grid](...)` notes the launch instead of making it."""
-
-    def __init__(self, kernel: Any, launches: list) -> None:
-        self.kernel, self.launches = kernel, launches
-
-    def __getitem__(self, grid: tuple) -> Callable:
-        def launch(*arguments: Any, num_warps: int, num_stages: int = 3, **named: Any) -> None:
-            values = dict(zip(self.kernel.arg_names, arguments, strict=False)) | named
-            self.launches.append((self.kernel, values, {"num_warps": num_warps, "num_stages": num_stages}))
-
-        return launch
 
 
 def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tuple[str, Callable]]:
@@ -123,37 +105,26 @@ def variants() -> Iterator[tuple[str, Callable]]:
             yield f"{name} {precision} channels_last", lambda p=precision, c=call: multiplying(p, c)
 
 
-def launches() -> Iterator[tuple[str, Any, dict, dict]]:
-    """Every variant's launch: name, kernel, values of its parameters, compiler options."""
+def launches() -> Iterator[tuple[str, Launch]]:
+    """Every variant's launch."""
     for name, call in variants():
-        module = importlib.import_module("rnncomp_kernels." + name.split()[0].split(".")[0])
-        kernels = {key: value for key, value in vars(module).items() if key.endswith("_kernel")}
-        noted: list = []
-        for key, kernel in kernels.items():
-            setattr(module, key, Recorder(kernel, noted))
-        call()
-        for key, kernel in kernels.items():
-            setattr(module, key, kernel)
+        with recorders() as noted:
+            call()
         for i, launch in enumerate(noted):
-            yield f"{name} {i + 1}/{len(noted)}" if len(noted) > 1 else name, *launch
+            yield f"{name} {i + 1}/{len(noted)}" if len(noted) > 1 else name, launch
 
 
-def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
-    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to
-    be so."""
-    signature, constants, attributes = {}, {}, {}
+def compile_for(target: GPUTarget, launch: Launch) -> Any:
+    """As Triton's own launcher would: pointers and sizes that 16 divides are known to be so."""
+    kernel, values, options, _ = launch
+    types, constants = signature(kernel, values)
+    attributes = {}
     for i, parameter in enumerate(kernel.params):
         value = values[parameter.name]
-        if parameter.is_constexpr:
-            signature[parameter.name], constants[parameter.name] = "constexpr", value
-            continue
-        if isinstance(value, torch.Tensor):
-            signature[parameter.name] = POINTERS[value.dtype]
-        else:
-            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+        whole = isinstance(value, int) and value % 16 == 0
+        if not parameter.is_constexpr and (isinstance(value, torch.Tensor) or whole):
             attributes[(i,)] = [["tt.divisibility", 16]]
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=attributes)
     return triton.compile(source, target=target, options=options)
 
 
@@ -196,10 +167,7 @@ def resources(compiled: Any) -> dict[str, int]:
 
 def measure(target: str) -> dict[str, dict[str, int]]:
     vars(_launch)["WARPS"] = _launch.THREADS // TARGETS[target].warp_size
-    return {
-        name: resources(compile_for(TARGETS[target], kernel, values, options))
-        for name, kernel, values, options in launches()
-    }
+    return {name: resources(compile_for(TARGETS[target], launch)) for name, launch in launches()}
 
 
 if __name__ == "__main__":

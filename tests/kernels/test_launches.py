@@ -14,8 +14,8 @@ import rnncomp_kernels as ops
 from rnncomp_kernels import _convolve, _launch
 
 pytest.importorskip("triton", reason="triton is not installed")
-sys.path.insert(0, str(Path(__file__).parent))
-from compile_kernels import Recorder
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "kernels" / "benchmarks"))
+from recorded import recorders
 
 lstm, gru, update, reset = (
     importlib.import_module(f"rnncomp_kernels.{name}")
@@ -33,13 +33,10 @@ SETTINGS = [
 
 
 @pytest.fixture
-def recorded(monkeypatch):
-    """Replaces the kernels of modules by recorders; the launches: kernel, values, options."""
-    launches = []
-    for module in (lstm, gru, update, reset):
-        for name in [key for key in vars(module) if key.endswith("_kernel")]:
-            monkeypatch.setattr(module, name, Recorder(getattr(module, name), launches))
-    return launches
+def recorded():
+    """No kernel runs; the launches."""
+    with recorders() as launches:
+        yield launches
 
 
 def layer(gates, hidden_gates, **where):
@@ -81,7 +78,7 @@ def test_precision_is_that_of_the_library(owner, name, value, expected, recorded
         setattr(owners[owner], name, value)
         assert _convolve.precision() == expected
         launch_all(device="meta")
-    assert [values["PRECISION"] for _, values, _ in recorded if "PRECISION" in values] == [expected] * 3
+    assert [launch.values["PRECISION"] for launch in recorded if "PRECISION" in launch.values] == [expected] * 3
 
 
 def test_every_launch_is_on_the_device_of_its_tensors(recorded, monkeypatch):
@@ -155,7 +152,7 @@ def test_a_kernel_writes_the_gates_only_when_told(keep, recorded):
     gates = torch.empty(1, 16, 8, 8, device="meta")
     update._launch_forward(gates, h, gates, keep)
     lstm._launch_forward(x, weight, bias, h, hidden, h, 1, keep)
-    assert [values["KEEP"] for _, values, _ in recorded] == [keep, keep]
+    assert [launch.values["KEEP"] for launch in recorded] == [keep, keep]
 
 
 # Sizes whose last block begins beyond 31 bits, and rows beyond them: nothing of it is in memory.
