@@ -1,14 +1,16 @@
 """Cost of the ops: `python kernels/benchmarks/run.py [--op NAME] [--csv PATH] [--plot]`.
 
-With a GPU: the ops' tests first (nothing is timed on red), then op x shape x dtype x provider with
-`triton.testing.do_bench`, into a CSV that `--plot` draws. Without one: the traffic table, and a line that says that
-nothing was timed.
+Everywhere the static part: bytes, launches, multiply-adds, registers; `--json` writes it, `--against` compares it. With
+a GPU then the ops' tests (nothing is timed on red), and op x shape x dtype x provider with `triton.testing.do_bench`,
+into a CSV that `--plot` draws. Without one, a line that says that nothing was timed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import shapes
+import static
 import torch
 import traffic
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-
-import rnncomp_kernels
+from torch._dynamo.utils import counters
 
 HERE = Path(__file__).resolve().parent
 DTYPES = (torch.float32, torch.bfloat16)
@@ -51,8 +53,6 @@ def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
                     places = [(f"{network} codes", shapes.code_shape(network, scene))]
                 elif op.name == "ternarize":  # a code for each coefficient
                     places = [("ternary codes", shapes.target_shape("dct", scene))]
-                elif op.name == "residual_step":
-                    places = [(f"{network} target", shapes.target_shape(network, scene))]
                 elif op.name == "associative_lstm_update":  # K complex units make 2K channels
                     places = [(name, (b, c // 2, h, w)) for name, (b, c, h, w) in rows]
                 else:
@@ -63,9 +63,21 @@ def cases() -> Iterator[tuple[traffic.Op, str, tuple[int, int, int, int]]]:
                         yield op, f"{name} {scene}", shape
 
 
-def kernel_of(op: traffic.Op) -> Callable:
-    function = getattr(rnncomp_kernels, op.name)
-    return (lambda x: function(x, stochastic=True, seed=1)) if op.name == "binarize" else function
+def compiled(definition: Callable) -> Callable:
+    """`definition` compiled for the shapes of one case: whatever was compiled before is forgotten.
+
+    Otherwise the ninth case would run in eager mode (`recompile_limit`), and the second with shapes left open.
+    """
+    torch._dynamo.reset()
+    counters.clear()
+    return torch.compile(definition, fullgraph=True, dynamic=False)
+
+
+def check_compiled(op: str, graphs: int) -> None:
+    """Raises `RuntimeError` unless `torch.compile` made `graphs` graphs for this case: eager is no rival."""
+    made = counters["stats"]["unique_graphs"]
+    if made != graphs:
+        raise RuntimeError(f"torch.compile made {made} graphs of {op}, expected {graphs}: its times would be eager's")
 
 
 def timed(
@@ -77,7 +89,8 @@ def timed(
         torch.randn(batch, k * channels, height, width, dtype=dtype, device=device, requires_grad=True)
         for k in op.inputs
     ]
-    functions = {"eager": op.definition, "torch.compile": torch.compile(op.definition), "triton": kernel_of(op)}
+    functions = {"eager": op.definition, "torch.compile": compiled(op.definition), "triton": traffic.kernel_of(op)}
+    inference, training = traffic.fused_inference(op, shape, dtype), traffic.fused(op, shape, dtype)
     for provider, function in functions.items():
 
         def forward(function: Callable = function) -> list[Tensor]:
@@ -85,14 +98,15 @@ def timed(
             return [result] if isinstance(result, Tensor) else list(result)
 
         weights = [torch.ones_like(x) for x in forward()]
-        unit = batch * channels * height * width * dtype.itemsize
         with torch.no_grad():
-            yield {"pass": "forward", "provider": provider, "bytes": op.forward * unit, "times": time(forward)}
+            yield {"pass": "forward", "provider": provider, "bytes": inference.bytes, "times": time(forward)}
+        if provider == "torch.compile":
+            check_compiled(op.name, 2)  # with gradients and without
         train = time(lambda f=forward, w=weights: torch.autograd.grad(f(), inputs, w))
         yield {
             "pass": "forward+backward",
             "provider": provider,
-            "bytes": (op.forward + op.kept + op.backward) * unit,
+            "bytes": training.bytes,
             "times": train,
         }
 
@@ -152,8 +166,7 @@ def traffic_table(op_names: list[str]) -> Table:
         "fused / floor",
     ):
         table.add_column(heading, justify="left" if heading == "op" else "right", no_wrap=heading == "op")
-    layer = shapes.layers("paper", "train")[-1]
-    shape = (layer.batch, layer.channels, layer.height, layer.width)
+    shape = static.table_shape()
     for op in traffic.OPS:
         if op.name in op_names:
             plain, ours, least = traffic.eager(op, shape), traffic.fused(op, shape), traffic.floor(op, shape)
@@ -165,31 +178,27 @@ def traffic_table(op_names: list[str]) -> Table:
 
 
 def iteration_table() -> Table:
-    """All element-wise ops of one iteration of a network, training."""
-    table = Table(title="Element-wise ops of one training iteration, batch 32 of 32x32 (convolutions not counted)")
-    for heading in ("network", "unit", "eager MB", "eager launches", "fused MB", "fused launches", "floor MB"):
+    """One further training iteration of each network and unit, convolutions and all."""
+    table = Table(title="One further training iteration, forward and backward, batch 32 of 32x32 (float32)")
+    for heading in ("network", "unit", "eager MB", "launches", "fused MB", "launches", "multiply-adds (10^9)"):
         table.add_column(heading, justify="left" if heading in ("network", "unit") else "right")
     for network in shapes.NETWORKS:
-        for unit, names in traffic.UNIT_OPS.items():
-            places = [
-                (traffic.BY_NAME[name], (layer.batch, layer.channels, layer.height, layer.width))
-                for layer in shapes.layers(network, "train")
-                for name in names
-            ]
-            places.append((traffic.BY_NAME["binarize"], shapes.code_shape(network, "train")))
-            places.append((traffic.BY_NAME["residual_step"], shapes.target_shape(network, "train")))
-            plain = ours = traffic.Traffic(0, 0)
-            for op, shape in places:
-                plain, ours = plain.plus(traffic.eager(op, shape)), ours.plus(traffic.fused(op, shape))
-            least = sum(traffic.floor(op, shape) for op, shape in places)
-            cells = (
-                f"{plain.bytes / 1e6:.1f}",
-                str(plain.launches),
-                f"{ours.bytes / 1e6:.1f}",
-                str(ours.launches),
-                f"{least / 1e6:.1f}",
-            )
-            table.add_row(network, unit, *cells)
+        for unit in traffic.UNITS:
+            plain, ours = (traffic.iteration(network, unit, kernels) for kernels in (False, True))
+            cells = [(f"{t.bytes / 1e6:.1f}", str(t.launches)) for t in (plain.total, ours.total)]
+            table.add_row(network, unit, *cells[0], *cells[1], f"{ours.multiply_adds / 1e9:.2f}")
+    return table
+
+
+def kernel_table(kernels: dict[str, Any]) -> Table:
+    """Registers, and spilled bytes where there are any, of every kernel on each target."""
+    table = Table(title="Registers (+ bytes spilled) a thread")
+    table.add_column("kernel")
+    for target in static.TARGETS:
+        table.add_column(target, justify="right")
+    for name in kernels[static.TARGETS[0]]:
+        found = [kernels[target][name] for target in static.TARGETS]
+        table.add_row(name, *(f"{f['registers']}" + (f" + {f['local']}" if f["local"] else "") for f in found))
     return table
 
 
@@ -232,10 +241,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--op", action="append", choices=list(traffic.BY_NAME), help="only this op; may be repeated")
     parser.add_argument("--csv", type=Path, help="where the times go (default: kernels/benchmarks/results/DEVICE.csv)")
     parser.add_argument("--plot", action="store_true", help="draw the CSV beside it, as SVG")
+    parser.add_argument("--json", type=Path, help="write the static part (bytes, launches, registers) there")
+    parser.add_argument("--against", type=Path, help="compare the static part with this JSON; 1 where a number grew")
     options = parser.parse_args(arguments)
+    old = None
+    if options.against is not None:
+        try:
+            old = json.loads(options.against.read_text())
+        except (OSError, ValueError) as error:
+            parser.error(f"--against {options.against}: {error}; it is a file that --json wrote")
     names = options.op or list(traffic.BY_NAME)
+    if importlib.util.find_spec("triton") is None:
+        parser.error("what kernels move is read from what Triton makes of them: pip install triton (Linux)")
     console = Console(width=max(Console().width, 100))  # the tables' width: a figure must not be cut
-    console.print(traffic_table(names), iteration_table())
+    found = static.measure()
+    console.print(traffic_table(names), iteration_table(), kernel_table(found["kernels"]))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    if old is not None and (lines := list(static.worse(old, found))):
+        console.print(f"Worse than {options.against}:", *lines, sep="\n", markup=False)
+        return 1
     if not torch.cuda.is_available():
         console.print("No CUDA device: nothing was timed.")
         if options.plot:

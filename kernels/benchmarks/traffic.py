@@ -6,15 +6,26 @@ of every tensor each call reads and writes; views are free. Nothing here needs a
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import shapes
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
+import rnncomp_kernels
+from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from rnncomp_kernels import reference
+
+Shape = tuple[int, int, int, int]
+SEED = 1
 
 
 class Traffic(NamedTuple):
@@ -28,19 +39,15 @@ class Traffic(NamedTuple):
 
 
 class Op(NamedTuple):
-    """An op for the benchmark: its definition, the channels of its inputs in units of C, and the kernels' reads and
-    writes in units of C.
+    """An op for the benchmark: its definition, and the channels of its inputs in units of C.
 
-    `forward` (in inference), `kept` (what training writes besides) and `backward` are the counts in the op's docstring;
-    `floor` is what any implementation touches at least, forward and backward: each value needed once, each result once.
+    `floor`, in units of C: what any implementation touches at least, forward and backward, each value needed once, each
+    result once.
     """
 
     name: str
     definition: Callable
     inputs: tuple[int, ...]
-    forward: int
-    kept: int
-    backward: int
     floor: int
 
 
@@ -57,81 +64,148 @@ def dead_zone(x: Tensor) -> Tensor:
 
 
 OPS = [
-    Op(
-        "lstm_update", reference.lstm_update, (4, 1, 4),
-        4 + 4 + 1 + 2, 4, 4 + 1 + 2 + 4 + 1, (4 + 4 + 1 + 2) + (4 + 1 + 2 + 4 + 1),
-    ),
-    Op(
-        "associative_lstm_update", reference.associative_lstm_update, (9, 2, 9),
-        9 + 9 + 2 + 4, 9, 9 + 2 + 4 + 9 + 2, (9 + 9 + 2 + 4) + (9 + 2 + 4 + 9 + 2),
-    ),
-    Op("gru_reset", reference.gru_reset, (3, 2, 1), 3 + 1, 0, 3 + 1 + 3 + 2 + 1, 4 + 4 + 1 + 1 + 1),
-    Op(
-        "gru_update", reference.gru_update, (3, 2, 1, 1),
-        2 + 1 + 1 + 1 + 1, 0, 6 + 3 + 2 + 1 + 1, 6 + 6 + 2 + 1 + 1 + 1,
-    ),
-    Op(
-        "residual_gru_update", reference.residual_gru_update, (4, 3, 1, 1),
-        3 + 2 + 1 + 1 + 2, 0, 5 + 2 + 4 + 3 + 1 + 1, 9 + 7 + 3 + 2 + 1 + 1,
-    ),
-    Op("binarize", noisy_sign, (1,), 2, 0, 3, 5),
-    Op("ternarize", dead_zone, (1,), 2, 0, 0, 2),
-    Op("residual_step", reference.residual_step, (1, 1, 1), 3 + 2, 0, 2 + 1, 5 + 3),
-]  # fmt: skip
+    Op("lstm_update", reference.lstm_update, (4, 1, 4), (4 + 4 + 1 + 2) + (4 + 1 + 2 + 4 + 1)),
+    Op("associative_lstm_update", reference.associative_lstm_update, (9, 2, 9), (9 + 9 + 2 + 4) + (9 + 2 + 4 + 9 + 2)),
+    Op("gru_reset", reference.gru_reset, (3, 2, 1), 4 + 4 + 1 + 1 + 1),
+    Op("gru_update", reference.gru_update, (3, 2, 1, 1), 6 + 6 + 2 + 1 + 1 + 1),
+    Op("residual_gru_update", reference.residual_gru_update, (4, 3, 1, 1), 9 + 7 + 3 + 2 + 1 + 1),
+    Op("binarize", noisy_sign, (1,), 5),
+    Op("ternarize", dead_zone, (1,), 2),
+]
 BY_NAME = {op.name: op for op in OPS}
-NO_LAUNCH = ("aten.view", "aten._unsafe_view", "aten.empty", "aten.detach", "aten.lift_fresh", "aten._to_copy")
+NO_LAUNCH = (
+    "aten.view",
+    "aten._unsafe_view",
+    "aten.empty",
+    "aten.new_empty",
+    "aten.detach",
+    "aten.lift_fresh",
+    "aten._to_copy",
+)
 
 
-class _Count(TorchDispatchMode):
+class Count(TorchDispatchMode):
+    """Adds up what every call reads, writes and multiplies.
+
+    An op of `rnncomp_kernels` counts as what its launcher does: its recorded launches, and its copies.
+    """
+
     def __init__(self) -> None:
         super().__init__()
         self.total = Traffic(0, 0)
+        self.multiply_adds = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.namespace == "rnncomp":
+            return self._launched(function, args)
         result = function(*args, **(kwargs or {}))
         outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         shares = any(o.untyped_storage()._cdata == i.untyped_storage()._cdata for o in outputs for i in inputs)
         writes_in_place = function._schema.is_mutable
-        if (not shares or writes_in_place) and not str(function).startswith(NO_LAUNCH):
+        if outputs and (not shares or writes_in_place) and not str(function).startswith(NO_LAUNCH):
             touched = sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
             self.total = self.total.plus(Traffic(touched, 1))
+        if function._overloadpacket in flop_registry:
+            self.multiply_adds += flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=result) // 2
+        return result
+
+    def _launched(self, function: Any, args: tuple) -> Any:
+        from recorded import recorders, touched
+
+        name = function._opname
+        module = importlib.import_module("rnncomp_kernels." + name.removesuffix("_backward"))
+        op = module._backward if name.endswith("_backward") else module._forward
+        with recorders() as launches, self:
+            result = op._init_fn(*args)
+        for launch in launches:
+            self.total = self.total.plus(Traffic(touched(launch), 1))
         return result
 
 
-def eager(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
-    """One forward and backward of the reference at a state of `shape`, on tensors without data."""
+def kernel_of(op: Op) -> Callable:
+    """The op's public function."""
+    function = getattr(rnncomp_kernels, op.name)
+    return (lambda x: function(x, stochastic=True, seed=SEED)) if op.name == "binarize" else function
+
+
+def _passes(function: Callable, op: Op, shape: Shape, dtype: torch.dtype) -> tuple[Traffic, Traffic]:
+    """Inference, and training: forward and backward; at a state of `shape`, on tensors without data."""
     batch, channels, height, width = shape
     inputs = [
         torch.empty(batch, k * channels, height, width, dtype=dtype, device="meta", requires_grad=True)
         for k in op.inputs
     ]
-    with _Count() as forward:
-        outputs = op.definition(*inputs)
+    with torch.no_grad(), Count() as inference:
+        function(*inputs)
+    with Count() as forward:
+        outputs = function(*inputs)
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     weights = [torch.empty_like(o) for o in outputs]
-    with _Count() as backward:
+    with Count() as backward:
         torch.autograd.grad(outputs, inputs, weights)
-    return forward.total.plus(backward.total)
+    return inference.total, forward.total.plus(backward.total)
 
 
-def fused(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> Traffic:
-    """One forward (training) and backward of the kernels: a launch each, and `residual_step`'s last sum."""
-    launches = 1 + (op.backward > 0) + (op.name == "residual_step")
-    return Traffic((op.forward + op.kept + op.backward) * _unit(shape, dtype), launches)
+def eager(op: Op, shape: Shape, dtype: torch.dtype = torch.float32) -> Traffic:
+    """One forward and backward of the reference."""
+    return _passes(op.definition, op, shape, dtype)[1]
 
 
-def floor(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> int:
+def fused(op: Op, shape: Shape, dtype: torch.dtype = torch.float32) -> Traffic:
+    """One forward (training) and backward of the kernels."""
+    return _fused(op, shape, dtype)[1]
+
+
+def fused_inference(op: Op, shape: Shape, dtype: torch.dtype = torch.float32) -> Traffic:
+    """One forward of the kernels without gradients."""
+    return _fused(op, shape, dtype)[0]
+
+
+def _fused(op: Op, shape: Shape, dtype: torch.dtype) -> tuple[Traffic, Traffic]:
+    from recorded import kernels_chosen
+
+    with kernels_chosen():
+        return _passes(kernel_of(op), op, shape, dtype)
+
+
+def floor(op: Op, shape: Shape, dtype: torch.dtype = torch.float32) -> int:
     return op.floor * _unit(shape, dtype)
 
 
-def _unit(shape: tuple[int, int, int, int], dtype: torch.dtype) -> int:
+def _unit(shape: Shape, dtype: torch.dtype) -> int:
     batch, channels, height, width = shape
     return batch * channels * height * width * dtype.itemsize
 
 
-UNIT_OPS = {
-    "lstm": ("lstm_update",),
-    "gru": ("gru_reset", "gru_update"),
-    "residual_gru": ("gru_reset", "residual_gru_update"),
-}
+UNITS = ("lstm", "associative_lstm", "gru", "residual_gru")
+
+
+def iteration(network: str, unit: str, kernels: bool) -> Count:
+    """What one further training iteration costs, forward and backward, convolutions and all: the third less the
+    second, of `network` (of `shapes.NETWORKS`) with `unit` at training patches, on tensors without data.
+
+    With `kernels` as on a GPU; without, the gates are the reference's.
+    """
+    from recorded import kernels_chosen
+
+    counts = []
+    for iterations in (2, 3):
+        config = replace(shapes.NETWORKS[network], unit=unit, iterations=iterations)
+        batch, height, width = shapes.SCENES["train"]
+        with torch.device("meta"):
+            codec = RecurrentCodec(config)
+        with FakeTensorMode():  # unlike meta tensors, these are on a device
+            weights = {
+                name: torch.empty(p.shape, dtype=p.dtype).requires_grad_(p.requires_grad)
+                for name, p in (*codec.named_parameters(), *codec.named_buffers())
+            }
+            image = torch.empty(batch, 3, height, width)
+            with kernels_chosen() if kernels else nullcontext(), Count() as count:
+                residuals = torch.func.functional_call(codec, weights, image).residuals
+                torch.stack([r.abs().mean() for r in residuals]).mean().backward()
+        counts.append(count)
+    two, three = counts
+    three.total = Traffic(three.total.bytes - two.total.bytes, three.total.launches - two.total.launches)
+    three.multiply_adds -= two.multiply_adds
+    return three

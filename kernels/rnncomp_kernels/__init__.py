@@ -13,15 +13,13 @@ from .conv_lstm_step import conv_lstm_step
 from .gru_reset import gru_reset
 from .gru_update import gru_update
 from .lstm_update import lstm_update
-from .reference import LSTMUpdate, ResidualGRUUpdate, ResidualStep
+from .reference import LSTMUpdate, ResidualGRUUpdate
 from .residual_gru_update import residual_gru_update
-from .residual_step import residual_step
 from .ternarize import ternarize
 
 __all__ = [
     "LSTMUpdate",
     "ResidualGRUUpdate",
-    "ResidualStep",
     "associative_lstm_update",
     "binarize",
     "conv_gru_step",
@@ -30,6 +28,5 @@ __all__ = [
     "gru_update",
     "lstm_update",
     "residual_gru_update",
-    "residual_step",
     "ternarize",
 ]

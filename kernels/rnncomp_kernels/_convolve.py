@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._launch import jit, tl
+from ._launch import MOST, jit, tl
 
 # Positions, channels and depth of a tile; warps. Small enough for two programs a multiprocessor, and multiples of the
 # tensor cores' 16.
@@ -37,6 +37,10 @@ class Geometry(NamedTuple):
         up."""
         batch, channels, height, width = x.shape
         return cls(batch, channels, height, width, (height + stride - 1) // stride, (width + stride - 1) // stride)
+
+    def fits(self) -> bool:
+        """Whether every pixel of the batch has a number of 32 bits, as the kernels count them."""
+        return self.batch * self.height * self.width <= MOST
 
 
 @jit
@@ -82,8 +86,14 @@ def four_gates(acc, BM: tl.constexpr, BN: tl.constexpr):  # type: ignore[no-unty
 
 
 def precision() -> str:
-    """How float32 is multiplied: as cuDNN would, so that fused and unfused agree."""
-    return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+    """How float32 is multiplied: as cuDNN would, so that fused and unfused agree.
+
+    Since torch 2.9 convolutions have a setting of their own, and `allow_tf32` raises where RNNs have another.
+    """
+    convolution = getattr(torch.backends.cudnn, "conv", None)
+    if convolution is None:
+        return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+    return "tf32" if convolution.fp32_precision == "tf32" else "ieee"
 
 
 def last(x: Tensor | None) -> Tensor | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 __all__ = [
     "DEVICE_TYPES",
+    "MOST",
     "THREADS",
     "TILE",
     "WARPS",
@@ -48,6 +49,9 @@ DEVICE_TYPES = ("cpu", "cuda") if INTERPRETED else "cuda"
 TILE = 1024
 THREADS = 128
 WARPS = THREADS // (64 if torch.version.hip else 32)
+# Rows, columns and the first elements of blocks are 32-bit numbers in kernels, the last tile of them padded; only what
+# they are multiplied into, the address, has 64 bits.
+MOST = (1 << 31) - 1 - TILE
 
 
 def jit(function: Callable) -> Any:
@@ -98,10 +102,16 @@ def tile_of(inner: int) -> tuple[int, int]:
 
 def launch(kernel: Any, plane: Plane, *arguments: Any, **constants: Any) -> None:
     """Run `kernel(*arguments, rows, inner, **constants, ROWS, COLS)` once for each tile of `plane`; None becomes an
-    unused pointer."""
+    unused pointer. Raises `ValueError` where a kernel's numbers of rows, or of elements in all blocks of one, wrap."""
     if plane.rows == 0 or plane.inner == 0:
         return
-    anchor = next(a for a in arguments if isinstance(a, Tensor))
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    anchor, largest = tensors[0], max(tensors, key=Tensor.numel)
+    if max(plane.rows, largest.numel() // plane.rows) > MOST:
+        raise ValueError(
+            f"a tensor of shape {tuple(largest.shape)} is too large for a kernel, which numbers at most {MOST} "
+            f"elements of a picture (in channels last: pixels of a batch): cut pictures into tiles, or take fewer"
+        )
     rows, columns = tile_of(plane.inner)
     grid = (-(-plane.inner // columns) * -(-plane.rows // rows),)
     pointers = (anchor if a is None else a for a in arguments)

@@ -166,7 +166,7 @@ def conv_gru_step(
         )
     _check.matches("conv_gru_step", "h", h, x.new_empty(x.shape[0], 0, *Geometry.of(x, stride)[4:]), channels)
     fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
-    if fused and not needs_grad(x, weight, bias, hidden_weight, candidate_weight, h):
+    if fused and Geometry.of(x, stride).fits() and not needs_grad(x, weight, bias, hidden_weight, candidate_weight, h):
         return _forward(x, weight, bias, hidden_weight, candidate_weight, h, stride)
     gates = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)
     if h is None:

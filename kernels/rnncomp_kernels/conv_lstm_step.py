@@ -188,7 +188,8 @@ def conv_lstm_step(
     size = x.new_empty(x.shape[0], 0, *Geometry.of(x, stride)[4:])
     _check.matches("conv_lstm_step", "h", h, size, channels)
     _check.matches("conv_lstm_step", "c", c, size, channels)
-    if use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype):
+    fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
+    if fused and Geometry.of(x, stride).fits():
         keep = needs_grad(x, weight, bias, h, hidden_weight, c)
         return LSTMUpdate(*_forward(x, weight, bias, h, hidden_weight, c, stride, keep)[:2])
     gates = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)

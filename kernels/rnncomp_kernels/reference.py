@@ -2,7 +2,7 @@
 
 This file is the mathematics: the oracle of the tests, the path taken on a CPU and the path taken where Triton is
 absent. Every tensor is `(B, channels, H, W)`; a state of `None` is a state of zeros. Sources: Toderici et al., CVPR
-2017, section 2.1 (units), section 2.2 (reconstruction); Toderici et al., ICLR 2016, section 3.2 (binarizer).
+2017, section 2.1 (units); Toderici et al., ICLR 2016, section 3.2 (binarizer).
 """
 
 from __future__ import annotations
@@ -25,14 +25,6 @@ class ResidualGRUUpdate(NamedTuple):
 
     h: Tensor
     out: Tensor
-
-
-class ResidualStep(NamedTuple):
-    """`reconstruction`, the next `residual` and the scalar sum `l1` of the residual's absolute values."""
-
-    reconstruction: Tensor
-    residual: Tensor
-    l1: Tensor
 
 
 def lstm_update(gates: Tensor, c: Tensor | None = None, hidden_gates: Tensor | None = None) -> LSTMUpdate:
@@ -205,19 +197,3 @@ def ternarize(x: Tensor) -> Tensor:
     `x`."""
     codes: Tensor = _StraightThroughTernary.apply(x)
     return codes
-
-
-def residual_step(
-    image: Tensor, output: Tensor, previous: Tensor | None = None, gain: Tensor | None = None
-) -> ResidualStep:
-    """`reconstruction = output / gain + previous`, `residual = image - reconstruction`, and the residual's L1 sum (eqs
-    1-3, 16-19).
-
-    One-shot: no `previous`. Additive: the reconstruction before as `previous`. Residual scaling: its `gain` too,
-    broadcastable to `image`.
-    """
-    reconstruction = output if gain is None else output / gain
-    if previous is not None:
-        reconstruction = reconstruction + previous
-    residual = image - reconstruction
-    return ResidualStep(reconstruction, residual, residual.abs().sum())

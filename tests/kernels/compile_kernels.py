@@ -26,34 +26,17 @@ from triton.compiler import ASTSource
 
 from rnncomp_kernels import _launch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "kernels" / "benchmarks"))
+from recorded import Launch, recorders, signature
+
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_120": GPUTarget("cuda", 120, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 TABLE = Path(__file__).with_name("registers.json")
-POINTERS = {
-    torch.float32: "*fp32",
-    torch.bfloat16: "*bf16",
-    torch.float16: "*fp16",
-    torch.uint8: "*u8",
-    torch.int64: "*i64",
-}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-
-
-class Recorder:
-    """Stands for a kernel: `recorder[grid](...)` notes the launch instead of making it."""
-
-    def __init__(self, kernel: Any, launches: list) -> None:
-        self.kernel, self.launches = kernel, launches
-
-    def __getitem__(self, grid: tuple) -> Callable:
-        def launch(*arguments: Any, num_warps: int, num_stages: int = 3, **named: Any) -> None:
-            values = dict(zip(self.kernel.arg_names, arguments, strict=False)) | named
-            self.launches.append((self.kernel, values, {"num_warps": num_warps, "num_stages": num_stages}))
-
-        return launch
 
 
 def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tuple[str, Callable]]:
@@ -62,7 +45,7 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
     def t(k: int) -> torch.Tensor:
         return torch.empty(32, k * 128, 16, 16, dtype=dtype, memory_format=form)
 
-    one, scalar, seed = t(1), torch.ones((), dtype=dtype), torch.zeros((), dtype=torch.int64)
+    one, seed = t(1), torch.zeros((), dtype=torch.int64)
     arguments: dict[str, list[tuple]] = {
         "lstm_update": [(t(4), one, t(4), True), (t(4), one, one, one)],
         "associative_lstm_update": [(t(9), t(2), t(9), True), (t(9), t(2), t(2), t(2))],
@@ -71,7 +54,6 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         "residual_gru_update": [(0.1, 0.1, t(4), t(3), one, one), (one, one, 0.1, 0.1, t(4), t(3), one, one)],
         "binarize": [(one, seed), (one, one)],
         "ternarize": [(one,)],
-        "residual_step": [(one, one, one, scalar), (one, one, scalar, (one, one, scalar), False)],
     }
     for name, (forward, *backward) in arguments.items():
         module = importlib.import_module(f"rnncomp_kernels.{name}")
@@ -97,6 +79,16 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
     )
 
 
+def multiplying(precision: str, call: Callable) -> None:
+    """`call()` while cuDNN is told to multiply float32 so."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        call()
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def variants() -> Iterator[tuple[str, Callable]]:
     forms = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     for dtype, form in (
@@ -106,42 +98,33 @@ def variants() -> Iterator[tuple[str, Callable]]:
     ):
         for name, call in element_wise(dtype, forms[form]):
             yield f"{name} {SHORT[dtype]} {form}", call
-    for dtype in (torch.float32, torch.bfloat16):
-        for name, call in convolutions(dtype):
-            yield f"{name} {SHORT[dtype]} channels_last", call
+    for name, call in convolutions(torch.bfloat16):
+        yield f"{name} bf16 channels_last", call
+    for precision in ("tf32", "ieee"):
+        for name, call in convolutions(torch.float32):
+            yield f"{name} {precision} channels_last", lambda p=precision, c=call: multiplying(p, c)
 
 
-def launches() -> Iterator[tuple[str, Any, dict, dict]]:
-    """Every variant's launch: name, kernel, values of its parameters, compiler options."""
+def launches() -> Iterator[tuple[str, Launch]]:
+    """Every variant's launch."""
     for name, call in variants():
-        module = importlib.import_module("rnncomp_kernels." + name.split()[0].split(".")[0])
-        kernels = {key: value for key, value in vars(module).items() if key.endswith("_kernel")}
-        noted: list = []
-        for key, kernel in kernels.items():
-            setattr(module, key, Recorder(kernel, noted))
-        call()
-        for key, kernel in kernels.items():
-            setattr(module, key, kernel)
+        with recorders() as noted:
+            call()
         for i, launch in enumerate(noted):
-            yield f"{name} {i + 1}/{len(noted)}" if len(noted) > 1 else name, *launch
+            yield f"{name} {i + 1}/{len(noted)}" if len(noted) > 1 else name, launch
 
 
-def compile_for(target: GPUTarget, kernel: Any, values: dict, options: dict) -> Any:
-    """`values` to a signature as Triton's own launcher would make it: pointers and sizes that 16 divides are known to
-    be so."""
-    signature, constants, attributes = {}, {}, {}
+def compile_for(target: GPUTarget, launch: Launch) -> Any:
+    """As Triton's own launcher would: pointers and sizes that 16 divides are known to be so."""
+    kernel, values, options, _ = launch
+    types, constants = signature(kernel, values)
+    attributes = {}
     for i, parameter in enumerate(kernel.params):
         value = values[parameter.name]
-        if parameter.is_constexpr:
-            signature[parameter.name], constants[parameter.name] = "constexpr", value
-            continue
-        if isinstance(value, torch.Tensor):
-            signature[parameter.name] = POINTERS[value.dtype]
-        else:
-            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+        whole = isinstance(value, int) and value % 16 == 0
+        if not parameter.is_constexpr and (isinstance(value, torch.Tensor) or whole):
             attributes[(i,)] = [["tt.divisibility", 16]]
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=attributes)
     return triton.compile(source, target=target, options=options)
 
 
@@ -184,10 +167,7 @@ def resources(compiled: Any) -> dict[str, int]:
 
 def measure(target: str) -> dict[str, dict[str, int]]:
     vars(_launch)["WARPS"] = _launch.THREADS // TARGETS[target].warp_size
-    return {
-        name: resources(compile_for(TARGETS[target], kernel, values, options))
-        for name, kernel, values, options in launches()
-    }
+    return {name: resources(compile_for(TARGETS[target], launch)) for name, launch in launches()}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The benchmark of the kernels: its counts, and its plumbing with a clock that is not one."""
 
 import csv
+import functools
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -12,14 +14,20 @@ FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "benchmarks"
 
 
 @pytest.fixture
+def poisoned_memory():
+    """Not here: filling memory would be counted as a launch."""
+
+
+@pytest.fixture
 def benchmarks(monkeypatch):
     """run.py and traffic.py, which are scripts in a folder of their own."""
+    pytest.importorskip("triton", reason="triton is not installed")
     monkeypatch.syspath_prepend(str(FOLDER))
     import run
     import traffic
 
     yield run, traffic
-    for name in ("run", "traffic", "shapes"):
+    for name in ("run", "traffic", "shapes", "static", "recorded"):
         sys.modules.pop(name, None)
 
 
@@ -46,11 +54,65 @@ def test_eager_counts_calls_and_not_views(benchmarks):
     _, traffic = benchmarks
     for function in (lambda x: x.neg(), lambda x: x.flatten().neg().view(1, 2, 1, 1)):
         # forward and backward: each reads two float32 and writes two
-        assert traffic.eager(traffic.Op("neg", function, (2,), 0, 0, 0, 0), (1, 1, 1, 1)) == traffic.Traffic(2 * 16, 2)
+        assert traffic.eager(traffic.Op("neg", function, (2,), 0), (1, 1, 1, 1)) == traffic.Traffic(2 * 16, 2)
+
+
+def test_bytes_are_those_of_the_loads_and_stores(benchmarks):
+    """A GRU's reset reads r of two tensors and the state: not the gates beside it."""
+    _, traffic = benchmarks
+    shape, unit = (2, 8, 4, 4), 2 * 8 * 4 * 4 * 4
+    reset, lstm = traffic.BY_NAME["gru_reset"], traffic.BY_NAME["lstm_update"]
+    assert traffic.fused_inference(reset, shape) == traffic.Traffic(4 * unit, 1)
+    assert traffic.fused_inference(lstm, shape) == traffic.Traffic(11 * unit, 1)
+    assert traffic.fused(lstm, shape) == traffic.Traffic((11 + 4 + 12) * unit, 2)
+    assert traffic.fused(lstm, shape, torch.bfloat16).bytes == traffic.fused(lstm, shape).bytes / 2
+
+
+def test_an_iteration_counts_what_the_codec_calls(benchmarks):
+    """Each layer of an LSTM is one launch forward and one backward beside its convolutions, and saves launches."""
+    _, traffic = benchmarks
+    plain, ours = (traffic.iteration("dct", "lstm", kernels) for kernels in (False, True))
+    assert plain.multiply_adds == ours.multiply_adds > 0
+    assert ours.total.launches < plain.total.launches and ours.total.bytes < plain.total.bytes
+
+
+def test_the_landed_counts_are_not_exceeded(benchmarks):
+    """A change that costs launches, bytes, registers or spills is seen here: `run.py --json` renews the file."""
+    import static
+
+    landed = json.loads(static.LANDED.read_text())
+    found = static.measure()
+    assert not list(static.worse(landed, found))
+    assert found["ops"] == landed["ops"] and found["kernels"] == landed["kernels"]
+
+
+def test_what_got_worse_is_named(benchmarks):
+    import static
+
+    old = {"ops": {"a": {"launches": 2, "bytes": 10}}, "gone": {"b": 1}}
+    new = {"ops": {"a": {"launches": 3, "bytes": 9}}}
+    assert list(static.worse(old, new)) == ["ops, a, launches: 2 before, 3 now", "gone: no longer there"]
+
+
+def test_against_an_older_file(benchmarks, tmp_path, capsys, monkeypatch):
+    run, traffic = benchmarks
+    monkeypatch.setattr(traffic, "UNITS", ("gru",))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = tmp_path / "old.json"
+    assert run.main(["--json", str(path)]) == 0
+    old = json.loads(path.read_text())
+    assert run.main(["--against", str(path)]) == 0
+    old["iterations"]["dct gru"]["launches"] -= 1
+    path.write_text(json.dumps(old))
+    assert run.main(["--against", str(path)]) == 1
+    assert "iterations, dct gru, launches" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["--against", str(tmp_path / "none.json")])
 
 
 def test_without_a_gpu_it_says_that_nothing_was_timed(benchmarks, capsys, monkeypatch):
-    run, _ = benchmarks
+    run, traffic = benchmarks
+    monkeypatch.setattr(traffic, "UNITS", ("gru",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run.main(["--op", "gru_reset"]) == 0
     text = capsys.readouterr().out
@@ -63,7 +125,7 @@ def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
     run, traffic = benchmarks
     small = [(op, f"layer {op.name}", (1, 4, 2, n)) for op in traffic.OPS[:3] for n in (2, 3)]
     monkeypatch.setattr(run, "cases", lambda: small)
-    monkeypatch.setattr(torch, "compile", lambda f: f)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     monkeypatch.setattr(run, "copy_bandwidth", lambda *_: 10.0)
     ticks = itertools.count(1)
 
@@ -83,9 +145,31 @@ def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
     assert run.plot(path).read_text().startswith("<?xml")
 
 
-def test_cpu_training_step(monkeypatch, capsys):
-    import json
+def test_every_case_of_the_baseline_is_compiled(benchmarks, monkeypatch):
+    """More shapes than torch compiles one function for: none falls back to eager, none leaves its sizes open."""
+    run, traffic = benchmarks
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    graphs = []
 
+    def clock(function):
+        function()
+        graphs.append(run.counters["stats"]["unique_graphs"])
+        return 1.0, 1.0, 1.0
+
+    cases = torch._dynamo.config.recompile_limit + 2
+    for n in range(cases):
+        assert len(list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2 + n), torch.float32, "cpu", clock))) == 6
+    assert len(graphs) == 6 * cases
+
+
+def test_a_baseline_that_is_not_compiled_is_no_baseline(benchmarks, monkeypatch):
+    run, traffic = benchmarks
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    with pytest.raises(RuntimeError, match="torch.compile made 0 graphs of gru_reset, expected 2"):
+        list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2), torch.float32, "cpu", lambda f: (f(), 1.0, 1.0)))
+
+
+def test_cpu_training_step(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(FOLDER))
     import cpu_training_step
 

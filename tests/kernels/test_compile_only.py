@@ -14,8 +14,8 @@ triton = pytest.importorskip("triton", reason="triton is not installed")
 HERE = Path(__file__).parent
 TABLE = json.loads((HERE / "registers.json").read_text())
 TARGETS = [key for key in TABLE if key != "triton"]
-# What moves less than 16 bytes at a time on purpose: a seed, a gain, one partial sum a program.
-NARROW = {"binarize.forward": 1, "residual_step.forward": 2, "residual_step.backward": 2}
+# What moves less than 16 bytes at a time on purpose: a seed.
+NARROW = {"binarize.forward": 1}
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -36,10 +36,19 @@ def test_resources(compiled):
     target, kernels = compiled
     assert kernels.keys() == TABLE[target].keys(), "a kernel came or went: compile_kernels.py --write"
     for name, found in kernels.items():
-        assert found["local"] == 0, f"{name} spills on {target}"
+        assert found["local"] <= (TABLE[target][name]["local"] if " ieee " in name else 0), f"{name} spills on {target}"
         assert found["fp64"] == 0, f"{name} computes in float64 on {target}"
         if not name.startswith("conv_"):
             assert found["narrow"] <= NARROW.get(name.split()[0], 0), f"{name} has narrow accesses on {target}: {found}"
         # another compiler allocates otherwise; the one the table was made with must not do worse
         slack = 1.0 if triton.__version__ == TABLE["triton"] else 1.5
         assert found["registers"] <= slack * TABLE[target][name]["registers"], f"{name} on {target}: {found}"
+
+
+def test_the_readme_names_what_spills():
+    """Only convolutions in full float32 spill, and no more bytes a thread than kernels/README.md says."""
+    spilled = {name: found["local"] for target in TARGETS for name, found in TABLE[target].items() if found["local"]}
+    assert spilled and all(name.startswith("conv_") and " ieee " in name for name in spilled)
+    most = max(found["local"] for target in TARGETS for found in TABLE[target].values())
+    fewest = min(found["local"] for target in TARGETS for found in TABLE[target].values() if found["local"])
+    assert f"{fewest} to {most} bytes a thread" in (HERE.parents[1] / "kernels" / "README.md").read_text()

@@ -27,11 +27,11 @@ def test_full_graph_binarizer():
 
 @pytest.mark.slow
 def test_inductor():
-    """Once through the whole compiler: a step of LSTM and residual, with its backward."""
+    """Once through the whole compiler: an LSTM and the L1 norm of a residual, with their backward."""
 
     def function(gates, c, image):
         h = ops.lstm_update(gates, c).h
-        return ops.residual_step(image, h).l1
+        return (image - h).abs().sum()
 
     case = CASES[0]
     gates, c, _ = case.inputs((1, 3, 4, 4), torch.float32)

@@ -12,7 +12,7 @@ from rnncomp_kernels import _launch
 
 gates = torch.randn(1, 8, 2, 2, requires_grad=True)
 new = ops.lstm_update(gates)
-ops.residual_step(torch.zeros(1, 2, 2, 2), new.h).l1.backward()
+new.h.abs().sum().backward()
 assert gates.grad.abs().sum() > 0
 assert ops.binarize(new.h, True, 1).abs().eq(1).all()
 assert ops.ternarize(2 * new.h).abs().le(1).all()
