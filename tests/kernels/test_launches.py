@@ -93,11 +93,11 @@ def test_every_launch_is_on_the_device_of_its_tensors(recorded, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device", device)
     seen = []
-    for module in (lstm, gru, update):
-        for name in [key for key in vars(module) if key.endswith("_kernel")]:
-            recorder = getattr(module, name)
-            monkeypatch.setattr(module, name, Watched(recorder, lambda: seen.append(list(current))))
-    with FakeTensorMode():
+    with monkeypatch.context() as patch, FakeTensorMode():  # undone before the recorders are
+        for module in (lstm, gru, update):
+            for name in [key for key in vars(module) if key.endswith("_kernel")]:
+                recorder = getattr(module, name)
+                patch.setattr(module, name, Watched(recorder, lambda: seen.append(list(current))))
         launch_all(device="cuda:1")
     assert seen == [[torch.device("cuda:1")]] * 4
     assert not current
