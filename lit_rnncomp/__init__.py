@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .models.config import CodecConfig
     from .models.recurrent_codec import RecurrentCodec
 
-__all__ = ["Codec", "CodecConfig", "RecurrentCodec", "load"]
+    __version__: str
+
+__all__ = ["Codec", "CodecConfig", "RecurrentCodec", "__version__", "load"]
 
 _HOMES = {
     "Codec": "codec.api",
@@ -22,7 +24,15 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lit-rnncomp")
     # Lazy, so that `lit-rnncomp --help` does not wait for torch.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

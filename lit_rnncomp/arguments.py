@@ -6,9 +6,12 @@ import inspect
 import json
 import types
 from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from pathlib import Path
+from typing import Any, NoReturn, Union, get_args, get_origin
 
-SHORT = {"-f": "force", "-q": "quality"}
+from .advice import fail, in_flags, of_parser
+
+SHORT = {"-f": "force", "-o": "out", "-q": "quality"}
 """Options with a short name, in every verb that has them."""
 
 
@@ -16,19 +19,37 @@ def call(function: Callable[..., Any], arguments: list[str], prog: str) -> Any:
     """Calls a verb's `function` with what a command line says; types, defaults and help are those of its signature and
     docstring.
 
-    Wrong arguments, and `--help`, end the process as `argparse` does it.
+    Wrong arguments end the process with one line and exit code 2, `--help` as `argparse` does it. A `ValueError` of the
+    verb names flags, whatever the Python interface calls them.
     """
     from docstring_parser import parse
     from jsonargparse import ActionYesNo, ArgumentParser
 
+    parameters = list(inspect.signature(function).parameters)
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            fail(of_parser(message, [f"--{name.replace('_', '-')}" for name in parameters]))
+
     docstring = parse(function.__doc__ or "")
     explained = {parameter.arg_name: parameter.description for parameter in docstring.params}
-    parser = ArgumentParser(prog=prog, description=docstring.short_description, allow_abbrev=False)
+    parser = Parser(prog=prog, description=docstring.short_description, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(switches(function)))
     for name, default in switches(function).items():
         action = ActionYesNo(no_prefix="no-") if default else "store_true"
         parser.add_argument(f"--{name}", action=action, default=default, help=explained[name])
-    return function(**parser.instantiate(parser.parse_args(shell_style(function, arguments))))
+    rewritten, words = shell_style(function, arguments)
+    # The parser counts the words, and never reads them: names of files need not be text.
+    counted = [json.dumps(["word"] * len(words)), *rewritten] if words else rewritten
+    given = parser.instantiate(parser.parse_args(counted))
+    if (gatherer := _gatherer(function)) and words:
+        given[gatherer] = words
+    try:
+        return function(**given)
+    except (ValueError, FileNotFoundError) as error:
+        if (message := in_flags(str(error), dict(given))) == str(error):
+            raise
+        raise ValueError(message) from error
 
 
 def switches(function: Callable[..., Any]) -> dict[str, bool]:
@@ -37,26 +58,26 @@ def switches(function: Callable[..., Any]) -> dict[str, bool]:
     return {parameter.name: parameter.default for parameter in parameters if parameter.annotation is bool}
 
 
-def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]:
-    """Rewrites `arguments` for the parser of a verb's `function`.
+def shell_style(function: Callable[..., Any], arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Rewrites `arguments` for the parser of a verb's `function`; and the words for its one positional parameter, where
+    that is a list.
 
     It wants `--per_image`, `--flag`, `--model+ A --model+ B` and `"[A, B]"`. A person also writes `--per-image`,
-    `--flag=false`, `--model A --model B`, and `A B` for a function whose one positional parameter is a list. Everything
-    else passes unchanged.
+    `--flag=false`, `--model A --model B`. Everything else passes unchanged.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
     flags = switches(function)
     lists = {name for name, parameter in parameters.items() if _is_list(parameter.annotation)}
-    gathers = any(parameters[name].default is inspect.Parameter.empty for name in lists)
+    gathers = _gatherer(function) is not None
     rewritten: list[str] = []
     gathered: list[str] = []
     rest = list(reversed(arguments))
     while rest:
         argument = rest.pop()
-        if SHORT.get(argument) in parameters:
+        if (short := parameters.get(SHORT.get(argument, ""))) and short.default is not inspect.Parameter.empty:
             argument = f"--{SHORT[argument]}"
         if not argument.startswith("--"):
-            is_word = gathers and not argument.startswith(("-", "["))
+            is_word = gathers and (argument == "-" or not argument.startswith("-")) and not _is_json(argument)
             (gathered if is_word else rewritten).append(argument)
             continue
         name, given, value = underscored(argument).removeprefix("--").partition("=")
@@ -71,7 +92,7 @@ def shell_style(function: Callable[..., Any], arguments: list[str]) -> list[str]
             rewritten += [f"--{name}{given}{value}", *([rest.pop()] if rest and not given else [])]
         else:
             rewritten.append(argument)
-    return [json.dumps(gathered), *rewritten] if gathered else rewritten
+    return rewritten, gathered
 
 
 def underscored(argument: str) -> str:
@@ -79,6 +100,18 @@ def underscored(argument: str) -> str:
     they are."""
     name, given, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{given}{value}" if name.startswith("--") else argument
+
+
+def _gatherer(function: Callable[..., Any]) -> str | None:
+    """The positional parameter that is a list of words, if there is one."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    required = (parameter for parameter in parameters if parameter.default is inspect.Parameter.empty)
+    return next((parameter.name for parameter in required if parameter.annotation == list[str]), None)
+
+
+def _is_json(argument: str) -> bool:
+    """Whether it is a list in brackets, and not the name of a file with brackets."""
+    return argument.startswith("[") and argument.endswith("]") and not Path(argument).exists()
 
 
 def _is_list(annotation: Any) -> bool:

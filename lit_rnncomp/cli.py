@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
 
+from . import extras
+from .advice import fail, meant
 from .arguments import call, underscored
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -37,11 +41,28 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
-    arguments = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name need not be text: in UTF-8 its bytes come out as they came in.
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
+    try:
+        try:
+            _main(sys.argv[1:] if args is None else args)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read it has had enough, as `head` has; Python's own flush at the end must not say so either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+
+
+def _main(arguments: list[str]) -> None:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(f"lit-rnncomp {version('lit-rnncomp')}")
@@ -49,29 +70,53 @@ def main(args: list[str] | None = None) -> None:
     words = 2 if " ".join(arguments[:2]) in VERBS else 1
     verb, rest = " ".join(arguments[:words]), arguments[words:]
     if verb not in VERBS:
-        _fail(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}")
+        fail(_no_verb(arguments))
+    _guard(verb, lambda: _run(verb, rest))
+
+
+def _run(verb: str, arguments: list[str]) -> None:
     module, name = VERBS[verb][0].split(":")
     function = getattr(importlib.import_module(module), name)
     if module == "lit_rnncomp.training.cli":
-        sys.argv[1:] = map(underscored, sys.argv[1:])
-        _guard(function)
+        sys.argv[1:] = [verb, *map(underscored, arguments)]
+        function()
     else:
-        _guard(lambda: call(function, rest, f"lit-rnncomp {verb}"))
+        call(function, arguments, f"lit-rnncomp {verb}")
 
 
-def _guard(run: Any) -> None:
+def _guard(verb: str, run: Callable[[], None]) -> None:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run()
+    except BrokenPipeError:
+        raise
+    except ModuleNotFoundError as error:
+        if (advice := extras.advice(verb, error)) is None:
+            raise
+        fail(advice)
     except (ValueError, OSError, FloatingPointError) as error:
-        _fail(" ".join(str(error).split()))
+        fail(" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if not _of_memory(error):
+            raise
+        fail("out of memory: a smaller picture, fewer pictures at a time, or a machine with more memory will do")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _fail(message: str) -> None:
-    print(f"lit-rnncomp: error: {message}", file=sys.stderr)
-    sys.exit(2)
+def _of_memory(error: Exception) -> bool:
+    """Whether NumPy, Python or torch found no memory; of the last, the CPU's allocator says it in words alone."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in text or "can't allocate memory" in text
+
+
+def _no_verb(arguments: list[str]) -> str:
+    """What to say of a command line whose first words are no verb."""
+    if group := [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]:
+        said = " ".join(arguments[:2]) if arguments[1:] and not arguments[1].startswith("-") else arguments[0]
+        return f"{said} is no verb; its verbs are {', '.join(group)}"
+    guess = meant(arguments[0], VERBS) or f"; the verbs are {', '.join(VERBS)}"
+    return f"there is no verb {arguments[0]!r}{guess}"
 
 
 def _usage() -> str:

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import select
 import shutil
 import stat
 import sys
@@ -21,11 +22,16 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
 TEMPORARY = ".lit-rnncomp-"
+PATIENCE = 30
+"""Seconds to wait for whoever writes into a named pipe."""
 
 # As a PNG's `Software` text, as the creator that matplotlib names in an SVG or a PDF, as a page's generator.
 _MARKS = (
@@ -69,7 +75,7 @@ class Output:
     ) -> None:
         self.path, self._inputs, self._force, self._own = path, inputs, force, own
         self.to_stdout = str(path) == STDOUT
-        if ending and not self.to_stdout and not str(path).lower().endswith(ending) and not _is_stream(_status(path)):
+        if ending and not self.to_stdout and not str(path).lower().endswith(ending) and not is_stream(path):
             raise OutputError(f"cannot write {path}: the name must end in {ending}, or be {STDOUT} for standard output")
         self.check()
 
@@ -83,7 +89,7 @@ class Output:
         if self.to_stdout:
             return
         status = _status(self.path)
-        if _is_stream(status):
+        if is_stream(self.path):
             return
         folder = _folder(self.path)
         if not os.access(folder, os.W_OK):
@@ -188,6 +194,8 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
                 os.chown(temporary, before.st_uid, before.st_gid)
         temporary.chmod(mode)
         temporary.replace(real)
+    except BrokenPipeError:
+        raise  # nobody reads it to the end: no reason to speak
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
             raise  # it is about another file
@@ -197,10 +205,41 @@ def replacing(target: str | Path | Output) -> Iterator[Path]:
             temporary.unlink()
 
 
+def read_input(path: str | Path) -> bytes:
+    """The bytes of a file that a person named, or all that comes through a pipe.
+
+    Raises:
+        ValueError: it cannot be read; or nothing comes through the pipe for `PATIENCE` seconds.
+    """
+    try:
+        if not stat.S_ISFIFO(Path(path).stat().st_mode):
+            return Path(path).read_bytes()
+        # An open that blocks would wait for a writer for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # noqa: PTH123  # of a descriptor
+            if not select.select([pipe], [], [], PATIENCE)[0]:
+                raise ValueError(f"cannot read {path}: nothing came through this pipe for {PATIENCE} seconds")
+            os.set_blocking(pipe.fileno(), True)
+            return pipe.read()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
 def write_bytes(target: str | Path | Output, data: bytes) -> None:
     """Write `data` to `target` as `replacing` does, whole or not at all."""
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+
+
+def write_picture(target: str | Path | Output, picture: Image.Image, kind: str, **options: Any) -> int:
+    """Write a picture in one of Pillow's formats; how many bytes it has.
+
+    It is encoded in memory first: Pillow, given a file, takes a write that was cut short by a full disk for a whole
+    one.
+    """
+    encoded = io.BytesIO()
+    picture.save(encoded, kind, **options)
+    write_bytes(target, encoded.getvalue())
+    return len(encoded.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -240,6 +279,7 @@ def _status(path: str | Path) -> os.stat_result | None:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _is_stream(status: os.stat_result | None) -> bool:
+def is_stream(path: str | Path) -> bool:
     """Whether it is a character device, a pipe or a socket, which hold nothing that could be destroyed; a disk does."""
+    status = _status(path)
     return status is not None and any(kind(status.st_mode) for kind in (stat.S_ISCHR, stat.S_ISFIFO, stat.S_ISSOCK))

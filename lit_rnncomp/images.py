@@ -3,23 +3,35 @@ all see the same pixels."""
 
 from __future__ import annotations
 
+import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from .files import read_input
+from .formats import colour, exif, opening
 
 if TYPE_CHECKING:
     import torch
 
 Samples = TypeVar("Samples", NDArray[Any], "torch.Tensor")
 
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx",
+    ".pam", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+})
+# fmt: on
+"""What names of pictures end in, in a folder: all of Pillow's formats for photographs and graphics."""
 
-_DIRECT = {"1", "L", "RGB", "CMYK", "YCbCr", "HSV"}
+_AS_RGB = {"P", "RGB", "RGBX", "YCbCr", "HSV"}
+_OF_RGB = {"RGB", "RGBA", "RGBa", "P", "PA"}
 _SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
 
@@ -28,13 +40,42 @@ class ImageError(ValueError):
     """A picture cannot be read, or a folder holds none; the message names it on one line."""
 
 
-def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Reads a picture as 8-bit RGB.
+class Photograph(NamedTuple):
+    """What a picture's file holds: `colours` (8-bit RGB), how opaque they are (`L`, of the same size; None where all
+    is), and what is said of them, by Pillow's names: `icc_profile` (of RGB other than sRGB, for which samples are
+    taken anyway), `exif` and `xmp`, both without the orientation, which is applied."""
 
-    The rule: the first frame; EXIF orientation applied; grey becomes three equal channels; palettes are looked up;
-    transparency is laid over white; of 16-bit samples the high byte is kept (what Pillow does for 16-bit colour, so
-    that grey and colour agree); CMYK, YCbCr and HSV by Pillow's formulas. Embedded colour profiles are not applied:
-    samples are taken as sRGB. Other modes (floating point, LAB, 32-bit integers outside 0..65535) are errors.
+    colours: Image.Image
+    alpha: Image.Image | None
+    metadata: dict[str, bytes]
+
+    def over_white(self) -> Image.Image:
+        """The picture laid over white, 8-bit RGB; `info["laid_over"]` says so where it makes a difference."""
+        if self.alpha is None:
+            return self.colours
+        rgba = self.colours.copy()
+        rgba.putalpha(self.alpha)
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        rgb.info = {"laid_over": "white"}
+        return rgb
+
+    def beside_alpha(self) -> Image.Image:
+        """The colours that are stored beside an alpha channel: white where nothing is seen of them."""
+        if self.alpha is None:
+            return self.colours
+        white = Image.new("RGB", self.colours.size, "white")
+        return Image.composite(self.colours, white, self.alpha.point([0] + 255 * [255]))
+
+
+def read_photograph(source: str | os.PathLike[str] | IO[bytes]) -> Photograph:
+    """Reads a picture.
+
+    The rule: the first frame; orientation applied, by Exif or else XMP; grey becomes three equal channels; palettes are
+    looked up; samples of less than 8 bits are stretched to 0..255, of more the high byte is kept (what Pillow does for
+    16-bit colour, so that grey and colour agree). Grey, CMYK and L*a*b* become sRGB by their colour profile, without
+    one (and YCbCr, HSV) by Pillow's formulas; profiles of RGB are not applied, but handed on: samples are taken as
+    sRGB. What would be a guess is an error: floating-point and signed samples, other photometric interpretations, and
+    files that Pillow would read wrong. Metadata that cannot be read, or are larger than 16 MiB, are left out.
 
     Args:
         source: a path, or a binary file object at the start of the picture.
@@ -44,56 +85,96 @@ def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
             limit (``PIL.Image.MAX_IMAGE_PIXELS``: warned about above it, refused above twice that).
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "picture")
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_fifo():
+        source = io.BytesIO(read_input(Path(source)))
     try:
-        with Image.open(source) as opened:
-            opened.load()
-            return to_rgb(ImageOps.exif_transpose(opened))
+        with _file(source) as file:
+            return photograph_of(opening.load(file))
+    except MemoryError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"cannot read {name}: no such file") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"cannot read {name}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.") from None
     except UnidentifiedImageError:
         raise ImageError(f"cannot read {name}: not a picture of a kind that Pillow knows") from None
+    except OSError as error:
+        raise ImageError(f"cannot read {name}: {error.strerror or ' '.join(str(error).split())}") from error
     except (
         Exception
     ) as error:  # Pillow's parsers raise whatever damaged bytes make them raise: struct.error, SyntaxError, ...
         raise ImageError(f"cannot read {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
-    """What a picture's file says beside its pixels, by Pillow's names: `icc_profile` (of RGB colours other than sRGB,
-    for which samples are taken anyway), `exif` (without the orientation, which `read_image` applies) and `xmp`.
+def _file(source: str | os.PathLike[str] | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else nullcontext(source)
 
-    What cannot be read is left out: a picture is worth more than what is said of it.
-    """
+
+def read_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Reads a picture as 8-bit RGB, by the rule of `read_photograph`; transparency is laid over white, and
+    `info["laid_over"]` of the result says so. Raises `ImageError`."""
+    return read_photograph(source).over_white()
+
+
+def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
+    """What a picture's file says beside its pixels, as in `Photograph`; nothing where it cannot be read."""
+    with suppress(Exception):
+        return read_photograph(source).metadata
+    return {}
+
+
+def photograph_of(image: Image.Image) -> Photograph:
+    """Of an opened picture, by the rule of `read_photograph`. Raises `ValueError` for other modes."""
+    profile = image.info.get("icc_profile")
+    colours, alpha = _parts(image)
+    turned = exif.orientation(image)
+    metadata = metadata_of(image)
+    if isinstance(profile, bytes):
+        colours = colour.to_srgb(colours, profile)
+    rgb = exif.turn((colour.lab_to_srgb(colours) if colours.mode == "LAB" else colours).convert("RGB"), turned)
+    rgb.info = {}  # no stale Exif orientation or palette key travels on
+    return Photograph(rgb, None if alpha is None else exif.turn(alpha, turned), metadata)
+
+
+def metadata_of(image: Image.Image) -> dict[str, bytes]:
+    """What is said of an opened picture, as in `Photograph`; what cannot be read is left out."""
     found = {}
-    with suppress(Exception), Image.open(source) as opened:
-        profile, xmp = opened.info.get("icc_profile"), opened.info.get("xmp")
-        if profile and profile[16:20] == b"RGB " and b"sRGB" not in profile and b"s\0R\0G\0B" not in profile:
-            found["icc_profile"] = profile
-        if isinstance(xmp, bytes) and xmp:
-            found["xmp"] = xmp
+    profile, xmp, block = (image.info.get(name) for name in ("icc_profile", "xmp", "exif"))
+    if isinstance(profile, bytes) and image.mode in _OF_RGB and colour.differs_from_srgb(profile):
+        found["icc_profile"] = profile
+    if isinstance(xmp, bytes) and xmp:
+        found["xmp"] = exif.upright_xmp(xmp)
+    if block is None:
         with suppress(Exception):
-            exif = opened.getexif()
-            exif.pop(ExifTags.Base.Orientation, None)
-            if exif:
-                found["exif"] = exif.tobytes()
+            block = image.getexif().tobytes()
+    if isinstance(block, bytes) and (upright := exif.upright_bytes(block)):
+        found["exif"] = upright
     return found
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as 8-bit RGB, by the rule of `read_image` (orientation aside). Raises `ValueError` for other
-    modes."""
+def open_photograph(image: Image.Image) -> Photograph:
+    """Of a picture of Pillow's: one that has not been decoded yet is read as its file is, any other by its mode. Raises
+    `ValueError` for other modes."""
+    return photograph_of(opening.again(image))
+
+
+def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in mode L, RGB, CMYK or LAB, and the alpha channel of a picture that is not opaque everywhere."""
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
-    if image.mode in _TRANSPARENT or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode not in _DIRECT | {"P"}:
+    if image.mode in _TRANSPARENT or image.has_transparency_data:
+        # Pillow converts premultiplied grey to its plain kind alone.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        alpha = rgba.getchannel("A")
+        colours = rgba.convert("RGB").getchannel("R") if image.mode in ("LA", "La", "L") else rgba.convert("RGB")
+        return colours, None if alpha.getextrema() == (255, 255) else alpha
+    if image.mode == "1":
+        return image.convert("L"), None
+    if image.mode in ("L", "CMYK", "LAB"):
+        return image, None
+    if image.mode not in _AS_RGB:
         raise ValueError(f"mode {image.mode} has no rule for 8-bit RGB; convert the picture first")
-    rgb = image.convert("RGB")
-    rgb.info = {}  # no stale EXIF orientation or palette key travels on
-    return rgb
+    return image.convert("RGB"), None
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
@@ -136,9 +217,9 @@ def tensor_to_uint8(picture: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Lists the PNG, JPEG, WebP and TIFF files under a folder and its subfolders, sorted by relative path.
+    """Lists the pictures under a folder and its subfolders, those whose names end in `SUFFIXES`, by relative path.
 
-    Hidden files are passed over. The result may be empty.
+    Links to folders are followed, hidden files are passed over. The result may be empty.
 
     Raises:
         ImageError: `folder` is not a folder.
@@ -148,7 +229,21 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         raise ImageError(f"{folder} is not a folder of pictures")
     found = (
         path
-        for path in root.rglob("*")
+        for path in _below(root)
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Files of a folder and all below it. Links to folders are followed last, and a folder is searched once: links in a
+    circle end, and no picture is there twice."""
+    waiting, seen = [root], set()
+    while waiting:
+        for folder, names, files in os.walk(waiting.pop(0)):
+            if (real := os.path.realpath(folder)) in seen:
+                names.clear()
+                continue
+            seen.add(real)
+            waiting += [path for name in sorted(names) if (path := Path(folder, name)).is_symlink()]
+            yield from (Path(folder, name) for name in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 
 from lit_rnncomp.cli import VERBS
 from lit_rnncomp.codec import weights
+from lit_rnncomp.codec.api import truncate
+from lit_rnncomp.codec.container import BitstreamError, parse
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -66,6 +69,21 @@ def test_encode_truncate_info_decode(folder: Path) -> None:
     assert (folder / "b.png").read_bytes() == (folder / "c.png").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_is_not_text_is_a_name(folder: Path, encoding: str) -> None:
+    name = folder / os.fsdecode(b"caf\xe9.png")
+    name.write_bytes((folder / "photo.png").read_bytes())
+    script = "from lit_rnncomp.cli import main; main()"
+    for words, code in ((["encode", name, folder / f"{encoding[:3]}.rnnc"], 0), (["decode", name, "x.png"], 2)):
+        command = [sys.executable, "-c", script, *words, "--model", folder / "tiny.safetensors"]
+        result = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+        assert result.returncode == code, result.stderr
+        said = result.stderr if code else result.stdout
+        assert (b"caf\xe9.png" if encoding[0] == "u" else b"caf\\udce9.png") in said and said.count(b"\n") == 1
+    name.unlink()
+
+
 def test_damaged_file_needs_partial(folder: Path) -> None:
     damaged = bytearray((folder / "photo.rnnc").read_bytes())
     damaged[-1] ^= 255
@@ -78,6 +96,10 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
     run(*arguments, "--partial")
     assert Image.open(folder / "d.png").size == (70, 90)
     assert "bytes are damaged or cut" in run("info", folder / "damaged.rnnc").stderr
+    cut = ("truncate", folder / "damaged.rnnc", folder / "kept.rnnc")
+    assert "chunk 4 fails its checksum; --iterations 3 keeps what is intact" in run(*cut, "--bpp", 24, code=2).stderr
+    run(*cut, "--iterations", 3)
+    assert json.loads(run("info", folder / "kept.rnnc", "--json").stdout)["bytes"] < len(damaged)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +123,21 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("truncate", "FILE", "x.rnnc"), "give exactly one of"),
         (("info", "PHOTO"), "not an .rnnc file"),
         (("export", "MODEL", "x.bin"), "must end in .safetensors"),
-        (("enocde",), "no verb 'enocde'"),
+        (("truncate", "FILE", "x.rnnc", "--bytes=-3"), "--bytes -3 is not a positive number"),
+        (("truncate", "FILE", "x.rnnc", "--bytes", "20XB"), "--bytes 20XB: not a size; write 20000, 20KB"),
+        (("encode", "PHOTO", "x.rnnc", "--bpp", "abc"), "--bpp abc: not a number"),
+        (("encode", "PHOTO", "x.rnnc", "--iterations", "2.5"), "--iterations 2.5: not a whole number"),
+        (("encode", "PHOTO", "x.rnnc", "--tune", "eye"), "--tune eye: not one of visual, psnr"),
+        (("encode", "PHOTO", "x.rnnc", "--qualty", "3"), "unrecognized arguments: --qualty; did you mean --quality?"),
+        (("encode", "PHOTO", "x.rnnc", "--quality", "300"), "--quality 300 is outside 1..100"),
+        (("encode", "PHOTO", "x.rnnc", "--bpp", "1", "--ms-ssim", "9"), "not --bpp and --ms-ssim"),
+        (("encode",), "required: photos"),
+        (("decode", "bpp=1.rnnc", "x.png"), "cannot read bpp=1.rnnc: No such file"),
+        (("bench", "PHOTO", "--repeats", "0"), "--repeats 0 is below 1"),
+        (("enocde",), "there is no verb 'enocde'; did you mean encode?"),
+        (("xyzzy",), "the verbs are encode, decode"),
+        (("data",), "data is no verb; its verbs are data mine"),
+        (("sweep", "rnu"), "sweep rnu is no verb; its verbs are sweep run, sweep best"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(folder: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -109,8 +145,65 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, arguments: tuple[st
     before = set(folder.iterdir())
     result = run(*[names.get(a, a) for a in arguments], code=2)
     assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
     assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [("300", 300), ("0.3KB", 300), ("0.3kB", 300), ("0.3KiB", 307), ("1e2", None)]
+)
+def test_sizes_have_units(folder: Path, tmp_path: Path, size: str, most: int | None) -> None:
+    arguments = ("truncate", folder / "photo.rnnc", tmp_path / "x.rnnc", "--bytes", size)
+    if most is None:
+        assert "not a size" in run(*arguments, code=2).stderr
+        return
+    run(*arguments)
+    run("truncate", folder / "photo.rnnc", tmp_path / "y.rnnc", "--bytes", most)
+    assert (tmp_path / "x.rnnc").read_bytes() == (tmp_path / "y.rnnc").read_bytes()
+    assert (tmp_path / "x.rnnc").stat().st_size <= most
+
+
+def test_help_and_version_are_where_people_look() -> None:
+    assert run("help").stdout == run("--help").stdout == run().stdout
+    assert run("help", "encode").stdout == run("encode", "--help").stdout
+    assert run("-V").stdout == run("--version").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of POSIX")
+@pytest.mark.parametrize("verb", ["--help", "truncate"])
+def test_a_closed_pipe_ends_in_silence(folder: Path, verb: str) -> None:
+    arguments = {"--help": [], "truncate": [folder / "photo.rnnc", "-", "--iterations", "3"]}[verb]
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = "from lit_rnncomp.cli import main; main()"
+    with open(writer, "wb") as pipe:  # noqa: PTH123  # of a descriptor
+        result = subprocess.run(
+            [sys.executable, "-c", script, verb, *map(str, arguments)], stdout=pipe, stderr=subprocess.PIPE, timeout=60
+        )
+    assert result.stderr == b""
+    assert result.returncode == 1
+
+
+def test_brackets_in_names_are_no_markup(folder: Path, tmp_path: Path) -> None:
+    name = tmp_path / "[red]a[" / "b].rnnc"
+    name.parent.mkdir()
+    name.write_bytes((folder / "photo.rnnc").read_bytes())
+    assert f"{name}: 70x90 pixels" in run("info", name).stdout
+    (tmp_path / "[").mkdir()
+    picture = tmp_path / "[" / "b].png"
+    picture.write_bytes((folder / "photo.png").read_bytes())
+    timed = run("bench", picture, "--model", folder / "tiny.safetensors", "--threads", 1, "--repeats", 1, "--no-paper")
+    assert "[/b].png" in "".join(timed.stdout.split())
+
+
+def test_python_speaks_of_its_own_arguments(folder: Path) -> None:
+    data = (folder / "photo.rnnc").read_bytes()
+    with pytest.raises(ValueError, match="max_bytes=-3 is not"):
+        truncate(data, max_bytes=-3)
+    with pytest.raises(ValueError, match="bpp, max_bytes and iterations"):
+        truncate(data)
+    with pytest.raises(BitstreamError, match=r"partial=True"):
+        parse(data[:-1])
 
 
 def test_codec_needs_no_lightning_wandb_or_triton(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import stat
 import subprocess
@@ -235,7 +236,6 @@ def test_truncate_in_place_only_with_f(place: Place, tmp_path: Path, capsys) -> 
         ("encode", "out"),
         ("encode", "p2.png"),
         ("decode", "x.psd"),
-        ("decode", "-"),
         ("compare", "x.psd"),
     ],
 )
@@ -250,12 +250,17 @@ def test_names_are_checked_before_the_work(
     assert not files(tmp_path)
 
 
-def test_two_photographs_are_no_command(place: Place, tmp_path: Path, capsys) -> None:
+def test_two_photographs_are_two_inputs(place: Place, tmp_path: Path, capsys) -> None:
     """`encode *.png` in a folder of two."""
-    (tmp_path / "p2.png").write_bytes(PHOTOGRAPH)
-    refused(["encode", str(place.photo), str(tmp_path / "p2.png"), "--bpp", ".2"], capsys)
-    refused(["encode", str(tmp_path / "p2.png"), str(tmp_path / "p2.png"), "--bpp", ".2"], capsys)
-    assert files(tmp_path) == {"p2.png": PHOTOGRAPH}
+    first, second = tmp_path / "p1.png", tmp_path / "p2.png"
+    first.write_bytes(PHOTOGRAPH)
+    second.write_bytes(PHOTOGRAPH)
+    assert "twice" in refused(["encode", str(second), str(second), "--bpp", ".5"], capsys)
+    assert files(tmp_path).keys() == {"p1.png", "p2.png"}
+    main(["encode", str(first), str(second), "--model", str(place.model)])
+    written = files(tmp_path)
+    assert written.keys() == {"p1.png", "p1.rnnc", "p2.png", "p2.rnnc"}
+    assert written["p1.png"] == written["p2.png"] == PHOTOGRAPH
 
 
 @pytest.mark.parametrize("verb", ["encode", "truncate"])
@@ -418,3 +423,75 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     check_folder(tmp_path, True, ["table.json", "missing.png"])
     with pytest.raises(OutputError, match=r"table\.json already exists"):
         check_folder(tmp_path, False, ["table.json"])
+
+
+def test_several_files_and_folders(place: Place, tmp_path: Path, capsys) -> None:
+    """The rest is done when one fails, in one process and in two; names within a folder stay."""
+    for name in ("in/a.jpg", "in/[b].png", "in/deep/c.bmp", "in/bad.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(place.photo).save(tmp_path / name)
+    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+    for workers in ("1", "2"):
+        out = str(tmp_path / f"out{workers}")
+        with pytest.raises(SystemExit) as stopped:
+            main(
+                ["encode", str(tmp_path / "in"), "-o", out, "--workers", workers, "--json", "--model", str(place.model)]
+            )
+        said = capsys.readouterr()
+        lines = [json.loads(line) for line in said.out.splitlines()]
+        assert stopped.value.code == 1 and len(lines) == 4
+        assert sorted(files(Path(out))) == ["[b].rnnc", "a.rnnc", "deep/c.rnnc"]
+        assert [Path(line["source"]).name for line in lines if "error" in line] == ["bad.png"]
+        assert said.err.startswith("1 of 4 failed:\n") and "bad.png: not a picture" in said.err
+    assert files(tmp_path / "out1") == files(tmp_path / "out2")
+    main(["decode", *map(str, sorted((tmp_path / "out1").glob("*.rnnc"))), "--model", str(place.model)])
+    assert {"[b].png", "a.png"} <= files(tmp_path / "out1").keys()
+    main(["decode", out, "-o", str(tmp_path / "pictures"), "--suffix", "tif", "--model", str(place.model)])
+    assert sorted(files(tmp_path / "pictures")) == ["[b].tif", "a.tif", "deep/c.tif"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main(["decode", out, "-o", str(tmp_path / "pictures"), "--suffix", "tif", "--model", str(place.model)])
+    assert stopped.value.code == 1 and capsys.readouterr().err.count("already exists; -f replaces it") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a.png a.jpg", "cannot write a.rnnc twice, for a.png and for a.jpg"),
+        ("a.png b.png c.rnnc", "the output of several inputs is a folder"),
+        ("a.png b.png -", "the output of several inputs is a folder"),
+        ("a.png - b.png", "cannot be one of several inputs"),
+        ("folder", "the folder folder holds nothing to read; its files end in .txt"),
+        ("a.png b.png -o a.jpg", "the output of several inputs is a folder"),
+        ("a.png b.png --workers=-1", "--workers -1 is below 0"),
+    ],
+)
+def test_names_of_several_are_checked_before_the_work(
+    place: Place, tmp_path: Path, capsys, monkeypatch, words: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a.jpg", "b.png"):
+        Path(name).write_bytes(PHOTOGRAPH)
+    Path("folder").mkdir()
+    Path("folder/notes.txt").write_text("no picture")
+    before = files(tmp_path)
+    assert message in refused(["encode", *words.split()], capsys)
+    assert files(tmp_path) == before
+
+
+def test_default_names_and_standard_input(place: Place, tmp_path: Path, capsys) -> None:
+    photo = tmp_path / "my.holiday"  # no ending of a picture
+    photo.write_bytes(place.photo.read_bytes())
+    main(["encode", str(photo), "--model", str(place.model)])
+    assert files(tmp_path).keys() == {"my.holiday", "my.holiday.rnnc"}
+    script = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()"]
+    known = ["--model", str(place.model)]
+    coded = subprocess.run(
+        [*script, "encode", "-", *known], input=photo.read_bytes(), capture_output=True, timeout=120, check=True
+    ).stdout
+    assert coded == (tmp_path / "my.holiday.rnnc").read_bytes()
+    picture = subprocess.run(
+        [*script, "decode", "-", "-", *known], input=coded, capture_output=True, timeout=120, check=True
+    ).stdout
+    main(["decode", str(tmp_path / "my.holiday.rnnc"), str(tmp_path / "a.png"), *known])
+    assert Image.open(io.BytesIO(picture)).format == "PNG" and picture == (tmp_path / "a.png").read_bytes()

@@ -127,5 +127,7 @@ def binarize(x: Tensor, stochastic: bool = False, seed: int | Tensor | None = No
     if not stochastic:
         return _forward(x, None)
     if not isinstance(seed, Tensor):
-        seed = torch.full((), 0 if seed is None else seed, dtype=torch.int64, device=x.device)
+        # The same 64 bits as a signed number: int64 ends at 2^63 - 1.
+        signed = ((seed or 0) + (1 << 63)) % (1 << 64) - (1 << 63)
+        seed = torch.full((), signed, dtype=torch.int64, device=x.device)
     return _forward(x, seed)

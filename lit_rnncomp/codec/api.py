@@ -20,7 +20,7 @@ def load(model: str | Path | None = None, device: str | torch.device = "cpu") ->
     """The codec in a checkpoint (`.ckpt`) or weights file (`.safetensors`), or a shipped one by name; None is the
     default model.
 
-    Raises `FileNotFoundError` or `CheckpointError`.
+    Raises `FileNotFoundError`, `CheckpointError`, or `ValueError` for a device that is not there.
     """
     return _open(zoo.find(model), device)
 
@@ -32,7 +32,7 @@ def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
     path = zoo.find_digest(header.model_digest)
     if path is None:
         raise BitstreamError(
-            f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights with --model"
+            f"it was made by model {header.model_digest.hex()}, which does not ship: name its weights, model=FILE"
         )
     return _open(path, device)
 
@@ -59,6 +59,7 @@ def truncate(
 
 
 def _open(path: Path, device: str | torch.device) -> Codec:
+    _check_device(str(device))
     if (ternary := weights.load_ternary(path)) is not None:
         try:
             return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
@@ -66,3 +67,16 @@ def _open(path: Path, device: str | torch.device) -> Codec:
             raise weights.CheckpointError(f"{path}: {error}") from error
     network = weights.load_numpy(path) if str(device) == "cpu" else None
     return BinaryCodec(network or weights.load(path), path.stem, device, weights.load_entropy(path))
+
+
+def _check_device(device: str) -> None:
+    """Raises `ValueError` for a device that torch does not have here, also where the codec would not use it."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise ValueError(f"no device {device!r} on this machine: {reason}; the default is cpu") from error

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def bench(
 
     Each thread count runs in a process of its own. "command" is the whole command in a fresh process, "start-up" what
     of it no other stage explains: Python, the libraries, the weights. "paper" is the network of the paper at width 1.0
-    (residual GRU, untrained: time does not depend on the weights) for as many iterations.
+    (residual GRU, untrained: time does not depend on the weights) for as many iterations; it needs torch.
 
     Args:
         photo: the picture.
@@ -44,6 +45,9 @@ def bench(
 
     if repeats < 1:
         raise ValueError(f"repeats={repeats} is below 1")
+    if paper and find_spec("torch") is None:
+        print("without torch the paper's network is not timed: pip install 'lit-rnncomp[train]'", file=sys.stderr)
+        paper = False
     counts = threads or [1, 2]
     if min(counts) < 1:
         raise ValueError(f"threads={min(counts)} is below 1")
@@ -214,6 +218,7 @@ class _Watch:
 
 def _print(photo: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     first = rows[0]
@@ -225,7 +230,7 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
         title_justify="left",
         caption="Seconds; MiB at the peak; the paper's network at width 1.0.",
     )
-    table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
+    table.title = f"{escape(photo)}: {first['bytes']:,} bytes, {first['iterations']} iterations"
     if "paper_network" in first:
         table.add_column("paper")
     for row in rows:

@@ -13,11 +13,12 @@ from PIL import Image
 
 from ..models.config import RECONSTRUCTIONS, UNITS
 from ..models.numpy_codec import NumpyCodec
+from ..progress import Progress, silent
 from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
-from .pixels import Pixels, as_pixels, check_pixels
+from .pixels import Pixels, Source, as_pixels, check_pixels
 from .rate import RateError
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class BinaryCodec:
 
             self._engine = TorchEngine(network, device)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
+
     @property
     def iterations(self) -> int:
         """The most iterations of a file."""
@@ -73,23 +77,30 @@ class BinaryCodec:
 
     def encode(
         self,
-        image: Image.Image | Pixels,
+        image: Source,
         bpp: float | None = None,
         max_bytes: int | None = None,
         psnr: float | None = None,
         iterations: int | None = None,
         coder: CoderName = "auto",
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
         Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            image: a path, file object, PIL image, array or tensor; see `pixels.as_pixels`.
             bpp: the file has at most this many bits per pixel, headers included.
             max_bytes: the file has at most this many bytes.
             psnr: stop at the first iteration whose decoded picture reaches this many dB; a warning says when none does.
             iterations: the number of iterations. At most one of these four may be given; without one, all iterations
                 are coded.
             coder: `rnn` for the learned entropy coder, `raw` for plain bits, `auto` for the best that the model has.
+            exact: the network runs in float64, several times slower, and the file has the same bytes on every machine.
+                (In float32 a code close to its threshold falls to one side or the other by the processor's kernels.)
+
+            progress: called after each iteration, of a large picture after each window, with its number and how many
+                there are.
 
         Raises:
             ValueError: an argument is outside its range.
@@ -108,7 +119,9 @@ class BinaryCodec:
             affordable = (budget - len(writer.data)) / encoder.chunk_bytes
             limit = max(1, min(limit, math.floor(affordable))) if affordable < limit else limit
         reached = False
-        for index, (codes, error) in enumerate(self._iterate(array, tiling, limit, with_error=psnr is not None)):
+        engine = self._engine.exact() if exact else self._engine
+        steps = self._iterate(engine, array, tiling, limit, psnr is not None, progress)
+        for index, (codes, error) in enumerate(steps):
             chunk = encoder.encode(codes)
             if len(writer.data) + chunk.size > budget:
                 if index == 0:
@@ -123,7 +136,12 @@ class BinaryCodec:
         return writer.data
 
     def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+        self,
+        data: bytes,
+        iterations: int | None = None,
+        partial: bool = False,
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> Image.Image:
         """The picture in `data` after `iterations` (None: all that the file holds).
 
@@ -136,10 +154,12 @@ class BinaryCodec:
         stride = self.network.config.code_stride
         canvas = np.empty((header.height, header.width, 3), np.uint8)
         engine = self._engine.exact() if exact else self._engine
-        for window in tiling.windows():
+        windows = list(tiling.windows())
+        for count, window in enumerate(windows, 1):
             *_, picture = engine.decode(_cut(codes, window))
             geometry.blend(canvas, picture(), window, tiling, stride)
-        return Image.fromarray(canvas)
+            progress(count, len(windows))
+        return _drawn(canvas, header)
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
         """The pictures after 1, 2, ... iterations, each as soon as it is decoded (a picture of several windows: all at
@@ -153,8 +173,8 @@ class BinaryCodec:
                 if canvases:
                     geometry.blend(canvases[t], picture(), window, tiling, stride)
                 else:
-                    yield Image.fromarray(np.ascontiguousarray(picture()[: header.height, : header.width]))
-        yield from (Image.fromarray(canvas) for canvas in canvases)
+                    yield _drawn(picture()[: header.height, : header.width], header)
+        yield from (_drawn(canvas, header) for canvas in canvases)
 
     def _iterations(self, iterations: int | None) -> int:
         if iterations is None:
@@ -172,7 +192,14 @@ class BinaryCodec:
         entropy = None if coder == "raw" else self.entropy
         height, width = array.shape[:2]
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
-        layout = Binary(
+        layout = self._layout(tiling, b"" if entropy is None else entropy.digest)
+        kind = container.RAW if entropy is None else container.LEARNED
+        grey = bool((array == array[..., :1]).all())
+        return Header(kind, width, height, self.digest, layout, grey), tiling
+
+    def _layout(self, tiling: geometry.Tiling, entropy_digest: bytes = b"") -> Binary:
+        config = self.network.config
+        return Binary(
             unit=UNITS.index(config.unit),
             reconstruction=RECONSTRUCTIONS.index(config.reconstruction),
             width_thousandths=round(config.width * 1000),
@@ -180,10 +207,8 @@ class BinaryCodec:
             stride=config.code_stride,
             window=tiling.window,
             overlap=tiling.overlap,
-            entropy_digest=b"" if entropy is None else entropy.digest,
+            entropy_digest=entropy_digest,
         )
-        kind = container.RAW if entropy is None else container.LEARNED
-        return Header(kind, width, height, self.digest, layout), tiling
 
     def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
         layout = header.layout
@@ -198,19 +223,28 @@ class BinaryCodec:
         return self.entropy.picture(tiling.rows, tiling.columns)
 
     def _iterate(
-        self, array: Pixels, tiling: geometry.Tiling, limit: int, with_error: bool
+        self,
+        engine: NumpyCodec | TorchEngine,
+        array: Pixels,
+        tiling: geometry.Tiling,
+        limit: int,
+        with_error: bool,
+        progress: Progress,
     ) -> Iterator[tuple[Codes, float]]:
         """Codes of the whole grid and the mean squared error of the 8-bit picture (0 when not asked for), iteration by
         iteration."""
         stride, bits = self.network.config.code_stride, self.network.config.bits
         if not tiling.window:
             window = next(tiling.windows())
-            for codes, picture in self._engine.encode(geometry.pixels(array, window, stride), limit):
+            steps = engine.encode(geometry.pixels(array, window, stride), limit)
+            for count, (codes, picture) in enumerate(steps, 1):
+                progress(count, limit)
                 yield codes, self._squared_error(picture(), array, window) / array.size if with_error else 0.0
             return
         grid = np.zeros((limit, bits, tiling.rows, tiling.columns), np.int8)
         errors = np.zeros(limit)
-        for window in tiling.windows():
+        windows = list(tiling.windows())
+        for count, window in enumerate(windows, 1):
             part = grid[:, :, window.top : window.bottom, window.left : window.right]
             known = np.zeros(part.shape[2:], np.bool_)
             known[: tiling.overlap if window.top else 0] = True
@@ -220,10 +254,11 @@ class BinaryCodec:
                 part[t] = np.where(known, part[t], codes)
                 return part[t]
 
-            steps = self._engine.encode(geometry.pixels(array, window, stride), limit, choose)
+            steps = engine.encode(geometry.pixels(array, window, stride), limit, choose)
             for t, (_, picture) in enumerate(steps):
                 if with_error:
                     errors[t] += self._squared_error(picture(), array, window, tiling.overlap)
+            progress(count, len(windows))
         yield from zip(grid, errors / array.size, strict=True)
 
     def _squared_error(self, tile: Pixels, array: Pixels, window: geometry.Window, overlap: int = 0) -> float:
@@ -242,10 +277,11 @@ class BinaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one with --model"
+                "open the right one, model=FILE"
             )
         check_pixels(header, config.multiple)
-        if not isinstance(layout, Binary) or (layout.bits, layout.stride) != (config.bits, config.code_stride):
+        mine = self._layout(geometry.Tiling(0, 0, 0, 0))
+        if not isinstance(layout, Binary) or layout._replace(window=0, overlap=0, entropy_digest=b"") != mine:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         stride, window, overlap = layout.stride, layout.window, layout.overlap
         rows, columns = (
@@ -273,6 +309,14 @@ class BinaryCodec:
             if not partial or not codes:
                 raise
         return header, tiling, codes
+
+
+def _drawn(canvas: Pixels, header: Header) -> Image.Image:
+    """The decoded picture; of a grey one the mean of the channels, which is never farther from the original."""
+    if header.grey:
+        sums = canvas.sum(axis=2, dtype=np.uint16, keepdims=True)
+        canvas = np.repeat(((sums + 1) // 3).astype(np.uint8), 3, axis=2)
+    return Image.fromarray(np.ascontiguousarray(canvas))
 
 
 def _cut(codes: list[Codes], window: geometry.Window) -> Iterator[Codes]:

@@ -1,21 +1,19 @@
 """The verbs of a person who only compresses pictures. Heavy imports wait until a verb runs."""
 
-import inspect
 import json as _json
+import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from .api import Codec
+from typing import Any, Literal
 
 
 def encode(
-    photo: str,
-    file: str,
+    photos: list[str],
+    out: str | None = None,
+    workers: int = 1,
     model: str | None = None,
     quality: int | None = None,
     bpp: float | None = None,
-    bytes: int | None = None,
+    bytes: int | str | None = None,
     psnr: float | None = None,
     ms_ssim: float | None = None,
     iterations: int | None = None,
@@ -23,73 +21,56 @@ def encode(
     focus: str | None = None,
     keep: str = "icc",
     coder: Literal["auto", "raw", "rnn"] | None = None,
+    exact: bool = False,
     device: str = "cpu",
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Compress a picture to an .rnnc file.
+    """Compress pictures to .rnnc files: `encode photo.jpg photo.rnnc`, `encode *.jpg`, `encode FOLDER -o OUT`.
 
     At most one of --quality, --bpp, --bytes, --psnr, --ms-ssim and --iterations; --quality 75 without one.
 
     Args:
-        photo: the picture: PNG, JPEG, WebP, TIFF or anything else that Pillow reads.
-        file: the .rnnc file to write, or - for standard output.
+        photos: pictures (PNG, JPEG, WebP, TIFF or anything else that Pillow reads; transparency is laid over white),
+            folders of them, or - for standard input; the last one is the file to write if it alone ends in .rnnc, or
+            is - for standard output.
+        out: (-o) the .rnnc file to write, or the folder for those of several pictures; beside the pictures without it.
+        workers: processes for several pictures; 0 for one a core.
         model: a checkpoint (.ckpt), a weights file (.safetensors) or the name of a shipped model.
         quality: (-q) 1 to 100, as in JPEG: the PSNR-HVS that libjpeg has at this quality, on average.
         bpp: at most this many bits per pixel, headers included, and nearly always at least 98 % of them.
-        bytes: at most this many bytes.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         psnr: the decoded picture reaches this many dB.
         ms_ssim: the decoded picture reaches this MS-SSIM; from 1 on in dB, -10 log10(1 - MS-SSIM).
         iterations: stop after this many iterations.
         tune: visual (the default) weighs coefficients by how well an eye sees them, psnr for the least error.
         focus: a mask of the picture's size: white regions are coded finer than black ones.
         keep: what else of the picture's file goes into the new one, separated by commas: icc (a colour profile other
-            than sRGB), exif, xmp; or none.
+            than sRGB), exif, xmp, alpha (how opaque pixels are, without loss; else transparency is laid over white);
+            or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
+        exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
-        force: (-f) replace FILE if it exists.
-        json: print the result as JSON.
+        force: (-f) replace what exists.
+        json: print the result as JSON; of several pictures a line each.
     """
-    from ..files import Output, write_bytes
-    from ..images import read_image, read_metadata
-    from .container import parse
+    from . import batch, names
+    from .jobs import Encoding
 
-    kept = _kept(keep)
-    output = Output(file, photo, model, focus, force=force, ending=".rnnc")
-    codec = _load(model, device)
-    image = read_image(photo)
-    mask = None if focus is None else read_image(focus)
-    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": bytes, "psnr": psnr, "ms_ssim": ms_ssim}
-    options |= {"iterations": iterations, "tune": tune, "focus": mask, "coder": coder}
+    budget = _size(bytes)
+    _check_targets(quality=quality, bpp=bpp, bytes=bytes, psnr=psnr, ms_ssim=ms_ssim, iterations=iterations)
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "max_bytes": budget, "psnr": psnr, "ms_ssim": ms_ssim}
+    options |= {"iterations": iterations, "tune": tune, "coder": coder, "exact": exact or None}
     given = {name: value for name, value in options.items() if value is not None}
-    _check_options(codec, given)
-    if "metadata" in inspect.signature(codec.encode).parameters and kept:
-        found = read_metadata(photo)
-        given["metadata"] = {name: found[name] for name in kept if name in found}
-    data = codec.encode(image, **given)
-    write_bytes(output, data)
-    source, pixels = Path(photo).stat().st_size, image.width * image.height
-    _report(
-        json,
-        output.messages,
-        f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {len(data):,} bytes, "
-        f"{8 * len(data) / pixels:.3f} bpp, "
-        f"{source / len(data):.1f} times smaller, {3 * pixels / len(data):.0f}:1 against raw RGB",
-        photo=photo,
-        file=file,
-        width=image.width,
-        height=image.height,
-        source_bytes=source,
-        bytes=len(data),
-        bpp=8 * len(data) / pixels,
-        iterations=len(parse(data).iterations),
-        model=codec.name,
-    )
+    work = Encoding(model, device, given, focus, _kept(keep), force)
+    batch.run(work, names.encoding(photos, out), workers, json)
 
 
 def decode(
-    file: str,
-    picture: str,
+    files: list[str],
+    out: str | None = None,
+    suffix: str = ".png",
+    workers: int = 1,
     model: str | None = None,
     iterations: int | None = None,
     partial: bool = False,
@@ -98,42 +79,28 @@ def decode(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Turn an .rnnc file back into a picture.
+    """Turn .rnnc files back into pictures: `decode photo.rnnc photo.png`, `decode *.rnnc`, `decode FOLDER -o OUT`.
 
     Args:
-        file: the .rnnc file.
-        picture: the picture to write; its ending says the format, one that Pillow writes (.png, .jpg, .webp, .tif).
-        model: the model that the file was made with; not needed when that is a shipped one.
-        iterations: use only the first of the file's iterations.
+        files: .rnnc files, folders of them, or - for standard input; after one file the picture to write, whose ending
+            says the format, one that Pillow writes (.png, .jpg, .webp, .tif), or - for a PNG to standard output. A note
+            says so when the format is lossy; JPEG is written at quality 95 without chroma subsampling.
+        out: (-o) the picture to write, or the folder for those of several files; beside the files without it.
+        suffix: what names that are not given end in.
+        workers: processes for several files; 0 for one a core.
+        model: the model that the files were made with; not needed when that is a shipped one.
+        iterations: use only the first of a file's iterations.
         partial: decode the intact beginning of a damaged or cut file.
         exact: compute in float64, several times slower: the same picture on every processor, to the last pixel.
         device: where the network runs: cpu, cuda, cuda:1, ...
-        force: (-f) replace PICTURE if it exists.
-        json: print the result as JSON.
+        force: (-f) replace what exists.
+        json: print the result as JSON; of several files a line each.
     """
-    from ..files import Output, picture_format, replacing
-    from .metadata import KINDS
+    from . import batch, names
+    from .jobs import Decoding
 
-    data = _read(file)
-    kind, output = picture_format(picture), Output(picture, file, model, force=force)
-    try:
-        image = _load(model, device, data).decode(data, iterations, partial, exact)
-    except ValueError as error:
-        raise ValueError(f"cannot decode {file}: {error}") from error
-    with replacing(output) as temporary:
-        image.save(temporary, kind, **{name: value for name, value in image.info.items() if name in KINDS})
-        size = temporary.stat().st_size
-    _report(
-        json,
-        output.messages,
-        f"{file}: {len(data):,} bytes -> {picture}: {image.width}x{image.height}, {size:,} bytes",
-        file=file,
-        picture=picture,
-        width=image.width,
-        height=image.height,
-        bytes=len(data),
-        bpp=8 * len(data) / (image.width * image.height),
-    )
+    work = Decoding(model, device, force, {"iterations": iterations, "partial": partial, "exact": exact})
+    batch.run(work, names.decoding(files, out, f".{suffix.removeprefix('.')}"), workers, json)
 
 
 def truncate(
@@ -141,7 +108,7 @@ def truncate(
     out: str,
     model: str | None = None,
     bpp: float | None = None,
-    bytes: int | None = None,
+    bytes: int | str | None = None,
     iterations: int | None = None,
     force: bool = False,
     json: bool = False,
@@ -149,11 +116,11 @@ def truncate(
     """Cut an .rnnc file to a lower rate, without the picture; give one of --bpp, --bytes and --iterations.
 
     Args:
-        file: the .rnnc file.
+        file: the .rnnc file, or - for standard input.
         out: the smaller .rnnc file to write, or - for standard output; with --force it may be FILE itself.
         model: the model that the file was made with; without it, a file of another model is cut after an iteration.
         bpp: at most this many bits per pixel, headers included.
-        bytes: at most this many bytes.
+        bytes: at most this many bytes: 20000, 20KB, 1.5MB (of 1000 and 1000 KB), 20KiB (of 1024).
         iterations: keep this many iterations.
         force: (-f) replace OUT if it exists.
         json: print the result as JSON.
@@ -161,27 +128,30 @@ def truncate(
     from ..files import Output, write_bytes
     from .api import truncate as shorten
     from .container import BitstreamError, parse
+    from .jobs import read
 
-    data = _read(file)
+    budget = _size(bytes)
+    if sum(limit is not None for limit in (bpp, bytes, iterations)) != 1:
+        raise ValueError("give exactly one of --bpp, --bytes and --iterations")
+    data = read(file)
     output = Output(out, force=force)
     try:
-        shorter = shorten(data, model, bpp=bpp, max_bytes=bytes, iterations=iterations)
+        shorter = shorten(data, model, bpp=bpp, max_bytes=budget, iterations=iterations)
         kept = parse(shorter)
     except BitstreamError as error:
-        raise ValueError(f"cannot truncate {file}: {error}") from error
+        # What is intact can be kept by its number alone.
+        advice = re.sub(
+            r"the first (\d+) iterations are intact \(.*\)", r"--iterations \1 keeps what is intact", str(error)
+        )
+        raise ValueError(f"cannot truncate {file}: {advice}") from error
     write_bytes(output, shorter)
     rate = 8 * len(shorter) / kept.header.pixels
-    _report(
-        json,
-        output.messages,
+    text = (
         f"{file}: {len(data):,} bytes -> {out}: {len(shorter):,} bytes, {rate:.3f} bpp, {len(kept.iterations)} "
-        "iterations",
-        file=file,
-        out=out,
-        bytes=len(shorter),
-        bpp=rate,
-        iterations=len(kept.iterations),
+        "iterations"
     )
+    values = {"file": file, "out": out, "bytes": len(shorter), "bpp": rate, "iterations": len(kept.iterations)}
+    print(_json.dumps(values) if json else text, file=output.messages)
 
 
 def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False, force: bool = False) -> None:
@@ -219,38 +189,29 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
     )
 
 
-def _load(model: str | None, device: str, data: bytes | None = None) -> "Codec":
-    from .api import load, load_for
-
-    if model is None and data is not None:
-        return load_for(data, device)
-    return load(model, device)
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from error
-
-
 def _kept(keep: str) -> list[str]:
     """Kinds of metadata by Pillow's names. Raises `ValueError`."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "alpha": "alpha"}
     words = [word for word in keep.replace(" ", "").split(",") if word not in ("", "none")]
     if unknown := [word for word in words if word not in names]:
         raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")
     return [names[word] for word in words]
 
 
-def _check_options(codec: "Codec", given: dict[str, Any]) -> None:
-    """Raises `ValueError` for an option that the model's kind of codes does not have."""
-    known = inspect.signature(codec.encode).parameters
-    for name in given:
-        if name not in known:
-            flag = "bytes" if name == "max_bytes" else name.replace("_", "-")
-            raise ValueError(f"the model {codec.name} has no --{flag}: its options are {', '.join(list(known)[1:])}")
+def _size(text: int | str | None) -> int | None:
+    """Bytes, of a number with a unit or without. Raises `ValueError`."""
+    if text is None or isinstance(text, int):
+        return text
+    units = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "kib": 2**10, "m": 10**6, "mb": 10**6, "mib": 2**20}
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in units:
+        raise ValueError(f"--bytes {text}: not a size; write 20000, 20KB, 20KiB or 1.5MB")
+    return int(float(found[1]) * units[found[2]])
 
 
-def _report(as_json: bool, stream: IO[str], text: str, **values: Any) -> None:
-    print(_json.dumps(values) if as_json else text, file=stream)
+def _check_targets(**targets: object) -> None:
+    """Raises `ValueError` for more than one."""
+    flags = [f"--{name.replace('_', '-')}" for name in targets]
+    given = [flag for flag, value in zip(flags, targets.values(), strict=True) if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"give one of {', '.join(flags)}, not {' and '.join(given)}")

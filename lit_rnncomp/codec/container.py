@@ -200,7 +200,7 @@ def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
     seen: set[int] = set()
     while at < len(data):
         intact = (
-            f"the first {iterations} iterations are intact (use --partial)"
+            f"the first {iterations} iterations are intact (use partial=True)"
             if iterations
             else "no iteration before it is intact"
         )
@@ -257,7 +257,7 @@ def cut(data: bytes, bpp: float | None = None, max_bytes: float | None = None, i
     damaged.
     """
     if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
-        raise ValueError("give exactly one of bpp, bytes and iterations")
+        raise ValueError("give exactly one of bpp, max_bytes and iterations")
     header, head = parse_header(data)
     budget = byte_budget(header.pixels, bpp, max_bytes, iterations)
     kept, count = len(head), 0
@@ -279,7 +279,7 @@ def byte_budget(
 ) -> float:
     """Bytes that a rate target leaves for a file; infinity without a target. Raises `ValueError` for a target that is
     not positive, or not finite."""
-    for name, value in (("bpp", bpp), ("bytes", max_bytes), ("iterations", iterations)):
+    for name, value in (("bpp", bpp), ("max_bytes", max_bytes), ("iterations", iterations)):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name}={value} is not a positive number")
     if bpp is not None:

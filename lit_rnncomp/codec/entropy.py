@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .coders import Codes, RawCoder
 from .container import PLAIN, BitstreamError, Chunk
 from .digest import fingerprint
-from .entropy_network import Context, IntegerBinaryRNN
+from .entropy_network import Context, EntropyModelError, IntegerBinaryRNN
 from .entropy_schedule import fronts, order, rows
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class EntropyCoder:
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
+        if not isinstance(config, Mapping):
+            raise EntropyModelError(f"the configuration of the entropy model is {config!r:.50}, not an object")
         self.tensors = dict(tensors)
         self.config = dict(config)
         self.network = IntegerBinaryRNN(self.tensors, self.config)

@@ -60,7 +60,7 @@ class IntegerBinaryRNN:
             self.recurrent = {"lstm": True, "conv": False}[config["line"]]
             self.adapts = self.progressive and config["wiring"] == "released"
             self.state = self.width if config["wiring"] == "paper" else int(config["state"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EntropyModelError(f"the configuration of the entropy model lacks or spoils {error}") from error
         if min(self.bits, self.iterations, self.width, self.state) < 1:
             raise EntropyModelError("bits, iterations, width and state of an entropy model must be at least 1")

@@ -2,7 +2,6 @@
 
 import json as _json
 import sys
-from pathlib import Path
 from typing import Any
 
 
@@ -16,21 +15,17 @@ def info(file: str, map: str | None = None, model: str | None = None, force: boo
         force: (-f) replace MAP if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, picture_format, replacing
+    from ..files import Output, picture_format, read_input, write_picture
     from .container import BitstreamError, parse
 
     output = None if map is None else (picture_format(map), Output(map, file, model, force=force))
+    data = read_input(file)
     try:
-        data = Path(file).read_bytes()
         values = _describe(file, data, parse(data, partial=True))
-    except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from error
     except BitstreamError as error:
         raise ValueError(f"cannot read {file}: {error}") from error
     if output is not None:
-        picture = _map(data, model)
-        with replacing(output[1]) as temporary:
-            picture.save(temporary, output[0])
+        write_picture(output[1], _map(data, model), output[0])
     if json:
         print(_json.dumps(values))
         return

@@ -1,4 +1,4 @@
-"""What a file says of its picture beside the codes: colour profile, Exif and XMP, as one chunk.
+"""What a file says of its picture beside the codes: colour profile, Exif, XMP and the alpha channel, as one chunk.
 
 The payload is a list of entries: 1 byte for the kind (its place in `KINDS`), a varint with the number of bytes that
 follow, and those, compressed by zlib.
@@ -6,13 +6,17 @@ follow, and those, compressed by zlib.
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping
 
+from PIL import Image
+
 from .container import BitstreamError, read_varint, varint
 
-KINDS = ("icc_profile", "exif", "xmp")
-"""As Pillow calls them. A file stores the index: append, never reorder."""
+KINDS = ("icc_profile", "exif", "xmp", "alpha")
+"""As Pillow calls them; the alpha channel is a grey PNG of 8 bits and the picture's size. A file stores the index:
+append, never reorder."""
 
 LARGEST = 1 << 24
 """Bytes of an entry before compression."""
@@ -53,3 +57,25 @@ def from_bytes(payload: bytes) -> dict[str, bytes]:
             entries[KINDS[kind]] = value
         at += size
     return entries
+
+
+def alpha_entry(alpha: Image.Image) -> bytes:
+    """An alpha channel, mode `L`, as an entry, without loss."""
+    file = io.BytesIO()
+    alpha.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def with_alpha(picture: Image.Image, entry: bytes) -> Image.Image:
+    """A picture with the alpha channel of an entry: RGBA. Raises `BitstreamError` for an entry that is no such channel
+    of the picture's size; nothing larger is decoded."""
+    try:
+        with Image.open(io.BytesIO(entry), formats=["PNG"]) as alpha:
+            if (alpha.mode, alpha.size) != ("L", picture.size):
+                raise ValueError(f"it is {alpha.mode} of {alpha.width}x{alpha.height} pixels")
+            alpha.load()
+            rgba = picture.copy()
+            rgba.putalpha(alpha)
+            return rgba
+    except Exception as error:  # Pillow's parser raises whatever damaged bytes make it raise
+        raise BitstreamError(f"the alpha channel is not readable: {error}") from error

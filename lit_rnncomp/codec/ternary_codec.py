@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,9 +14,20 @@ from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, PLANE, TUNES
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
+from ..progress import Progress, silent
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
-from .pixels import Pixels, as_pixels, check_pixels
+from .pixels import (
+    TERNARY_BYTES,
+    TERNARY_EXACT_BYTES,
+    Pixels,
+    Source,
+    as_pixels,
+    check_memory,
+    check_pixels,
+    opened,
+    said_of,
+)
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
 from .ternary_state import State
@@ -41,9 +51,12 @@ class TernaryCodec:
         self.refiner = NumpyRefiner(_part(tensors, "refiner."))
         self.digest = weights.ternary_digest(tensors)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
+
     def encode(
         self,
-        image: Image.Image | Pixels,
+        image: Source,
         bpp: float | None = None,
         max_bytes: int | None = None,
         psnr: float | None = None,
@@ -54,11 +67,12 @@ class TernaryCodec:
         iterations: int | None = None,
         step: int | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
 
         Args:
-            image: a PIL image of any mode, or `(H, W, 3)` uint8.
+            image: a path, file object, PIL image, array or tensor; see `pixels.as_pixels`.
             bpp: the file has at most this many bits per pixel, headers included, and at least 98 % of that where the
                 picture can use them.
             max_bytes: likewise in bytes.
@@ -71,9 +85,12 @@ class TernaryCodec:
             iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
+            metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
+                other than sRGB of a path, file object or PIL image.
+            progress: called after each iteration, of each file that is tried, with its number and how many there are.
 
         Raises:
-            ValueError: an argument is outside its range.
+            ValueError: an argument is outside its range, or decoding the picture could take more memory than allowed.
             RateError: the smallest file of the picture is larger than the target.
         """
         targets = {
@@ -96,7 +113,11 @@ class TernaryCodec:
             step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        picture = Picture(self, as_pixels(image), tune, focus, metadata or {})
+        image = opened(image)
+        entries = said_of(image) if metadata is None else metadata
+        array = as_pixels(image)
+        check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
+        picture = Picture(self, array, tune, focus, entries, progress)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)
@@ -118,9 +139,15 @@ class TernaryCodec:
         return self.qualities[quality - 1]
 
     def decode(
-        self, data: bytes, iterations: int | None = None, partial: bool = False, exact: bool = False
+        self,
+        data: bytes,
+        iterations: int | None = None,
+        partial: bool = False,
+        exact: bool = False,
+        progress: Progress = silent,
     ) -> Image.Image:
-        """The picture in `data` after `iterations` (None: all that the file holds).
+        """The picture in `data` after `iterations` (None: all that the file holds), RGB; RGBA of a file with an alpha
+        channel.
 
         With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
         float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. Raises
@@ -129,10 +156,18 @@ class TernaryCodec:
         file = container.parse(data, partial)
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
+        if exact:
+            check_memory(file.header.width, file.header.height, BLOCK, TERNARY_EXACT_BYTES)
         # One after the other: a picture's levels are large.
-        state = collections.deque(self._states(file, iterations, partial), maxlen=1).pop()
+        for count, after in enumerate(self._states(file, iterations, partial), 1):
+            progress(count, len(file.iterations[:iterations]))
+            state = after
         picture = Image.fromarray(self.draw(file, state, exact))
-        picture.info.update(_metadata(file))
+        entries = _metadata(file)
+        alpha = entries.pop("alpha", None)
+        if alpha is not None:
+            picture = metadata.with_alpha(picture, alpha)
+        picture.info.update(entries)
         return picture
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
@@ -180,12 +215,13 @@ class TernaryCodec:
             raise BitstreamError(
                 f"the file was made by model {header.model_digest.hex()}, this one ({self.name}) is "
                 f"{self.digest.hex()}: "
-                "give the right one with --model"
+                "open the right one, model=FILE"
             )
         layout = header.layout
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
         check_pixels(header, BLOCK)
+        check_memory(header.width, header.height, BLOCK, TERNARY_BYTES)
         return layout
 
     def _coder(self, header: Header) -> TernaryCoder:

@@ -28,7 +28,11 @@ _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 _HEAD = len(groups())
 _END = struct.Struct("<BI")
 
-Choose = Callable[[NDArray[np.bool_], NDArray[np.intp], Codes, NDArray[np.float32], NDArray[np.float32]], Codes]
+Blocks = tuple[NDArray[np.intp], NDArray[np.intp]]
+Choose = Callable[[Blocks, NDArray[np.intp], Codes, NDArray[np.float32], NDArray[np.bool_]], Codes]
+
+_BAND = 4096
+"""Blocks whose codes are chosen at a time."""
 
 
 class End(NamedTuple):
@@ -38,7 +42,7 @@ class End(NamedTuple):
     rows: int = 0
 
     @property
-    def count(self) -> int:
+    def begun(self) -> int:
         """Segments of which something is sent."""
         return self.segments + (self.rows > 0)
 
@@ -94,10 +98,11 @@ class TernaryCoder:
         """The payload of the next iteration's codes, or of those before `end`.
 
         `active`: how many coefficients of each group are sent (None: as many as needed).
-        `choose(blocks, coefficients, codes, more, sign)` may replace the codes `(positions, active)` of a pass, given
-        the bits that a code that is not 0 costs more than a 0, and those of its sign.
+        `choose(blocks, coefficients, codes, more, sign)` may replace, in `codes` itself, those `(blocks, active)` of
+        some blocks (their rows and columns), given the bits that a code that is not 0 costs more than a 0, and whether
+        its sign costs one.
         """
-        context, codes = self.context, codes.copy()
+        context = self.context
         active = active or self._active(codes)
         context.begin(active)
         sent = None if end is None else np.zeros(codes.shape, np.bool_)
@@ -106,7 +111,10 @@ class TernaryCoder:
             some, positive = context.probabilities(index)
             part, signs = codes[where][:, chosen], context.known_signs(index)
             if choose is not None:
-                part = choose(where, chosen, part, np.log2((65536 - some) / some), np.where(signs == 0, 1.0, 0.0))
+                rows, columns = np.nonzero(where)
+                for band in (slice(start, start + _BAND) for start in range(0, len(rows), _BAND)):
+                    more = np.log2(65536 / some[band].astype(np.float32) - 1)
+                    part[band] = choose((rows[band], columns[band]), chosen, part[band], more, signs[band] == 0)
                 _assign(codes, where, chosen, part)
             for cut in _segments(len(chosen)):
                 own = slice(None if end is None else end.blocks(segment, where)), cut
@@ -115,7 +123,7 @@ class TernaryCoder:
                 if sent is not None:
                     _assign(sent, where, chosen[cut], True, own[0])
             context.put(index, part if sent is None else np.where(sent[where][:, chosen], part, 0))
-            if end is not None and segment >= end.count:
+            if end is not None and segment >= end.begun:
                 break
         context.end()
         return Iteration(codes, sent, bytes(active) + encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
@@ -132,7 +140,7 @@ class TernaryCoder:
                 own = _costs(part[:, cut], some[:, cut], positive[:, cut], signs[:, cut])
                 bits.append(np.bincount(np.nonzero(where)[0], own, len(where)))
             context.put(index, part)
-        return np.array(bits).reshape(-1, len(codes))
+        return np.array(bits, np.float64).reshape(-1, len(codes))
 
     def read(self, chunk: Chunk, spent: NDArray[np.float64] | None = None) -> Iteration:
         """The next iteration of a file, a whole one or one that ends early; `spent` as for `decode`. Raises
@@ -143,9 +151,7 @@ class TernaryCoder:
             return self.decode(chunk.payload[_END.size :], End.from_bytes(chunk.payload), spent)
         raise BitstreamError("an iteration is not one of ternary codes")
 
-    def decode(
-        self, payload: bytes, end: End | None = None, spent: NDArray[np.float64] | None = None
-    ) -> Iteration:
+    def decode(self, payload: bytes, end: End | None = None, spent: NDArray[np.float64] | None = None) -> Iteration:
         """The next iteration from its payload; `end`: where it ends early (None: it does not).
 
         The bits of each block are added to `spent` `(rows, columns)`. Raises `BitstreamError`.
@@ -182,19 +188,23 @@ class TernaryCoder:
                     reached = 1.0 if sent is None else sent[where][:, chosen]
                     spent[where] += _costs(part, some, positive, signs, reached)
                 context.put(index, part)
-                if end is not None and segment >= end.count:
+                if end is not None and segment >= end.begun:
                     break
         except AssertionError as error:
             raise BitstreamError("a payload is not a range coder's output") from error
-        if end is not None and segment < end.count:
-            raise BitstreamError(f"an iteration claims {end.segments} segments and {end.rows} rows, there are {segment}")
+        if end is not None and segment < end.begun:
+            raise BitstreamError(
+                f"an iteration claims {end.segments} segments and {end.rows} rows, there are {segment}"
+            )
         if not decoder.maybe_exhausted() if any(active) else len(payload) > _HEAD:
             raise BitstreamError("a payload goes on after its last code")
         context.end()
         return Iteration(codes, sent, payload)
 
     def _active(self, codes: Codes) -> tuple[int, ...]:
-        used = (codes != 0).any((0, 1)) | (self.context.levels != 0).any((0, 1))
+        used = np.zeros(codes.shape[2], np.bool_)
+        for row, level in zip(codes, self.context.levels, strict=True):
+            used |= (row | level).any(0)
         return tuple(int(np.flatnonzero(used[group])[-1]) + 1 if used[group].any() else 0 for group in groups())
 
     def _passes(self, active: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.intp]]]:
@@ -209,26 +219,26 @@ class _Symbols(NamedTuple):
     """Binary decisions in the order of the file, and the probability of each that it is 1, in 65536ths."""
 
     happened: NDArray[np.bool_]
-    probability: NDArray[np.int32]
+    probability: NDArray[np.uint16]
 
 
 def _segments(count: int) -> list[slice]:
     return [slice(start, start + SEGMENT) for start in range(0, count, SEGMENT)]
 
 
-def _symbols(codes: Codes, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8]) -> _Symbols:
+def _symbols(codes: Codes, some: NDArray[np.uint16], positive: NDArray[np.uint16], signs: NDArray[np.int8]) -> _Symbols:
     fresh = (codes != 0) & (signs == 0)
     return _Symbols(
         np.concatenate([(codes != 0).ravel(), codes[fresh] > 0]), np.concatenate([some.ravel(), positive[fresh]])
     )
 
 
-def _cost(happened: NDArray[np.bool_], probability: NDArray[np.int32]) -> NDArray[np.float64]:
-    return 16 - np.log2(np.where(happened, probability, 65536 - probability))
+def _cost(happened: NDArray[np.bool_], probability: NDArray[np.uint16]) -> NDArray[np.float64]:
+    return 16 - np.log2(np.where(happened, probability, np.int32(65536) - probability))
 
 
 def _costs(
-    codes: Codes, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8], reached: Any = 1.0
+    codes: Codes, some: NDArray[np.uint16], positive: NDArray[np.uint16], signs: NDArray[np.int8], reached: Any = 1.0
 ) -> NDArray[np.float64]:
     """Bits of the codes of each block, of those that were `reached`."""
     bits = _cost(codes != 0, some) + _cost(codes > 0, positive) * ((codes != 0) & (signs == 0))
@@ -247,7 +257,7 @@ def _encode(encoder: Any, symbols: _Symbols) -> None:
     encoder.encode(symbols.happened.astype(np.int32), _Bernoulli, _floats(symbols.probability))
 
 
-def _decoded(decoder: Any, some: NDArray[np.int32], positive: NDArray[np.int32], signs: NDArray[np.int8]) -> Codes:
+def _decoded(decoder: Any, some: NDArray[np.uint16], positive: NDArray[np.uint16], signs: NDArray[np.int8]) -> Codes:
     codes = decoder.decode(_Bernoulli, _floats(some)).astype(np.int8).reshape(some.shape)
     fresh = (codes != 0) & (signs == 0)
     if fresh.any():
@@ -255,6 +265,6 @@ def _decoded(decoder: Any, some: NDArray[np.int32], positive: NDArray[np.int32],
     return np.where(signs == 0, codes, codes * signs)
 
 
-def _floats(probabilities: NDArray[np.int32]) -> NDArray[np.float32]:
+def _floats(probabilities: NDArray[np.uint16]) -> NDArray[np.float32]:
     """What constriction takes; k / 65536 is exact in float32."""
     return probabilities.reshape(-1).astype(np.float32) / np.float32(65536)

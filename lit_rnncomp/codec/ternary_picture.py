@@ -15,11 +15,13 @@ from PIL import Image
 from ..models import lapped, ternary
 from ..models.lapped import BLOCK, PLANE, TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
+from ..progress import Progress, silent
 from . import container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
 from .pixels import Pixels
 from .rate import FILL, meet_quality, meet_size
+from .ternary_coder import Blocks
 from .ternary_state import State
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ class Picture:
         tune: Tune,
         mask: Image.Image | Pixels | None = None,
         entries: Mapping[str, bytes] | None = None,
+        progress: Progress = silent,
     ) -> None:
+        self.progress = progress
         self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
         height, width = array.shape[:2]
         self.pixels = height * width
@@ -106,6 +110,7 @@ class Picture:
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
             choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
+            self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, State(last, None, coder.context.levels, None))
 
     def fill(self, budget: float) -> bytes:
@@ -158,20 +163,20 @@ class Picture:
 def _thrifty(
     target: Floats,
     step: int,
-    where: NDArray[np.bool_],
+    blocks: Blocks,
     chosen: NDArray[np.intp],
     codes: Codes,
-    more: Floats,
-    sign: Floats,
+    more: NDArray[np.float32],
+    sign: NDArray[np.bool_],
 ) -> Codes:
     """Zeroes a code that costs more bits than its error is worth.
 
-    `more`: bits that a code that is not 0 costs more than a 0; `sign`: those of its sign, 0 where it is known.
+    `more`: bits that a code that is not 0 costs more than a 0; `sign`: whether its sign costs one more.
     """
-    size = np.abs(target[where][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
+    size = np.abs(target[blocks][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
     # A code that is not 0 puts the coefficient at about 1.4 thresholds.
     gained = size**2 - (size - 1.4) ** 2
-    wasted = (sign > 0) & (gained < _MULTIPLIER * (more + sign))
+    wasted = sign & (gained < _MULTIPLIER * (more + sign))
     return np.where(wasted, 0, codes).astype(np.int8)
 
 

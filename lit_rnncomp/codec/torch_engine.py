@@ -18,12 +18,15 @@ from .coders import Codes
 
 class TorchEngine:
     """`RecurrentCodec` behind the interface of `NumpyCodec`; the network is put into evaluation mode and onto
-    `device`."""
+    `device`. Raises `ValueError` when there is no such device."""
 
     def __init__(
         self, network: RecurrentCodec, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> None:
-        self.network = network.eval().requires_grad_(False).to(device)
+        try:
+            self.network = network.eval().requires_grad_(False).to(device)
+        except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that is not there
+            raise ValueError(f"device {device} cannot be used here: {error}; give cpu") from error
         self.config = network.config
         self.device, self.dtype = torch.device(device), dtype
 

@@ -24,7 +24,7 @@ class Truncation:
     def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
         """See `TernaryCodec.truncate`."""
         if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
-            raise ValueError("give exactly one of bpp, bytes and iterations")
+            raise ValueError("give exactly one of bpp, max_bytes and iterations")
         budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
         writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
         for chunk in container.parse_chunks(self.data, self.head):

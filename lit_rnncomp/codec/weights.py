@@ -7,6 +7,7 @@ No code in them is run; torch is imported where a checkpoint or a network of tor
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from ..files import Output, write_bytes
 from ..models import ternary
 from ..models.config import CodecConfig
-from ..models.numpy_codec import NumpyCodec, unsupported
+from ..models.numpy_codec import NumpyCodec, shapes, unsupported
 from .digest import fingerprint
 from .entropy import EntropyCoder
 from .entropy_network import EntropyModelError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 CONFIG_KEY = "codec_config"
 DIGEST_KEY = "digest"
 ENTROPY_CONFIG_KEY = "entropy_config"
+ENTROPY_DIGEST_KEY = "entropy_digest"
 ENTROPY_PREFIX = "entropy."
 """In a codec's file, what the names of its entropy model's tensors begin with."""
 
@@ -93,33 +95,42 @@ def save(
     }
     if entropy is not None:
         tensors |= {ENTROPY_PREFIX + name: tensor for name, tensor in entropy.tensors.items()}
-        metadata[ENTROPY_CONFIG_KEY] = _entropy_config(entropy)
+        metadata |= _described(entropy)
     _write(path, tensors, metadata)
 
 
 def load(path: str | Path) -> RecurrentCodec:
     """The network in a `.safetensors` file or a Lightning checkpoint, in evaluation mode, on the CPU, as float32.
 
-    Raises `FileNotFoundError`, or `CheckpointError` when the file holds no codec of this version.
+    Raises `FileNotFoundError`, or `CheckpointError` when the file holds no codec of this version, or weights that are
+    not finite or, in a weights file, not the ones that its digest names.
     """
     import torch
 
     from ..models.recurrent_codec import RecurrentCodec
 
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such model file: {path}")
+    _present(path, "model file")
     state: dict[str, torch.Tensor]
+    claimed = None
     if path.suffix == ".safetensors":
-        config, arrays, _ = read(path)
+        config, arrays, claimed = read(path)
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     else:
         config, state = _read_checkpoint(path, "a lit-rnncomp codec", CONFIG_KEY, "codec.")
     try:
-        codec = RecurrentCodec(CodecConfig.from_dict(config))
+        known = _codec_config(config)
+        # Without memory: what a file claims of its network's size is believed when its weights have that size.
+        with torch.device("meta"):
+            RecurrentCodec(known).load_state_dict(state, assign=True)
+        codec = RecurrentCodec(known)
         codec.load_state_dict(state)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: the weights do not fit this version's network: {_first_line(error)}") from error
+    if claimed is not None and digest(codec).hex() != claimed:
+        raise CheckpointError(_damaged(path, claimed))
+    if not all(tensor.isfinite().all() for tensor in codec.state_dict().values()):
+        raise CheckpointError(f"{path}: weights that are not finite")
     return codec.requires_grad_(False).eval()
 
 
@@ -130,12 +141,13 @@ def load_numpy(path: Path) -> NumpyCodec | None:
         return None
     try:
         values, tensors, claimed = read(path)
-        config = CodecConfig.from_dict(values)
+        config = _codec_config(values)
     except (ValueError, TypeError):
         return None
-    # What `save` wrote has every weight in its shape, and its digest tells that this is what it wrote.
-    intact = _digest(config, tensors).hex() == claimed
-    return NumpyCodec(config, tensors) if intact and not unsupported(config) else None
+    if unsupported(config) or {name: tensor.shape for name, tensor in tensors.items()} != shapes(config):
+        return None
+    intact = _digest(config, tensors).hex() == claimed and _finite(tensors)
+    return NumpyCodec(config, tensors) if intact else None
 
 
 def ternary_digest(tensors: Mapping[str, NDArray[Any]]) -> bytes:
@@ -160,15 +172,16 @@ def load_ternary(path: Path) -> TernaryWeights | None:
         return None
     try:
         metadata, tensors = _read(path)
-        qualities = json.loads(metadata.get(QUALITIES_KEY, "[]"))
-    except (SafetensorError, ValueError, TypeError):
+    except CheckpointError:
         return None
     if metadata.get(CODES_KEY) != "ternary":
         return None
-    if ternary_digest(tensors).hex() != metadata.get(DIGEST_KEY):
-        raise CheckpointError(f"{path}: the weights are not the ones that their digest names: the file is damaged")
-    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+    claimed = metadata.get(DIGEST_KEY, "")
+    if ternary_digest(tensors).hex() != claimed:
+        raise CheckpointError(_damaged(path, claimed))
+    if not _finite(tensors):
         raise CheckpointError(f"{path}: weights that are not finite")
+    qualities = _json(path, metadata.get(QUALITIES_KEY, "[]"))
     steps = range(ternary.ITERATIONS * ternary.SCALES)
     if not isinstance(qualities, list) or any(type(step) is not int or step not in steps for step in qualities):
         raise CheckpointError(f"{path}: its qualities are not a list of steps")
@@ -194,60 +207,54 @@ def holds_refiner(path: Path) -> bool:
     """Whether a file is a checkpoint of the decoder of ternary codes."""
     try:
         _read_checkpoint(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, "network.")
-    except CheckpointError:
+    except (CheckpointError, FileNotFoundError):
         return False
     return True
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:
     """Configuration, weights and the digest that the file of a codec claims. Raises `CheckpointError`."""
+    metadata, weights = _read(path, lambda name: not name.startswith(ENTROPY_PREFIX))
     try:
-        metadata, weights = _read(path, lambda name: not name.startswith(ENTROPY_PREFIX))
-        return json.loads(metadata[CONFIG_KEY]), weights, metadata.get(DIGEST_KEY, "")
+        return _json(path, metadata[CONFIG_KEY]), weights, metadata[DIGEST_KEY]
     except KeyError as error:
         raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {_first_line(error)}") from error
 
 
 def load_entropy(path: str | Path) -> EntropyCoder | None:
     """The entropy model in a codec's file; None when it has none, or is a checkpoint.
 
-    Raises `EntropyModelError` when its parts do not fit together.
+    Raises `EntropyModelError` when its parts do not fit together, or are not the ones that its digest names.
     """
     if Path(path).suffix != ".safetensors":
         return None
     metadata, tensors = _read(path, lambda name: name.startswith(ENTROPY_PREFIX))
     if ENTROPY_CONFIG_KEY not in metadata:
         return None
-    tensors = {name.removeprefix(ENTROPY_PREFIX): tensor for name, tensor in tensors.items()}
-    return EntropyCoder(tensors, json.loads(metadata[ENTROPY_CONFIG_KEY]))
+    return _entropy_coder(
+        path, {name.removeprefix(ENTROPY_PREFIX): tensor for name, tensor in tensors.items()}, metadata
+    )
 
 
 def save_entropy_model(path: str | Path, coder: EntropyCoder, **metadata: str) -> None:
     """Write an entropy model by itself as safetensors: integers, and the configuration as JSON in the metadata."""
-    _write(path, coder.tensors, {ENTROPY_CONFIG_KEY: _entropy_config(coder), **metadata})
+    _write(path, coder.tensors, {**_described(coder), **metadata})
 
 
 def load_entropy_model(path: str | Path) -> EntropyCoder:
     """What `save_entropy_model` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or
     `EntropyModelError`."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such entropy model: {path}")
+    _present(path, "entropy model")
     if path.suffix == ".ckpt":
         return EntropyCoder.from_model(load_binary_rnn(path))
     try:
         metadata, tensors = _read(path)
-        config = json.loads(metadata[ENTROPY_CONFIG_KEY])
-    except KeyError as error:
-        raise EntropyModelError(f"{path}: no {error} in its metadata, so it is not an entropy model") from error
-    except (SafetensorError, ValueError) as error:
-        raise EntropyModelError(f"{path}: not a readable safetensors file: {error}") from error
-    try:
-        return EntropyCoder(tensors, config)
-    except EntropyModelError as error:
-        raise EntropyModelError(f"{path}: {error}") from error
+    except CheckpointError as error:
+        raise EntropyModelError(str(error)) from error
+    if ENTROPY_CONFIG_KEY not in metadata:
+        raise EntropyModelError(f"{path}: no {ENTROPY_CONFIG_KEY!r} in its metadata, so it is not an entropy model")
+    return _entropy_coder(path, tensors, metadata)
 
 
 def load_binary_rnn(path: Path) -> BinaryRNN:
@@ -278,8 +285,65 @@ def _digest(config: CodecConfig, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     )
 
 
-def _entropy_config(coder: EntropyCoder) -> str:
-    return json.dumps(coder.config, sort_keys=True)
+def _codec_config(values: Any) -> CodecConfig:
+    """Raises `ValueError` or `TypeError` for what is no configuration of a network of this version."""
+    if not isinstance(values, dict):
+        raise TypeError(f"the configuration is {type(values).__name__}, not an object")
+    config = CodecConfig.from_dict(values)
+    for name, default in CodecConfig().to_dict().items():
+        value = getattr(config, name)
+        if type(default) is int and type(value) is not int:
+            raise TypeError(f"{name}={value!r} is not a whole number")
+        if type(default) is float and not (type(value) in (int, float) and np.isfinite(value)):
+            raise TypeError(f"{name}={value!r} is not a number")
+    return config
+
+
+def _described(coder: EntropyCoder) -> dict[str, str]:
+    return {
+        ENTROPY_CONFIG_KEY: json.dumps(coder.config, sort_keys=True),
+        ENTROPY_DIGEST_KEY: coder.digest.hex(),
+    }
+
+
+def _entropy_coder(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> EntropyCoder:
+    """Files of version 0.1.0 name no digest of their entropy model."""
+    try:
+        coder = EntropyCoder(tensors, _json(path, metadata[ENTROPY_CONFIG_KEY]))
+    except EntropyModelError as error:
+        raise EntropyModelError(f"{path}: {error}") from error
+    except CheckpointError as error:
+        raise EntropyModelError(str(error)) from error
+    claimed = metadata.get(ENTROPY_DIGEST_KEY)
+    if claimed is not None and coder.digest.hex() != claimed:
+        raise EntropyModelError(_damaged(path, claimed))
+    return coder
+
+
+def _present(path: Path, what: str) -> None:
+    """Raises `FileNotFoundError` where nothing has the name, `CheckpointError` where it cannot be read."""
+    try:
+        path.open("rb").close()  # safetensors would say of every file that it cannot open that it does not exist
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such {what}: {path}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _finite(tensors: Arrays) -> bool:
+    return all(bool(np.isfinite(tensor).all()) for tensor in tensors.values())
+
+
+def _damaged(path: str | Path, claimed: str) -> str:
+    return f"{path}: the weights are not the ones that their digest names ({claimed}): the file is damaged"
+
+
+def _json(path: str | Path, text: str) -> Any:
+    """Raises `CheckpointError` for what is no JSON, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable metadata: {_first_line(error)}") from error
 
 
 def _write(path: str | Path | Output, tensors: Arrays, metadata: dict[str, str]) -> None:
@@ -289,38 +353,55 @@ def _write(path: str | Path | Output, tensors: Arrays, metadata: dict[str, str])
 
 
 def _read(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, str], Arrays]:
-    with safe_open(path, "np") as file:
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
+    """Metadata and tensors of a safetensors file. Raises `FileNotFoundError`, `CheckpointError`."""
+    _present(Path(path), "model file")
+    try:
+        with safe_open(path, "np") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
+    # The last two: types of numbers that NumPy does not have.
+    except (SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {_first_line(error)}") from error
+
+
+def whole(path: Path) -> bool:
+    """Whether a checkpoint has all its bytes, by the checksums within."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
+        return False
 
 
 def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The configuration under `key` of a Lightning checkpoint, and the weights under `prefix`. Raises
-    `CheckpointError`."""
-    import pickle
-
+    `FileNotFoundError`, `CheckpointError`."""
     import torch
 
+    _present(path, "checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+    except Exception as error:  # whatever damaged bytes make the parsers of torch raise: KeyError, struct.error, ...
         raise CheckpointError(
             f"{path}: not a checkpoint that loads without running code from it: {_first_line(error)}"
         ) from error
-    if not isinstance(checkpoint, dict) or key not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(key), dict):
         raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no {key})")
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint.get("state_dict", {}).items()
-        if name.startswith(prefix)
-    }
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no state_dict of tensors)")
+    if not whole(path):
+        raise CheckpointError(f"{path}: the weights are not the ones that were written: the file is damaged")
+    weights = {str(name).removeprefix(prefix): value for name, value in state.items() if str(name).startswith(prefix)}
     return checkpoint[key], weights
 
 
 def _network(path: Path, what: str, key: str, make: Callable[..., Any]) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
+    import torch
+
     config, state = _read_checkpoint(path, what, key, "network.")
     try:
+        with torch.device("meta"):  # see `load`
+            make(**config).load_state_dict(state, assign=True)
         network = make(**config)
         network.load_state_dict(state)
     except (TypeError, ValueError, RuntimeError) as error:

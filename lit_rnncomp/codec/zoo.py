@@ -28,7 +28,7 @@ def find(model: str | Path | None) -> Path:
     names = (
         f"the shipped models are {', '.join(known)}"
         if known
-        else "no model ships with this version: give a file with --model"
+        else "no model ships with this version: give a file, model=FILE"
     )
     raise FileNotFoundError(f"no model {model!r}; {names}" if model is not None else names)
 

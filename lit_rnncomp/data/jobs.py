@@ -22,6 +22,7 @@ import PIL
 
 from ..files import check_folder, remove_unfinished, write_bytes, write_json
 from ..images import ImageError, list_images, read_image
+from ..machine import cores
 from .cutting import cut, hardest, thumbnail
 from .shards import FORMAT, INDEX, ShardError
 
@@ -117,7 +118,7 @@ def executor(workers: int = 0, scheduler: str | None = None) -> Iterator[Executo
         if workers < 0:
             raise ValueError(f"workers is {workers}, must be 0 (one a core) or more")
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers or None, context, initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(workers or cores(), context, initializer=_end_with_parent) as pool:
             yield pool
         return
     try:
@@ -168,11 +169,11 @@ def plan(images: Path, out: Path, rule: Rule, per_shard: int) -> list[Job]:
     images, out = images.resolve(), out.resolve()
     found = list_images(images)
     if not found:
-        raise ImageError(f"no PNG, JPEG, WebP or TIFF pictures in {images}")
+        raise ImageError(f"no pictures in {images}")
     names = [path.relative_to(images).as_posix() for path in found]
     listing = "".join(f"{name}\t{path.stat().st_size}\n" for name, path in zip(names, found, strict=True))
     begun: dict[str, Any] = {"format": FORMAT, **asdict(rule), "per_shard": per_shard, "pictures": len(names)}
-    begun["listing_sha256"] = hashlib.sha256(listing.encode()).hexdigest()
+    begun["listing_sha256"] = hashlib.sha256(os.fsencode(listing)).hexdigest()
     path = out / "jobs" / "plan.json"
     if path.is_file():
         earlier = json.loads(path.read_text())

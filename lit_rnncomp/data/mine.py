@@ -25,7 +25,7 @@ def mine(
     Started again after an interruption, it goes on where it was, to the same bytes.
 
     Args:
-        images: folder of PNG, JPEG, WebP and TIFF pictures, searched with its subfolders.
+        images: folder of pictures (PNG, JPEG, WebP, TIFF, BMP, ...), searched with its subfolders.
         out: folder for the tiles; give it to training as data.train.
         tile: height and width of a tile in pixels.
         per_image: how many tiles of a picture to keep.

@@ -1,6 +1,7 @@
 """The data of a run, for Lightning: training crops or tiles that resume exactly, and whole pictures to measure on."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..images import to_signal
 from .photographs import RandomCrops, WholePictures, find_pictures, hold_out
 from .samples import sample_photographs
-from .sampling import RankSampler, ResumableLoader, as_is
+from .sampling import RankSampler, ResumableLoader, as_is, one_by_one, repeated
 from .shards import INDEX, TileShards
 from .tiles import ShuffledTiles
 
@@ -32,7 +33,7 @@ class PhotographData(LightningDataModule):
         predict: pictures for `predict`. Not given: those of `test`.
         batch_size: crops a batch and device. Whole pictures come one by one.
         patch: height and width of a crop in pixels (tiles have their own size).
-        steps_per_epoch: batches an epoch; an epoch is only the stretch between two validations.
+        steps_per_epoch: batches an epoch, which is a unit to count in: it need not be a pass over the pictures.
         holdout: how many pictures of `train` to validate on when `val` is not given.
         scale: range of the random factor by which pictures are scaled down before cropping.
         flips: mirror crops at random, both ways.
@@ -101,14 +102,16 @@ class PhotographData(LightningDataModule):
         if self._tiles:
             return hashlib.sha256((self._tiles / INDEX).read_bytes()).hexdigest()
         lines = [f"{path.name}\t{path.stat().st_size}\n" for path in self.split()[0]]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> DataLoader[Tensor]:
         if self._train_data is None:
             if self._tiles:
                 self._train_data = ShuffledTiles(TileShards(self._tiles), self._crops["seed"])
             else:
                 self._train_data = RandomCrops(self.split()[0], **self._crops)
+        if getattr(self.trainer, "overfit_batches", 0):
+            return repeated(self._train_data, self.steps_per_epoch * self.batch_size, self.batch_size)
         return ResumableLoader(
             self._train_data,
             self.steps_per_epoch * self.batch_size,
@@ -140,4 +143,6 @@ class PhotographData(LightningDataModule):
 
     def _whole(self, paths: list[Path]) -> DataLoader[Tensor]:
         pictures = WholePictures(paths, **self._wholes)
-        return DataLoader(pictures, sampler=RankSampler(pictures), pin_memory=torch.cuda.is_available())
+        return DataLoader(
+            pictures, sampler=RankSampler(pictures), collate_fn=one_by_one, pin_memory=torch.cuda.is_available()
+        )

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..images import ImageError, list_images, read_image
-from .sampling import shuffled
+from .sampling import NOTHING, shuffled
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -30,7 +30,7 @@ def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[s
     sources = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     found = [path for source in sources for path in ([Path(source)] if Path(source).is_file() else list_images(source))]
     if not found:
-        raise ImageError(f"no PNG, JPEG, WebP or TIFF pictures in {', '.join(map(str, sources)) or 'an empty list'}")
+        raise ImageError(f"no pictures in {', '.join(map(str, sources)) or 'an empty list'}")
     return found
 
 
@@ -43,7 +43,7 @@ def hold_out(paths: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]
     Raises:
         ValueError: fewer than two names would be left to train on.
     """
-    names = sorted({path.name for path in paths}, key=lambda name: hashlib.sha256(name.encode()).digest())
+    names = sorted({path.name for path in paths}, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     if count < 1 or len(names) - count < 2:
         raise ValueError(
             f"cannot hold out {count} of {len(names)} pictures; lower data.holdout or give data.val a folder of its own"
@@ -213,6 +213,8 @@ class WholePictures(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
+        if index == NOTHING:
+            return torch.empty(0, 3, self.multiple, self.multiple, dtype=torch.uint8)
         picture = self.cache.read(self.paths[index], self.multiple)
         if picture is None:
             raise ImageError(f"{self.paths[index]} was readable when the run started and no longer is")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 _GOLDEN = 0x9E3779B97F4A7C15
+NOTHING = -1
 
 
 def shuffled(positions: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -75,6 +76,17 @@ def rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
+def one_by_one(items: list[Tensor]) -> Tensor:
+    """The `collate_fn` of whole pictures, one a batch; that of `NOTHING` is an empty batch already."""
+    return items[0][None] if items[0].numel() else items[0]
+
+
+def repeated(dataset: Dataset[Tensor], samples: int, batch_size: int) -> DataLoader[Tensor]:
+    """The same batches in every epoch, as Lightning's `overfit_batches` wants them: the first `samples` positions."""
+    options: dict[str, Any] = {"collate_fn": as_is}
+    return DataLoader(Subset(dataset, range(samples)), batch_size=batch_size, **options)
+
+
 class EpochSampler(DistributedSampler[int]):
     """Hands out training positions: with W processes, process r gets r, r + W, r + 2W, ... of each epoch's window.
 
@@ -103,6 +115,8 @@ class RankSampler(DistributedSampler[int]):
     """Deals a finite data set out to the processes without padding: each item is seen by exactly one of them.
 
     (Torch's own sampler repeats items to even the shares out, which counts some pictures twice in a validation mean.)
+    A process without an item gets `NOTHING`, for which the data set has an empty batch: Lightning would leave out its
+    validation, and the others would wait for it.
     """
 
     def __init__(self, data: Sized) -> None:
@@ -111,11 +125,11 @@ class RankSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rank, world = rank_and_world()
-        return iter(range(rank, self.size, world))
+        return iter(range(rank, self.size, world) or [NOTHING])
 
     def __len__(self) -> int:
         rank, world = rank_and_world()
-        return len(range(rank, self.size, world))
+        return max(1, len(range(rank, self.size, world)))
 
 
 class ResumableLoader(DataLoader[Tensor]):

@@ -14,6 +14,7 @@ import numpy as np
 
 FORMAT = 1
 INDEX = "index.json"
+_MAPS = 4096  # kept open
 
 
 class ShardError(ValueError):
@@ -22,6 +23,8 @@ class ShardError(ValueError):
 
 class TileShards:
     """The tiles of a folder as one long array, of which only what is read is loaded.
+
+    Another process to which it is sent opens the files again.
 
     Args:
         folder: what `lit-rnncomp data mine` wrote.
@@ -44,9 +47,15 @@ class TileShards:
             raise ShardError(f"{self.folder / INDEX} has format {index.get('format')}; this version reads {FORMAT}")
         self.index: dict[str, Any] = index
         self.tile = int(index["tile"])
-        self._shards = [self._open(shard) for shard in index["shards"]]
-        self._ends = np.cumsum([len(shard) for shard in self._shards])
+        for shard in index["shards"]:
+            self._open(shard)
+        self._maps: dict[int, np.ndarray] = {}
+        self._ends = np.cumsum([shard["tiles"] for shard in index["shards"]])
         self._starts = np.concatenate([[0], self._ends[:-1]])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A memory map would be sent to another process as all its bytes."""
+        return TileShards, (self.folder,)
 
     @staticmethod
     def at(folder: str | os.PathLike[str]) -> bool:
@@ -71,8 +80,16 @@ class TileShards:
         tiles = np.empty((len(items), self.tile, self.tile, 3), np.uint8)
         # One copy a tile: with more shards than tiles in a batch, gathering shard by shard takes three times as long.
         for row, (shard, offset) in enumerate(zip(where.tolist(), offsets.tolist(), strict=True)):
-            tiles[row] = self._shards[shard][offset]
+            tiles[row] = self._shard(shard)[offset]
         return tiles
+
+    def _shard(self, number: int) -> np.ndarray:
+        """The map of a shard; a process may have some ten thousand maps, and there may be more shards."""
+        if number not in self._maps:
+            if len(self._maps) == _MAPS:
+                del self._maps[next(iter(self._maps))]
+            self._maps[number] = self._open(self.index["shards"][number])
+        return self._maps[number]
 
     def _open(self, shard: dict[str, Any]) -> np.ndarray:
         path = self.folder / shard["file"]

@@ -38,6 +38,7 @@ def describe(name: str, path: Path) -> dict[str, Any]:
     `tunes`.
     """
     from ..codec import weights
+    from ..models.numpy_codec import NumpyCodec
 
     results = path.parent / "results" / f"{name}.json"
     areas = loads(results.read_text())["areas"] if results.is_file() else {}
@@ -58,13 +59,15 @@ def describe(name: str, path: Path) -> dict[str, Any]:
             "kodak": tunes[DEFAULT_TUNE],
             "tunes": tunes,
         }
-    codec, entropy = weights.load(path), weights.load_entropy(path)
+    codec, entropy = weights.load_numpy(path) or weights.load(path), weights.load_entropy(path)
     return {
         **known,
         "codes": "binary",
         "unit": codec.config.unit,
         "reconstruction": codec.config.reconstruction,
-        "parameters": sum(parameter.numel() for parameter in codec.parameters()),
+        "parameters": codec.parameters
+        if isinstance(codec, NumpyCodec)
+        else sum(parameter.numel() for parameter in codec.parameters()),
         "digest": weights.digest(codec).hex(),
         "entropy_digest": entropy.digest.hex() if entropy else None,
         "kodak": measured.get(name, {}),

@@ -43,7 +43,7 @@ def evaluate(
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
-        data: folder of pictures (PNG, JPEG, WebP, TIFF).
+        data: folder of pictures (PNG, JPEG, WebP, TIFF, BMP, ...).
         codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive,
             jpeg420-default, jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
         out: folder for the results.
@@ -56,6 +56,8 @@ def evaluate(
         strict: end with an error when anything failed.
         json: print the comparison as JSON and no table.
     """
+    from rich.console import Console
+
     if not data or not out:
         raise ValueError("evaluate needs the pictures and a folder for the results: --data DIR --out DIR")
     chosen, missing = _choose(model or [], codecs, device)
@@ -79,7 +81,8 @@ def evaluate(
     if not pictures:
         raise ValueError(f"nothing could be measured; the first reason: {next(iter({**missing, **failures}.values()))}")
     results = _conclude(folder, anchor, len(paths), json)
-    examples.draw_examples(results, chosen, paths, store, device, frames)
+    with Console(stderr=True, quiet=json).status("drawing examples at equal bytes"):
+        examples.draw_examples(results, chosen, paths, store, device, frames)
     if strict and (failures or missing):
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import replacing
+from ..files import write_picture
 from .results import Results, ResultsError, flat_name
 
 LONGEST_WEBP = 16383
@@ -29,11 +29,9 @@ def write_frame(path: Path, picture: Image.Image) -> None:
     """Writes `path` with the ending `.webp`, the fast way, or `.png` where WebP holds no picture of that size; whole or
     not at all."""
     if max(picture.size) <= LONGEST_WEBP:
-        with replacing(path.with_name(f"{path.name}.webp")) as temporary:
-            picture.save(temporary, "WEBP", lossless=True, quality=0, method=0)
+        write_picture(path.with_name(f"{path.name}.webp"), picture, "WEBP", lossless=True, quality=0, method=0)
     else:
-        with replacing(path.with_name(f"{path.name}.png")) as temporary:
-            picture.save(temporary, "PNG", compress_level=1)
+        write_picture(path.with_name(f"{path.name}.png"), picture, "PNG", compress_level=1)
 
 
 def frame_file(path: Path) -> Path:

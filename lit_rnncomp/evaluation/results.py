@@ -137,7 +137,7 @@ class Results:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ResultsError(
                 f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept"
             ) from None
@@ -231,7 +231,7 @@ class MeanCurves:
             raise ResultsError(
                 f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
 
     def write(

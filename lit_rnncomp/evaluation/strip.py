@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import SOFTWARE, Output, picture_format, replacing
+from ..files import SOFTWARE, Output, picture_format, write_picture
 from .baselines import BASELINES, Baseline, Coded
 from .colours import colours
 from .equal import TOLERANCE, at_equal_bytes
@@ -93,8 +93,7 @@ def save(strip: Image.Image, output: Output) -> None:
     """Writes the strip in the format of the name's ending; a PNG says that this program drew it."""
     note = PngInfo()
     note.add_text("Software", SOFTWARE)
-    with replacing(output) as temporary:
-        strip.save(temporary, picture_format(output.path), pnginfo=note)
+    write_picture(output, strip, picture_format(output.path), pnginfo=note)
 
 
 def original_panel(image: Image.Image) -> Panel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import read_image
+from ..machine import threads
 from .frames import frames_name, write_frame
 from .measure import AnyCodec, digest, measure
 from .neural import Neural
@@ -123,7 +123,7 @@ def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
 def _start_worker(workers: int) -> None:
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    torch.set_num_threads(threads(workers))
 
 
 def _failures(picture: str, outcomes: list[Outcome]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import rnncomp_kernels as ops
 
+from .cells import Convolve, convolve_now
 from .config import CodecConfig
 from .dct import COEFFICIENTS
 from .projections import Shortcut, make_projection, start_at_zero
@@ -33,12 +34,12 @@ class Binarizer(nn.Module):
             start_at_zero(self.conv)
         self.stochastic = {"stochastic": True, "sign": False}[config.binarize]
 
-    def activation(self, features: Tensor, residual: Tensor, t: int = 0) -> Tensor:
+    def activation(self, features: Tensor, residual: Tensor, t: int = 0, convolve: Convolve = convolve_now) -> Tensor:
         """What iteration `t` takes the sign of; a shortcut sees the encoder's input, the scaled `residual`, itself.
 
         Ternary codes have the identity as shortcut.
         """
-        x = self.conv(features, t)
+        x = self.conv(features, t, convolve)
         if self.ternary:
             return x + residual
         return x if self.shortcut is None else x + self.shortcut(residual, t)

@@ -9,6 +9,7 @@ convolution has none.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +50,22 @@ class PaddedConv2d(nn.Conv2d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def padded(self, x: Tensor) -> Tensor:
+        """`x` with the zeros that the convolution itself can't add: as many on all sides it adds."""
+        return x if self.pad is None else F.pad(x, self.pad)
+
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+        """In the type of the weights: autocast is for the convolution, not for gates, states and sums behind it."""
+        return super().forward(self.padded(x)).to(self.weight.dtype)
+
+
+# How a layer runs one of its convolutions: in training the gradients of its weights may be deferred (`deferred.py`).
+Convolve = Callable[[PaddedConv2d, Tensor], Tensor]
+
+
+def convolve_now(conv: PaddedConv2d, x: Tensor) -> Tensor:
+    """`conv(x)`, with autograd's own gradients."""
+    return conv(x)
 
 
 class Cell(nn.Module):
@@ -83,7 +98,7 @@ class Cell(nn.Module):
             assert self.input_conv.bias is not None
             nn.init.ones_(self.input_conv.bias[: int(self.forgetting * channels)])
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
         raise NotImplementedError
 
     def is_one_op(self, x: Tensor) -> bool:
@@ -104,16 +119,16 @@ class ConvLSTM(Cell):
     input_gates = hidden_gates = 4
     forgetting = 1
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
         if self.is_one_op(x):
             conv, (h, c) = self.input_conv, state or (None, None)
             new = ops.conv_lstm_step(x, conv.weight, conv.bias, self.hidden_conv.weight, h, c, conv.stride[0])
             return new.h, (new.h, new.c)
-        gates = self.input_conv(x)
+        gates = convolve(self.input_conv, x)
         if state is None:
             new = ops.lstm_update(gates)
         else:
-            new = ops.lstm_update(gates, state[1], self.hidden_conv(state[0]))
+            new = ops.lstm_update(gates, state[1], convolve(self.hidden_conv, state[0]))
         return new.h, (new.h, new.c)
 
 
@@ -123,12 +138,12 @@ class AssociativeConvLSTM(Cell):
     input_gates = hidden_gates = 4.5
     forgetting = 0.5
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
-        gates = self.input_conv(x)
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
+        gates = convolve(self.input_conv, x)
         if state is None:
             new = ops.associative_lstm_update(gates)
         else:
-            new = ops.associative_lstm_update(gates, state[1], self.hidden_conv(state[0]))
+            new = ops.associative_lstm_update(gates, state[1], convolve(self.hidden_conv, state[0]))
         return new.h, (new.h, new.c)
 
 
@@ -138,18 +153,18 @@ class ConvGRU(Cell):
     input_gates, hidden_gates = 3, 2
     has_candidate = True
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
         assert not isinstance(state, tuple)
         if self.is_one_op(x):
             conv, hidden, candidate = self.input_conv, self.hidden_conv.weight, self.candidate_conv.weight
             h = ops.conv_gru_step(x, conv.weight, conv.bias, hidden, candidate, state, conv.stride[0])
             return h, h
-        gates = self.input_conv(x)
+        gates = convolve(self.input_conv, x)
         if state is None:
             h = ops.gru_update(gates)
         else:
-            hidden = self.hidden_conv(state)
-            h = ops.gru_update(gates, hidden, self.candidate_conv(ops.gru_reset(gates, hidden, state)), state)
+            hidden = convolve(self.hidden_conv, state)
+            h = ops.gru_update(gates, hidden, convolve(self.candidate_conv, ops.gru_reset(gates, hidden, state)), state)
         return h, h
 
 
@@ -163,14 +178,14 @@ class ResidualConvGRU(Cell):
     input_gates, hidden_gates = 4, 3
     has_candidate = True
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
-        gates = self.input_conv(x)
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
+        gates = convolve(self.input_conv, x)
         if state is None:
             new = ops.residual_gru_update(gates, alpha_h=ALPHA, alpha_x=ALPHA)
         else:
             assert isinstance(state, Tensor)
-            hidden = self.hidden_conv(state)
-            candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
+            hidden = convolve(self.hidden_conv, state)
+            candidate = convolve(self.candidate_conv, ops.gru_reset(gates, hidden, state))
             new = ops.residual_gru_update(gates, hidden, candidate, state, ALPHA, ALPHA)
         return new.out, new.h
 

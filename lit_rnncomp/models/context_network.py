@@ -79,7 +79,7 @@ class ContextNetwork:
         probability = self._tensor("probability", (LOGITS,))
         if probability.min() < 1 or probability.max() > 65535:
             raise EntropyModelError("probabilities of the entropy model leave 1..65535")
-        self.probability = probability.astype(np.int32)
+        self.probability = probability.astype(np.uint16)
 
     def _tensor(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
         if name not in self._tensors:
@@ -136,7 +136,7 @@ class Context:
         if any(active):
             self._hidden = self._trunk()
 
-    def probabilities(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def probabilities(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
         """Of the active coefficients of a pass, in 65536ths: that the code is not 0, and that one that is not is
         positive.
 
@@ -145,31 +145,43 @@ class Context:
         group, odd = PASSES[index]
         count = self._active[group]
         chosen = groups()[group][:count]
-        where = self._odd == bool(odd)
         layer, size = self.network.head[index], len(groups()[group])
-        columns = np.r_[:count, size : size + count]
-        logits = self._hidden[where].astype(np.float32) @ layer.weight[0][:, columns]
-        logits += layer.bias[columns]
-        # Rounded apart, so that each sum is exact whatever the units of the other's weights.
-        steps = np.rint(logits * (LOGIT_UNIT // UNIT)) + np.concatenate([*self._own_logits(where, chosen)], axis=1)
-        index_of = steps.astype(np.int32)
-        index_of += LOGITS // 2
-        values = self.network.probability.take(index_of, mode="clip")
+        outputs = np.r_[:count, size : size + count]
+        weight, bias = layer.weight[0][:, outputs], layer.bias[outputs]
+        rows, columns = np.nonzero(self._odd == bool(odd))
+        values = np.empty((len(rows), 2 * count), np.uint16)
+        for start in range(0, len(rows), _BAND):
+            at = rows[start : start + _BAND], columns[start : start + _BAND]
+            logits = self._hidden[at].astype(np.float32) @ weight
+            logits += bias
+            # Rounded apart, so that each sum is exact whatever the units of the other's weights.
+            steps = _steps(logits)
+            steps += self._own_steps(self.levels[at][:, chosen], chosen)
+            steps += LOGITS // 2
+            self.network.probability.take(steps.astype(np.int32), mode="clip", out=values[start : start + _BAND])
         return values[:, :count], values[:, count:]
 
-    def _own_logits(self, where: NDArray[np.bool_], chosen: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
-        """What a coefficient's own level says, for each of the two probabilities, in steps of logits."""
-        level = self.levels[where][:, chosen]
+    def _own_steps(self, level: Levels, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """What each coefficient's own level says, of the two probabilities side by side, in steps of logits."""
         size = ternary.magnitudes().take(np.abs(level)).astype(np.float32)
         signed, known = size * np.sign(level), level != 0
-        for weight in self.network.own[chosen].transpose(1, 2, 0):
-            sums = signed * weight[0] + size * weight[1] + known * weight[2]
-            yield np.rint(sums * (LOGIT_UNIT // UNIT))
+        return np.concatenate(
+            [
+                _steps(signed * weight[0] + size * weight[1] + known * weight[2])
+                for weight in self.network.own[chosen].transpose(1, 2, 0)
+            ],
+            axis=1,
+        )
 
     def known_signs(self, index: int) -> NDArray[np.int8]:
         """The signs of the levels of a pass, `(positions, active)`; 0 where a level is."""
         group, odd = PASSES[index]
-        return np.sign(self.levels[self._odd == bool(odd)][:, groups()[group][: self._active[group]]]).astype(np.int8)
+        chosen = groups()[group][: self._active[group]]
+        signs = [
+            np.sign(row[where][:, chosen]).astype(np.int8)
+            for row, where in zip(self.levels, self._odd == bool(odd), strict=True)
+        ]
+        return np.concatenate(signs)
 
     def put(self, index: int, codes: Codes) -> None:
         """Make the codes `(positions, active)` of a pass known."""
@@ -177,9 +189,8 @@ class Context:
         count = self._active[group]
         where = self._odd == bool(odd)
         chosen = groups()[group]
-        rows = np.zeros((len(codes), COEFFICIENTS), np.int8)
-        rows[:, chosen[:count]] = codes
-        self._codes[where] += rows
+        rows, columns = np.nonzero(where)
+        self._codes[rows[:, None], columns[:, None], chosen[:count]] = codes
         if any(self._active[later] for later, _ in PASSES[index + 1 :]):
             self._update(index, where, codes)
 
@@ -232,6 +243,12 @@ class Context:
             out += self._hidden[where]
             self._hidden[where] = _rounded(out, -127)
         self._hidden = self._residual(self._hidden, net.mix[index], net.merge[index])
+
+
+def _steps(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums in sixteenths as whole steps of logits."""
+    sums *= LOGIT_UNIT // UNIT
+    return np.rint(sums, out=sums)
 
 
 def _three_by_three(padded: NDArray[np.int8], layer: _Layer) -> NDArray[np.float32]:

@@ -41,18 +41,19 @@ class BlockDCT(Frontend):
 
     def __init__(self) -> None:
         super().__init__()
-        basis, scale = torch.tensor(block_basis()), torch.tensor(coefficient_deviations())
+        basis, scale = block_basis(), coefficient_deviations()
+        forward, inverse = torch.tensor(basis / scale[:, None]), torch.tensor(basis.T * scale[None])
         # Constants of the architecture: they travel with the code, not with the weights.
-        self.register_buffer("forward_matrix", (basis / scale[:, None]).float()[:, :, None, None], persistent=False)
-        self.register_buffer("inverse_matrix", (basis.T * scale[None]).float()[:, :, None, None], persistent=False)
+        self.register_buffer("forward_matrix", forward.float()[:, :, None, None], persistent=False)
+        self.register_buffer("inverse_matrix", inverse.float()[:, :, None, None], persistent=False)
 
     def analysis(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
-        return F.conv2d(F.pixel_unshuffle(image, BLOCK), self.forward_matrix)
+        return _exact_conv2d(F.pixel_unshuffle(image, BLOCK), self.forward_matrix)
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
-        return F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), BLOCK)
+        return F.pixel_shuffle(_exact_conv2d(coefficients, self.inverse_matrix), BLOCK)
 
 
 class LappedDCT(Frontend):
@@ -81,11 +82,18 @@ class LappedDCT(Frontend):
 
     def analysis(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
-        return F.conv2d(F.pixel_unshuffle(_lapped(image, self.butterfly), lapped.BLOCK), self.forward_matrix)
+        return _exact_conv2d(F.pixel_unshuffle(_lapped(image, self.butterfly), lapped.BLOCK), self.forward_matrix)
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
-        return _lapped(F.pixel_shuffle(F.conv2d(coefficients, self.inverse_matrix), lapped.BLOCK), self.butterfly.T)
+        blocks = F.pixel_shuffle(_exact_conv2d(coefficients, self.inverse_matrix), lapped.BLOCK)
+        return _lapped(blocks, self.butterfly.T)
+
+
+def _exact_conv2d(x: Tensor, matrix: Tensor) -> Tensor:
+    """Not under autocast: what a residual loses here, no iteration gets back."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, matrix)
 
 
 def _lapped(image: Tensor, matrix: Tensor) -> Tensor:
@@ -93,8 +101,10 @@ def _lapped(image: Tensor, matrix: Tensor) -> Tensor:
     half = lapped.BLOCK // 2
     for _ in range(2):
         first, inner, last = image.split([half, image.shape[2] - lapped.BLOCK, half], 2)
-        filtered = (matrix @ inner.unflatten(2, (-1, lapped.BLOCK))).flatten(2, 3) if inner.numel() else inner
-        image = torch.cat([first, filtered, last], 2).transpose(2, 3)
+        if inner.numel():
+            with torch.autocast(image.device.type, enabled=False):
+                inner = (matrix @ inner.unflatten(2, (-1, lapped.BLOCK))).flatten(2, 3)
+        image = torch.cat([first, inner, last], 2).transpose(2, 3)
     return image
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cells import PaddedConv2d, State, make_cell
+from .cells import Convolve, PaddedConv2d, State, convolve_now, make_cell
 from .config import CodecConfig, assert_never
 from .dct import COEFFICIENTS
 from .frontend import make_frontend
@@ -84,11 +84,13 @@ class Encoder(nn.Module):
             channels = out
         self.out_channels = channels
 
-    def forward(self, x: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
-        x = self.stem(x, t)
+    def forward(
+        self, x: Tensor, states: list[State] | None = None, t: int = 0, convolve: Convolve = convolve_now
+    ) -> tuple[Tensor, list[State]]:
+        x = self.stem(x, t, convolve)
         new_states = []
         for cell, state in zip(self.layers, states or [None] * len(self.layers), strict=True):
-            x, state = cell(x, state)
+            x, state = cell(x, state, convolve)
             new_states.append(state)
         return x, new_states
 
@@ -116,15 +118,17 @@ class Decoder(nn.Module):
             start_at_zero(self.head)
         self.bounded = {"linear": False, "tanh": True}[config.output]
 
-    def forward(self, codes: Tensor, states: list[State] | None = None, t: int = 0) -> tuple[Tensor, list[State]]:
-        x = self.stem(codes, t)
+    def forward(
+        self, codes: Tensor, states: list[State] | None = None, t: int = 0, convolve: Convolve = convolve_now
+    ) -> tuple[Tensor, list[State]]:
+        x = self.stem(codes, t, convolve)
         new_states = []
         for row, cell, state in zip(self.rows, self.layers, states or [None] * len(self.rows), strict=True):
-            x, state = cell(x, state)
+            x, state = cell(x, state, convolve)
             new_states.append(state)
             if row.expand:
                 x = F.pixel_shuffle(x, 2)
-        output = self.head(x, t)
+        output = self.head(x, t, convolve)
         if self.shortcut is not None:
-            output = output + self.shortcut(codes, t) * (1 + self.gate(x))
+            output = output + self.shortcut(codes, t) * (1 + convolve(self.gate, x))
         return (output.tanh() if self.bounded else output), new_states

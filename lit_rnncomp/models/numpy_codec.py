@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..images import array_to_uint8, to_signal
 from . import loop
 from .config import ALPHA, CodecConfig, assert_never
-from .dct import BLOCK, block_basis, coefficient_deviations
+from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 from .loop import Estimate, Layers
 
 Floats = NDArray[np.floating[Any]]
@@ -54,6 +54,42 @@ def unsupported(config: CodecConfig) -> list[str]:
     return refused
 
 
+def shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
+    """Of the weights of a network of which nothing is `unsupported`, by name."""
+    channels = config.channels(512)
+    each = config.projections == "per_iteration"
+    found: dict[str, tuple[int, ...]] = {}
+
+    def convolution(name: str, inputs: int, outputs: int, kernel: int = 1, bias: bool = True) -> None:
+        found[f"{name}.weight"] = (outputs, inputs, kernel, kernel)
+        if bias:
+            found[f"{name}.bias"] = (outputs,)
+
+    for name, inputs, outputs in (
+        ("encoder.stem", COEFFICIENTS, channels),
+        ("binarizer.conv", channels, config.bits),
+        ("decoder.stem", config.bits, channels),
+        ("decoder.head", channels, COEFFICIENTS),
+    ):
+        for t in range(config.iterations) if each else [None]:
+            convolution(name if t is None else f"{name}.{t}", inputs, outputs)
+    for layer in (f"{network}.layers.{index}" for network in ("encoder", "decoder") for index in range(2)):
+        convolution(f"{layer}.input_conv", channels, 4 * channels, 3)
+        convolution(f"{layer}.hidden_conv", channels, 3 * channels, bias=False)
+        convolution(f"{layer}.candidate_conv", channels, channels, bias=False)
+    if config.shortcut:
+        convolution("decoder.gate", channels, COEFFICIENTS)
+        found["binarizer.shortcut.weight"] = (config.iterations, config.bits, COEFFICIENTS)
+        found["decoder.shortcut.weight"] = (config.iterations, COEFFICIENTS, config.bits)
+    if config.reconstruction == "iteration_gain":
+        found["reconstruction.log_gain"] = (config.iterations,)
+    if config.reconstruction == "coefficient_gain":
+        found["reconstruction.log_gain"] = config.iterations, COEFFICIENTS
+    if config.reconstruction == "measured_gain":
+        found["reconstruction.deviation"] = config.iterations, COEFFICIENTS
+    return found
+
+
 class NumpyCodec(Layers):
     """Residual GRUs around a block DCT, on a CPU: the layers of the iteration loop, on arrays `(rows, columns,
     channels)`.
@@ -80,6 +116,11 @@ class NumpyCodec(Layers):
         basis, scale = block_basis(), coefficient_deviations()
         self._forward = np.ascontiguousarray((basis / scale[:, None]).T.astype(self.dtype))
         self._inverse = np.ascontiguousarray((basis * scale[:, None]).astype(self.dtype))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned: the deviations behind fixed gains were measured."""
+        return sum(tensor.size for name, tensor in self.tensors.items() if name != "reconstruction.deviation")
 
     def exact(self) -> NumpyCodec:
         """The same network in float64."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cells import PaddedConv2d
+from .cells import Convolve, PaddedConv2d, convolve_now
 from .config import CodecConfig, Padding, assert_never
 
 
@@ -18,15 +18,17 @@ class Projection(nn.ModuleList):
     residual, whose spectrum flattens from iteration to iteration.
     """
 
-    def forward(self, x: Tensor, t: int) -> Tensor:
-        return self[t](x)
+    def forward(self, x: Tensor, t: int, convolve: Convolve = convolve_now) -> Tensor:
+        conv = self[t]
+        assert isinstance(conv, PaddedConv2d)
+        return convolve(conv, x)
 
 
 class SharedProjection(PaddedConv2d):
     """One convolution for all iterations (the paper)."""
 
-    def forward(self, x: Tensor, t: int = 0) -> Tensor:
-        return super().forward(x)
+    def forward(self, x: Tensor, t: int = 0, convolve: Convolve = convolve_now) -> Tensor:
+        return super().forward(x) if convolve is convolve_now else convolve(self, x)
 
 
 class Shortcut(nn.Module):
@@ -38,7 +40,7 @@ class Shortcut(nn.Module):
         self.weight = nn.Parameter(torch.zeros(config.iterations, out_channels, in_channels))
 
     def forward(self, x: Tensor, t: int) -> Tensor:
-        return F.conv2d(x, self.weight[t, :, :, None, None])
+        return F.conv2d(x, self.weight[t, :, :, None, None]).to(self.weight.dtype)
 
 
 def start_at_zero(projection: nn.Module) -> None:

@@ -33,7 +33,7 @@ class GainEstimator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         for conv in self.convs:
             image = F.elu(conv(image))
-        return F.elu(self.last(image)) + 2
+        return F.elu(self.last(image).to(image.dtype)) + 2
 
 
 class Reconstruction(nn.Module):
@@ -46,6 +46,9 @@ class Reconstruction(nn.Module):
 
     def observe(self, t: int, residual: Tensor) -> None:
         """Called in training with the residual that iteration `t` encodes."""
+
+    def follow(self) -> None:
+        """Called in training after the last iteration."""
 
 
 class ResidualScaling(Reconstruction):
@@ -102,17 +105,26 @@ class MeasuredGain(Reconstruction):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("deviation", expected_deviations(config.iterations).float())
+        self._squares: list[Tensor] = []
 
     def gain(self, estimate: Estimate, synthesis: Callable[[Tensor], Tensor]) -> Tensor:
         return self.deviation[estimate.t].clamp_min(1e-3).reciprocal().reshape(-1, 1, 1)
 
     @torch.no_grad()
     def observe(self, t: int, residual: Tensor) -> None:
-        square = residual.float().square().mean((0, 2, 3))
+        if t == 0:
+            self._squares = []  # what a loop that was not run to its end has left
+        self._squares.append(residual.float().square().mean((0, 2, 3)))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        # All iterations at once: each read its gain before, and processes wait for each other once a step.
+        squares = torch.stack(self._squares)
+        self._squares = []
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(square)
-            square /= torch.distributed.get_world_size()
-        self.deviation[t].lerp_(square.sqrt(), self.momentum)
+            torch.distributed.all_reduce(squares)
+            squares /= torch.distributed.get_world_size()
+        self.deviation[: len(squares)].lerp_(squares.sqrt().to(self.deviation), self.momentum)
 
 
 class TernaryGain(Reconstruction):

@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from . import loop
 from .binarizer import Binarizer
+from .cells import Convolve, convolve_now
 from .config import CodecConfig
+from .deferred import DeferredGradients
 from .frontend import make_frontend
 from .loop import Estimate, Iteration
 from .networks import Decoder, Encoder
@@ -33,7 +35,8 @@ class RecurrentCodec(nn.Module):
 
     Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set
     `recompute` to train with the memory of one iteration's activations, running each network once more in the backward
-    pass; `compile_networks` to train through `torch.compile`.
+    pass; `compile_networks` to train through `torch.compile`; `defer_gradients` to make weight gradients once a step,
+    which on a CPU takes longer (`kernels/README.md`).
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:
@@ -45,6 +48,8 @@ class RecurrentCodec(nn.Module):
         self.decoder = Decoder(config)
         self.reconstruction = make_reconstruction(config, self.frontend.stride)
         self.recompute = False
+        self.defer_gradients = False
+        self._convolve: Convolve = convolve_now
         self._train_network: Callable = _call
 
     def compile_networks(self, **options: Any) -> None:
@@ -79,10 +84,13 @@ class RecurrentCodec(nn.Module):
         Raises `ValueError` as `forward` does.
         """
         self._check(image, iterations)
-        return loop.encode(self, image, iterations or self.config.iterations, choose, truncate)
+        self._convolve = self._begin()
+        steps = loop.encode(self, image, iterations or self.config.iterations, choose, truncate)
+        return self._followed(steps) if self.training else steps
 
     def decode(self, codes: Iterable[Tensor]) -> Iterator[Tensor]:
         """The reconstruction `(B, 3, H, W)` after each of the codes, lazily; not clipped to [-1, 1]."""
+        self._convolve = self._begin()
         return map(self.picture, loop.decode(self, codes))
 
     def picture(self, estimate: Estimate) -> Tensor:
@@ -101,11 +109,15 @@ class RecurrentCodec(nn.Module):
         if self.training:
             self.reconstruction.observe(t, residual.detach())
 
+    def _followed(self, steps: Iterator[Iteration]) -> Iterator[Iteration]:
+        yield from steps
+        self.reconstruction.follow()
+
     def run_encoder(self, scaled: Tensor, states: list | None, t: int) -> tuple[Tensor, list]:
         return self._run(self.encoder, scaled, states, t)
 
     def activation(self, features: Tensor, scaled: Tensor, t: int) -> Tensor:
-        return self.binarizer.activation(features, scaled, t)
+        return self.binarizer.activation(features, scaled, t, self._convolve)
 
     def binarize(self, activation: Tensor, estimate: Estimate) -> Tensor:
         return self.binarizer(activation)
@@ -122,9 +134,21 @@ class RecurrentCodec(nn.Module):
         """With `recompute` only the inputs are kept for the backward pass, which runs the network again."""
         if not (self.training and torch.is_grad_enabled()):
             return network(x, states, t)
+        if self._convolve is not convolve_now:
+            return network(x, states, t, self._convolve)
         if self.recompute:
             return checkpoint(self._train_network, network, x, states, t, use_reentrant=False)
         return self._train_network(network, x, states, t)
+
+    def _begin(self) -> Convolve:
+        """How the convolutions of a loop that begins now are run: in training with deferred gradients, if asked for.
+
+        Not with `recompute`, which would keep for the weights what it does not keep for the inputs, and not in compiled
+        networks, which make all their gradients themselves.
+        """
+        trains = self.training and torch.is_grad_enabled()
+        possible = not self.recompute and self._train_network is _call
+        return DeferredGradients() if self.defer_gradients and trains and possible else convolve_now
 
     def _check(self, image: Tensor, iterations: int | None) -> None:
         multiple = self.config.multiple

@@ -66,7 +66,10 @@ def levels(x: NDArray[Any], t: int, scale: int = 0) -> Levels:
 
 def digits(x: NDArray[Any], level: Levels, t: int, scale: int = 0) -> Codes:
     """The codes of coefficients `x`, scaled, in iteration `t`, from the levels before it."""
-    return (levels(x, t + 1, scale) - 2 * level).astype(np.int8)
+    out = np.empty(x.shape, np.int8)
+    for row, before in enumerate(level):
+        out[row] = (levels(x[row : row + 1], t + 1, scale) - 2 * before)[0]
+    return out
 
 
 def advance(level: Levels, codes: Codes) -> Levels:

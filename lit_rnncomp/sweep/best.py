@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .definition import SweepError, best_of
-from .engine import load_optuna
-from .trials import best_checkpoint
+from .engine import is_study, load_optuna
+from .trials import best_checkpoint, read_metric
 
 if TYPE_CHECKING:
     from ..files import Output
@@ -25,11 +25,36 @@ class Best(NamedTuple):
     parameters: dict[str, Any]
 
 
-def best(source: str, export: str | None = None, runs: str = "runs", force: bool = False, json: bool = False) -> None:
+class Chosen(NamedTuple):
+    """By what the best is chosen: the logged `metric`, its `direction` (of None: as the sweep says), and the
+    `checkpoint` that a run keeps for it."""
+
+    metric: str | None = None
+    direction: str | None = None
+    checkpoint: str = "best"
+
+
+AS_THE_SWEEP = Chosen()
+BY = {
+    "ms_ssim": Chosen("val/auc_ms_ssim_best", "maximize"),
+    "psnr_hvs": Chosen("val/mean_psnr_hvs_best", "maximize", "best_psnr_hvs"),
+}
+
+
+def best(
+    source: str,
+    metric: Literal["ms_ssim", "psnr_hvs"] | None = None,
+    export: str | None = None,
+    runs: str = "runs",
+    force: bool = False,
+    json: bool = False,
+) -> None:
     """Name the run and the checkpoint with the best metric of a sweep, and export it.
 
     Args:
         source: folder of a local study, or ENTITY/PROJECT/SWEEP of Weights & Biases.
+        metric: choose by this one, and take the checkpoint that was kept for it (psnr_hvs needs
+            configs/trainer/best_psnr_hvs.yaml in the sweep's command); not given, the metric of the sweep.
         export: copy the checkpoint to this file; a name that ends in .safetensors gets weights and configuration only.
         runs: folder in which to look for the checkpoints of runs that Weights & Biases only knows the numbers of.
         force: (-f) replace the file to export to if it exists.
@@ -40,7 +65,9 @@ def best(source: str, export: str | None = None, runs: str = "runs", force: bool
     if export is not None:
         check_ending(export)
         Output(export, force=force)  # before the search, which may ask a server
-    found = best_of_study(Path(source)) if (Path(source) / "study.db").is_file() else best_of_server(source, Path(runs))
+    by = AS_THE_SWEEP if metric is None else BY[metric]
+    local = (Path(source) / "study.db").is_file()
+    found = best_of_study(Path(source), by) if local else best_of_server(source, Path(runs), by)
     if export is not None:
         export_checkpoint(found.checkpoint, Output(export, found.checkpoint, force=force))
     if json:
@@ -53,30 +80,33 @@ def best(source: str, export: str | None = None, runs: str = "runs", force: bool
         print(f"exported to {export}: lit-rnncomp encode PHOTO FILE.rnnc --model {export}")
 
 
-def best_of_study(folder: Path) -> Best:
+def best_of_study(folder: Path, by: Chosen = AS_THE_SWEEP) -> Best:
     """The best finished or pruned trial of a local study that kept a checkpoint.
 
     Raises:
         SweepError: there is none.
     """
     optuna = load_optuna()
+    if not is_study(folder / "study.db"):
+        raise SweepError(f"{folder / 'study.db'} is not the database of a study")
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
         path, reported = folder / "trials" / f"{trial.number:04}", trial.intermediate_values
-        checkpoint = best_checkpoint(path)
-        if reported and checkpoint is not None:
-            candidates.append(
-                Best(str(path), study.user_attrs["metric"], reported[max(reported)], checkpoint, trial.params)
-            )
-    found = best_of(candidates, study.direction.name.lower(), lambda one: one.value)
+        checkpoint = best_checkpoint(path, by.checkpoint)
+        values = [reported[step] for step in sorted(reported)] if by.metric is None else read_metric(path, by.metric)
+        if values and checkpoint is not None:
+            metric = by.metric or study.user_attrs["metric"]
+            candidates.append(Best(str(path), metric, values[-1], checkpoint, trial.params))
+    found = best_of(candidates, by.direction or study.direction.name.lower(), lambda one: one.value)
     if found is None:
-        raise SweepError(f"the study in {folder} has no finished trial with a checkpoint")
+        logged = f" that logged {by.metric} and kept {by.checkpoint}.ckpt" if by.metric else " with a checkpoint"
+        raise SweepError(f"the study in {folder} has no finished trial{logged}")
     return found
 
 
-def best_of_server(path: str, runs: Path) -> Best:
+def best_of_server(path: str, runs: Path, by: Chosen = AS_THE_SWEEP) -> Best:
     """The best run of a Weights & Biases sweep, its checkpoint from this machine, else from the run's artifacts.
 
     Raises:
@@ -88,7 +118,7 @@ def best_of_server(path: str, runs: Path) -> Best:
 
     try:
         sweep = wandb.Api().sweep(path)
-        metric = sweep.config["metric"]
+        metric = {"name": by.metric, "goal": by.direction} if by.metric else sweep.config["metric"]
         scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
     except (wandb.Error, ValueError) as error:
         raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None
@@ -96,7 +126,8 @@ def best_of_server(path: str, runs: Path) -> Best:
     if run is None:
         raise SweepError(f"no run of the sweep {path} has logged {metric['name']}")
     local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
-    checkpoint = next((found for folder in local if (found := best_checkpoint(folder))), None) or _from_artifacts(run)
+    checkpoint = next((found for folder in local if (found := best_checkpoint(folder, by.checkpoint))), None)
+    checkpoint = checkpoint or _from_artifacts(run, by.checkpoint)
     if checkpoint is None:
         raise SweepError(
             f"the best run of {path} is {run.id}, whose checkpoint is neither under {runs} (--runs) nor among "
@@ -106,12 +137,11 @@ def best_of_server(path: str, runs: Path) -> Best:
     return Best(run.id, metric["name"], float(run.summary[metric["name"]]), checkpoint, swept)
 
 
-def _from_artifacts(run: Any) -> Path | None:
-    models = [artifact for artifact in run.logged_artifacts() if artifact.type == "model"]
-    preferred = sorted(models, key=lambda artifact: "best" in artifact.aliases)
-    if not preferred:
+def _from_artifacts(run: Any, alias: str) -> Path | None:
+    found = [each for each in run.logged_artifacts() if each.type == "model" and alias in each.aliases]
+    if not found:
         return None
-    folder = Path(preferred[-1].download(root=tempfile.mkdtemp(prefix="lit-rnncomp-")))
+    folder = Path(found[-1].download(root=tempfile.mkdtemp(prefix="lit-rnncomp-")))
     return next(iter(sorted(folder.rglob("*.ckpt"))), None)
 
 

@@ -42,7 +42,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A number in [low, high]: on a logarithmic scale, in steps from `low`, or as an integer."""
+    """A number in [low, high]: on a logarithmic scale, in steps from `low`, or as an integer (in steps, if given)."""
 
     low: float
     high: float
@@ -111,10 +111,10 @@ def grid_values(parameter: Choice | Range) -> list[Scalar]:
     if isinstance(parameter, Choice):
         return list(parameter.values)
     if parameter.integer:
-        return list(range(int(parameter.low), int(parameter.high) + 1))
+        return list(range(int(parameter.low), int(parameter.high) + 1, int(parameter.step or 1)))
     assert parameter.step is not None
     count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
-    return [parameter.low + number * parameter.step for number in range(count)]
+    return [_short(parameter.low + number * parameter.step) for number in range(count)]
 
 
 def best_of(candidates: Iterable[T], goal: str, value: Callable[[T], float]) -> T | None:
@@ -135,7 +135,7 @@ def read_sweep(path: str | Path) -> Sweep:
         data = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SweepError(f"no such sweep: {path}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SweepError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
         return _sweep(data, Path(path).stem)
@@ -188,6 +188,8 @@ def _parameter(key: str, given: Any) -> Choice | Range:
     if unknown := sorted(set(given) - {"value", "values", "min", "max", "q", "distribution"}):
         raise SweepError(f"parameter {key} has {unknown[0]!r}, which does not run without a server")
     if "value" in given or "values" in given:
+        if stray := sorted(set(given) & {"min", "max", "q"}):
+            raise SweepError(f"parameter {key} has {stray[0]!r} beside its values; leave one of them out")
         values = given["values"] if "values" in given else [given["value"]]
         if not isinstance(values, list) or not values:
             raise SweepError(f"parameter {key}: values is {values!r}, must be a list of at least one")
@@ -204,18 +206,36 @@ def _parameter(key: str, given: Any) -> Choice | Range:
         low, high = math.exp(low), math.exp(high)
     if low > high or ("log" in kind and low <= 0):
         raise SweepError(f"parameter {key}: {low} to {high} is no range for {kind}")
+    if "q" in given and kind != "q_uniform":
+        raise SweepError(f"parameter {key}: q goes with distribution q_uniform, not with {kind}")
     kinds = {
         "int_uniform": Range(low, high, integer=True),
         "uniform": Range(low, high),
-        "q_uniform": Range(low, high, step=given.get("q", 1)),
+        "q_uniform": _multiples(key, low, high, given.get("q", 1)) if kind == "q_uniform" else None,
         "log_uniform": Range(low, high, log=True),
         "log_uniform_values": Range(low, high, log=True),
     }
-    if kind not in kinds:
+    meant = kinds.get(kind)
+    if meant is None:
         raise SweepError(
             f"parameter {key}: distribution {kind} does not run without a server; those that do are {', '.join(kinds)}"
         )
-    return kinds[kind]
+    return meant
+
+
+def _multiples(key: str, low: float, high: float, q: Any) -> Range:
+    """The multiples of `q` in [low, high]: integers when `q` is one, as Weights & Biases has them."""
+    if isinstance(q, bool) or not isinstance(q, (int, float)) or not q > 0:
+        raise SweepError(f"parameter {key}: q is {q!r}, must be a number above 0")
+    first, last = math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9)
+    if first > last:
+        raise SweepError(f"parameter {key}: no multiple of q={q} is between {low} and {high}")
+    return Range(_short(first * q), _short(last * q), step=q, integer=isinstance(q, int))
+
+
+def _short(value: float) -> float:
+    """Without what binary fractions leave behind a sum: 0.3, not 0.30000000000000004."""
+    return value if isinstance(value, int) else float(f"{value:.12g}")
 
 
 def _hyperband(given: Any) -> Hyperband | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..files import check_folder
+from ..machine import threads
 from .definition import Choice, Sweep, SweepError, grid_values
 from .trials import TrialProcess
 
@@ -62,7 +63,7 @@ class Study:
     def __init__(self, sweep: Sweep, folder: Path, seed: int = 0) -> None:
         self.sweep, self.folder, self.seed = sweep, folder, seed
         self.optuna = load_optuna()
-        check_folder(folder, _is_study(folder / "study.db"), ["study.db", "trials"])
+        check_folder(folder, is_study(folder / "study.db"), ["study.db", "trials"])
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self.optuna.create_study(
             study_name="sweep",
@@ -136,7 +137,7 @@ class Study:
         return self.optuna.pruners.HyperbandPruner(band.min_iter, band.max_iter or "auto", band.eta)
 
     def _sampler(self, number: int) -> Any:
-        samplers, seed = self.optuna.samplers, self.seed * 1_000_003 + number
+        samplers, seed = self.optuna.samplers, (self.seed * 1_000_003 + number) % 2**32  # what NumPy takes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
             if self.sweep.method == "grid":  # Optuna's own grid sampler only works inside its own loop
@@ -152,11 +153,11 @@ class Study:
         if self.sweep.method == "grid":
             return make.CategoricalDistribution(grid_values(parameter))
         if parameter.integer:
-            return make.IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+            return make.IntDistribution(int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
         return make.FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
-def _is_study(path: Path) -> bool:
+def is_study(path: Path) -> bool:
     """Whether it is a database of Optuna's, or one that was killed before anything was in it."""
     if not path.is_file() or path.stat().st_size == 0:
         return path.is_file()
@@ -211,7 +212,7 @@ def run_study(
     """
     waiting = study.unfinished()
     drawn = len(study.outcomes()) + len(waiting)
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    share = threads(workers)
     running: dict[int, tuple[optuna.Trial, TrialProcess]] = {}  # by slot
     try:
         while True:
@@ -225,7 +226,7 @@ def run_study(
                 device = str(slot % gpus) if gpus else None
                 running[slot] = (
                     trial,
-                    TrialProcess(study.sweep, trial.params, study.trial_folder(trial), threads, device, inherit),
+                    TrialProcess(study.sweep, trial.params, study.trial_folder(trial), share, device, inherit),
                 )
             if not running:
                 return

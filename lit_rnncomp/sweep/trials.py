@@ -12,6 +12,7 @@ from . import leash
 from .definition import Scalar, Sweep
 
 METRICS = "metrics.csv"
+TRIAL = "LIT_RNNCOMP_TRIAL"  # set in the environment of a trial: its number
 _LOG = "output.txt"
 
 
@@ -47,10 +48,10 @@ def read_metric(folder: Path, metric: str) -> list[float]:
     return [values[step] for step in sorted(values)]
 
 
-def best_checkpoint(folder: Path) -> Path | None:
-    """The best checkpoint of a run: `best*.ckpt`, the newest if there are several."""
-    found = sorted(folder.glob("checkpoints/best*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else None
+def best_checkpoint(folder: Path, name: str = "best") -> Path | None:
+    """The checkpoint of a run that its training kept as best: `best.ckpt`, or another `name`."""
+    found = folder / "checkpoints" / f"{name}.ckpt"
+    return found if found.is_file() else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -90,7 +91,7 @@ class TrialProcess:
         environment = dict(
             os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         )
-        environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        environment.update({TRIAL: folder.name, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)})
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device
         with (folder / _LOG).open("ab") as log:

@@ -25,6 +25,18 @@ class StepSeeds(Callback):
         torch.manual_seed(int(state[0]) >> 1)
 
 
+class Precision(Callback):
+    """Refuses weights that are not float32, with `ValueError`: sums over iterations and Adam's small steps would be
+    lost in them, and entropy models count in integers."""
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if trainer.precision not in ("32-true", "bf16-mixed", "16-mixed"):
+            raise ValueError(
+                f"trainer.precision={trainer.precision} would keep weights and sums in another type than float32: use "
+                "bf16-mixed, which has the convolutions alone in bfloat16, or 32-true"
+            )
+
+
 class FiniteLoss(Callback):
     """Stops a run whose loss is no longer a number, naming the last good checkpoint. Raises `FloatingPointError`."""
 

@@ -1,25 +1,27 @@
-"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM, and `--ckpt_path
-last`."""
+"""Runs that end before they are done and go on: checkpoints that are whole at any moment, SIGTERM and Ctrl-C, and
+`--ckpt_path last`."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from ..codec.weights import CheckpointError, whole
 from ..files import remove_unfinished, replacing
 from ..sweep.trials import keep_metrics
+from .processes import at_end
 
-LAST = "last.ckpt"
-EXIT_CODE = 128 + signal.SIGTERM
+LAST, BEFORE = "last.ckpt", "last-1.ckpt"
 # How a logger's class names the folder of a run, where its options do not.
 _VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbLogger": "*"}
 
@@ -32,52 +34,63 @@ def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> Mode
 
 
 class Termination:
-    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, for the run to end between two
-    steps.
+    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, or SIGINT, which is Ctrl-C,
+    for the run to end between two steps. A second Ctrl-C ends it at once.
 
     (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and
     ends with exit code 0, as if the run were done.)
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._came: int | None = None
 
     def listen(self) -> None:
-        """From here on the signal is only remembered. Lightning puts the former handler back when the run ends."""
+        """From here on the signals are only remembered. Lightning puts the former handlers back when the run ends."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._remember)
+            signal.signal(signal.SIGINT, self._remember)
 
-    def _remember(self, *_: Any) -> None:
-        self._came = True
+    def done(self) -> None:
+        """The last step is saved: from here on Ctrl-C ends the process as ever."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _remember(self, signum: int, *_: Any) -> None:
+        if self._came == signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._came = signum
 
     def asked(self, trainer: L.Trainer) -> bool:
         """Whether any process was asked to end. All processes must ask this at the same place."""
-        return trainer.strategy.reduce_boolean_decision(self._came, all=False)
+        return trainer.strategy.reduce_boolean_decision(self._came is not None, all=False)
 
     def end(self, trainer: L.Trainer) -> NoReturn:
-        """Ends the process: the first with exit code 143, for whoever started it; the others without a complaint."""
-        raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
+        """Ends the process: the first with exit code 143 or 130 (128 and the signal), for whoever started it; the
+        others without a complaint."""
+        raise SystemExit(128 + (self._came or signal.SIGTERM) if trainer.is_global_zero else 0)
 
 
 def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
-    """Whether a validation follows this batch, the last of its epoch. A run that is killed in it goes on from before
-    this batch: Lightning would take a checkpoint of the epoch's end for one that was validated."""
-    every = trainer.check_val_every_n_epoch
-    return bool(
-        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        and trainer.enable_validation
-        and every
-        and (trainer.current_epoch + 1) % every == 0
-        and (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
-    )
+    """Whether a validation follows this batch. A run that is killed in it goes on from before this batch: Lightning
+    would take a checkpoint of here for one that was validated, and with one of the run's end there would be nothing
+    left to do."""
+    every, apart = trainer.check_val_every_n_epoch, trainer.val_check_batch or 1
+    if not trainer.enable_validation:
+        return False
+    if every is None:  # batches count over all epochs
+        batch_idx = trainer.fit_loop.epoch_loop.total_batch_idx
+    elif (trainer.current_epoch + 1) % every:
+        return False
+    return (at_end(trainer) and trainer.should_stop) or (batch_idx + 1) % apart == 0
 
 
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `last.ckpt`, from which `--ckpt_path last` goes on exactly where the run was.
 
-    It is written every `every_n_steps` optimizer steps, at the end of every epoch (after its validation), when the run
-    ends, and when SIGTERM arrives, which ends the run with exit code 143 after that; not while gradients are being
-    accumulated, and not with weights that are not finite.
+    It is written every `every_n_steps` optimizer steps, after every validation, a step after the end of every epoch
+    without one, when the run ends, and when SIGTERM or Ctrl-C arrives, which ends the run with exit code 143 or 130
+    after that; not while gradients are being accumulated, and not with weights that are not finite. The one before it
+    stays as `last-1.ckpt`, for a disk that loses the newer one.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -91,7 +104,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(filename="last", enable_version_counter=False, every_n_train_steps=every_n_steps)
         self.every_n_steps = every_n_steps
         self._seen = -1
-        self._between_steps = self._ending = False
+        self._between_steps = self._ending = self._due = False
         self._termination = Termination()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -117,12 +130,16 @@ class LastCheckpoint(ModelCheckpoint):
     ) -> None:
         step = trainer.global_step
         self._between_steps, self._seen = step > self._seen, step
-        ends = (
-            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop or step == trainer.max_steps
-        )
+        last_of_epoch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        ends = at_end(trainer) or trainer.should_stop
+        if last_of_epoch and not ends and not _validates_next(trainer, batch_idx):
+            # Lightning miscounts the epochs of a run that goes on from here: the next step will do.
+            self._due = True
+            return
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
         self._ending = self._between_steps and self._termination.asked(trainer)
-        if (ends or self._ending or step % self.every_n_steps == 0) and not _validates_next(trainer, batch_idx):
+        self._due |= ends or self._ending or step % self.every_n_steps == 0
+        if self._due and not _validates_next(trainer, batch_idx):
             self._write(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -141,7 +158,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: the last batch of the epoch was its end."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing: the last batch was saved."""
+        """Saves nothing: the last batch was saved."""
+        self._termination.done()
 
     def _write(self, trainer: L.Trainer) -> None:
         if (
@@ -150,8 +168,11 @@ class LastCheckpoint(ModelCheckpoint):
             or not all(p.isfinite().all() for p in trainer.lightning_module.parameters())
         ):
             return
+        self._due = False
         assert self.dirpath is not None
         self.last_model_path = os.path.join(self.dirpath, LAST)  # noqa: PTH118  # may be a URL
+        if trainer.is_global_zero and "://" not in str(self.dirpath):
+            _keep(Path(self.dirpath))
         self._save_checkpoint(trainer, self.last_model_path)
         for logger in trainer.loggers:  # what was computed before this checkpoint is not computed again
             logger.save()
@@ -169,7 +190,32 @@ class WholeFiles(TorchCheckpointIO):
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # torch's writer of archives tells a full disk from nothing else
+                raise OSError("the disk is full, or does not write") from error
+
+
+def _keep(folder: Path) -> None:
+    """The last checkpoint gets a second name, under which it stays when the next one takes its first."""
+    last, before = folder / LAST, folder / BEFORE
+    if last.is_file():
+        with suppress(OSError):  # a file system without links keeps one checkpoint
+            before.unlink(missing_ok=True)
+            os.link(last, before)
+
+
+def check_whole(path: Path) -> None:
+    """Raises `CheckpointError` for a checkpoint that is damaged: it says which other one is intact."""
+    if whole(path):
+        return
+    intact = next((other for other in (path.with_name(BEFORE),) if other != path and whole(other)), None)
+    way_out = (
+        f"the one before it is intact: `mv {intact} {path}` and the same command go on from there"
+        if intact
+        else "no other one of this run is intact: remove it to start anew"
+    )
+    raise CheckpointError(f"{path} is damaged, or no checkpoint; {way_out}")
 
 
 def go_on(config: Any) -> None:
@@ -199,6 +245,7 @@ def go_on(config: Any) -> None:
         config["ckpt_path"] = None
         rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")
         return
+    check_whole(found / "checkpoints" / LAST)
     options["version"] = found.name
     if kind == "CSVLogger":
         rank_zero_only(keep_metrics)(found)
@@ -227,11 +274,3 @@ def newest(runs: Path, pattern: str) -> Path | None:
     """The run whose last checkpoint was written last."""
     found = sorted(runs.glob(f"{pattern}/checkpoints/{LAST}"), key=lambda path: path.stat().st_mtime_ns)
     return found[-1].parents[1] if found else None
-
-
-class TimeOfThisStart(Callback):
-    """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started
-    again."""
-
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["callbacks"].pop("Timer", None)

@@ -4,20 +4,27 @@ data."""
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
-from .callbacks import Diagnostics, FiniteLoss, StepSeeds
-from .checkpoints import LastCheckpoint, TimeOfThisStart, WholeFiles, best_checkpoint, go_on, named_folder
+from .artifacts import BestArtifact
+from .callbacks import Diagnostics, FiniteLoss, Precision, StepSeeds
+from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
+from .command import prepared
+from .processes import Distributed, Validations
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
+from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "main", "ternary"]
 
@@ -34,13 +41,19 @@ class CompressionCLI(LightningCLI):
             "trainer_defaults": {
                 "callbacks": [
                     best_checkpoint(),
+                    Precision(),
                     StepSeeds(),
                     FiniteLoss(),
                     Diagnostics(),
                     Provenance(),
                     WandbPanels(),
+                    BestArtifact(),
                     RunReport(),
                     TimeOfThisStart(),
+                    RatesOfThisStart(),
+                    Validations(),
+                    Distributed(),
+                    MovedCheckpoints(),
                     PredictedPictures(),
                 ],
                 "num_sanity_val_steps": -1,
@@ -54,6 +67,7 @@ class CompressionCLI(LightningCLI):
         parser.set_defaults(
             {
                 "data": {"class_path": f"{PhotographData.__module__}.PhotographData"},
+                "trainer.check_val_every_n_epoch": None,  # `Validations` then chooses
                 "trainer.logger": {
                     "class_path": "lightning.pytorch.loggers.CSVLogger",
                     "init_args": {"save_dir": "runs"},
@@ -61,6 +75,12 @@ class CompressionCLI(LightningCLI):
             }
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
+
+    def _parse_ckpt_path(self) -> None:
+        chosen = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
+        if chosen and Path(chosen).is_file():
+            check_whole(Path(chosen))  # Lightning's own words for it are a traceback
+        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":
@@ -77,6 +97,9 @@ class CompressionCLI(LightningCLI):
         plugins = [*(chosen if isinstance(chosen, list) else [chosen]), WholeFiles()]
         if SLURMEnvironment.detect():
             plugins.append(SLURMEnvironment(auto_requeue=False))
+        if isinstance(self._get(self.config_init, "trainer.val_check_interval"), float):  # a share of each epoch
+            chosen = self._get(self.config_init, "trainer.check_val_every_n_epoch")
+            options = {"check_val_every_n_epoch": chosen or 1, **options}
         return super().instantiate_trainer(**{"plugins": plugins, **options})
 
 
@@ -84,7 +107,16 @@ def main() -> None:
     """Parses the command line and runs. Reads `sys.argv`, which Lightning's launchers execute again in other
     processes."""
     _quiet()
-    CompressionCLI()
+    sys.path.append(str(Path.cwd()))  # for `--model mine.Codec` of a file mine.py beside the run
+    sys.argv[1:] = prepared(sys.argv[1:])
+    try:
+        CompressionCLI()
+    except MisconfigurationException as error:  # a device that is not there, options that exclude each other
+        raise ValueError(str(error)) from error
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
+            raise end.__context__ from None
+        raise
 
 
 def _quiet() -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from ..codec import weights
@@ -24,7 +25,8 @@ class Compressor(L.LightningModule):
 
     Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and
     logs the area under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in
-    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`.
+    dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`; where a
+    second best checkpoint is kept by another of these, its best as `val/mean_psnr_hvs_best`.
     """
 
     unit: ClassVar[Unit]
@@ -101,13 +103,14 @@ class Compressor(L.LightningModule):
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
-        self.register_buffer("best_auc", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("best_auc", torch.tensor(0.0))
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
             warm_start(self.codec, weights.load(self.hparams["weights"]))
         if stage == "fit":
-            require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size)
+            accumulated = self.trainer.accumulate_grad_batches
+            require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size, accumulated)
 
     def on_fit_start(self) -> None:
         if self.hparams["accelerate"] == "compile":
@@ -144,8 +147,16 @@ class Compressor(L.LightningModule):
             )
         return loss
 
+    @property
+    def leaves_parameters_out(self) -> bool:
+        """Whether there are steps in which some parameters have no part: the first iteration has no state yet."""
+        return self.hparams["early_iterations"] is not None or self.codec.config.iterations == 1
+
     def validation_step(self, image: Tensor, batch_index: int) -> None:
-        self.curve.update(image, self.codec(image).reconstructions)
+        if len(image):  # a process may have no picture
+            reconstructions = self.codec(image).reconstructions
+            with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
+                self.curve.update(image, reconstructions)
 
     def on_validation_epoch_end(self) -> None:
         curves = self.curve.compute()
@@ -154,6 +165,12 @@ class Compressor(L.LightningModule):
             self.best_auc.clamp_(min=summary["val/auc_ms_ssim"])
         self.log_dict(summary, prog_bar=True)
         self.log("val/auc_ms_ssim_best", self.best_auc)
+        for kept in self.trainer.checkpoint_callbacks:
+            monitor = getattr(kept, "monitor", None)
+            if isinstance(kept, ModelCheckpoint) and monitor in summary and monitor != "val/auc_ms_ssim":
+                before = summary[monitor] if kept.best_model_score is None else float(kept.best_model_score)
+                better = {"max": max, "min": min}[kept.mode]
+                self.log(f"{monitor}_best", better(before, summary[monitor]))
         points = {f"val/{name}_{t:02d}": value for name, curve in curves.items() for t, value in enumerate(curve, 1)}
         self.log_dict(points)
 
@@ -173,6 +190,8 @@ class Compressor(L.LightningModule):
 
     def predict_step(self, image: Tensor, batch_index: int) -> Tensor:
         """The reconstructions after every iteration, `(iterations, B, 3, H, W)`."""
+        if not len(image):
+            return image[None]
         return torch.stack(self.codec(image).reconstructions)
 
     def configure_optimizers(self) -> Any:

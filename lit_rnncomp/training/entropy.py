@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
+from . import sums
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, configure, total_steps
 
@@ -30,16 +31,16 @@ class BitsPerBit(Metric):
 
     def __init__(self, iterations: int) -> None:
         super().__init__()
-        self.add_state("bits", torch.zeros(iterations, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("bits", sums.zeros(iterations), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, information: Tensor) -> None:
         """`information`: `(B, T, bits, h, w)`, minus log2 of each bit's probability."""
-        self.bits = self.bits + information.double().sum((0, 2, 3, 4))
+        self.bits = sums.add(self.bits, information.sum((0, 2, 3, 4)))
         self.count = self.count + information[:, 0].numel()
 
     def compute(self) -> Tensor:
-        return self.bits / self.count
+        return (sums.value(self.bits) / self.count.cpu()).to(self.bits)
 
 
 class EntropyModel(L.LightningModule):
@@ -125,16 +126,23 @@ class EntropyModel(L.LightningModule):
 
     def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
         self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
-        bits_per_bit = information(self.model(codes), codes).mean()
+        bits_per_bit = self.information(codes).mean()
         self.log("train/bits_per_bit", bits_per_bit, prog_bar=True, sync_dist=True)
         return bits_per_bit
+
+    def information(self, codes: Tensor) -> Tensor:
+        """Bits that each of `codes` costs, in its shape."""
+        with torch.autocast(codes.device.type, enabled=False):  # its integers have more digits than bfloat16
+            return information(self.model(codes), codes)
 
     def on_validation_epoch_start(self) -> None:
         self.rounded.reset()
 
     def validation_step(self, codes: Tensor, batch_index: int) -> None:
+        if not len(codes):  # a process may have no picture
+            return
         self.model.quantized = True
-        self.rounded.update(information(self.model(codes), codes))
+        self.rounded.update(self.information(codes))
 
     def on_validation_epoch_end(self) -> None:
         self._log("val")
@@ -145,8 +153,10 @@ class EntropyModel(L.LightningModule):
 
     def test_step(self, codes: Tensor, batch_index: int) -> None:
         self.validation_step(codes, batch_index)
+        if not len(codes):
+            return
         self.model.quantized = False
-        self.exact.update(information(self.model(codes), codes))
+        self.exact.update(self.information(codes))
 
     def on_test_epoch_end(self) -> None:
         self._log("test")

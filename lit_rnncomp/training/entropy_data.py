@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..codec import weights
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
-from ..data.sampling import RankSampler, ResumableLoader, as_is, shuffled
+from ..data.sampling import NOTHING, RankSampler, ResumableLoader, as_is, one_by_one, repeated, shuffled
 from ..files import replacing
 from ..images import to_signal
 from ..models.recurrent_codec import RecurrentCodec
@@ -27,8 +27,12 @@ class PackedCrops(Dataset[Tensor]):
     shuffled."""
 
     def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed = path, seed
         self.packed = np.load(path, mmap_mode="r")
-        self.seed = seed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file again: a memory map would be sent as all its bytes."""
+        return PackedCrops, (self.path, self.seed)
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -50,6 +54,8 @@ class PackedPictures(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
+        if index == NOTHING:
+            return torch.from_numpy(np.load(self.paths[0]))[None][:0]
         return torch.from_numpy(np.load(self.paths[index]))
 
 
@@ -106,9 +112,12 @@ class EntropyData(PhotographData):
         """Where the codes of whole pictures lie."""
         return self.cache / f"pictures-{self._key(codec, paths, 1, self._wholes)}"
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        crops = PackedCrops(self.crops_file(self._codec()), self._crops["seed"])
+        if getattr(self.trainer, "overfit_batches", 0):
+            return repeated(crops, self.steps_per_epoch * self.batch_size, self.batch_size)
         return ResumableLoader(
-            PackedCrops(self.crops_file(self._codec()), self._crops["seed"]),
+            crops,
             self.steps_per_epoch * self.batch_size,
             self.batch_size,
             collate_fn=as_is,
@@ -134,7 +143,7 @@ class EntropyData(PhotographData):
 
     def _pictures(self, paths: Sequence[Path]) -> DataLoader[Tensor]:
         pictures = PackedPictures(self.pictures_folder(self._codec(), paths))
-        return DataLoader(pictures, sampler=RankSampler(pictures))
+        return DataLoader(pictures, sampler=RankSampler(pictures), collate_fn=one_by_one)
 
     def _codec(self) -> RecurrentCodec:
         """The codec that the model names; loaded once."""

@@ -85,7 +85,7 @@ class _Sum(torch.autograd.Function):
         return None, None, *(None if gradient is None else gradient * above for gradient in ctx.gradients)
 
 
-def require(accelerate: Accelerate, device: torch.device, processes: int) -> None:
+def require(accelerate: Accelerate, device: torch.device, processes: int, accumulated: int = 1) -> None:
     """Raises `ValueError` with the way out where `accelerate` cannot work on `device`."""
     if accelerate == "compile" and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
         raise ValueError(
@@ -94,6 +94,12 @@ def require(accelerate: Accelerate, device: torch.device, processes: int) -> Non
     if accelerate == "cuda_graph" and device.type != "cuda":
         raise ValueError(
             f"accelerate=cuda_graph needs a CUDA GPU and this run is on {device.type}: leave it out, or use compile"
+        )
+    if accelerate == "cuda_graph" and accumulated > 1:
+        # A replay writes its gradients where those of the one before lie.
+        raise ValueError(
+            f"accelerate=cuda_graph cannot add up the gradients of {accumulated} batches: leave out "
+            "accumulate_grad_batches and raise data.batch_size, or use compile"
         )
     if accelerate == "cuda_graph" and processes > 1:
         raise ValueError(

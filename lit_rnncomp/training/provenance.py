@@ -27,10 +27,13 @@ _HEAD = f"# {SOFTWARE} fit\n"
 
 
 def run_folder(trainer: L.Trainer) -> Path | None:
-    """The folder of this run alone: the one its checkpoints lie in a subfolder of; None when nothing is kept.
+    """The folder of this run alone: the one its checkpoints lie in a subfolder of; None when nothing is kept, as with
+    `fast_dev_run`.
 
     (`trainer.log_dir` is the folder of all runs with some loggers, W&B's among them.)
     """
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return None
     folder = getattr(trainer.checkpoint_callback, "dirpath", None)
     if folder is not None and Path(folder).name == "checkpoints":
         return Path(folder).parent
@@ -80,7 +83,7 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         check_run(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / CONFIG, (_HEAD + text).encode())
+        write_bytes(folder / CONFIG, os.fsencode(_HEAD + text))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,34 @@ from ..evaluation.metric_table import Metric, validated
 from ..evaluation.metrics import MultiScaleTarget
 from ..evaluation.rd import Array, Curve
 from ..images import round_to_255
+from . import sums
+
+
+class PictureMeans(torchmetrics.Metric):
+    """Means over pictures of named values, of which a process may have no picture.
+
+    Args:
+        names: of the values.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.add_state("total", sums.zeros(len(self.names)), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, means: dict[str, Tensor], pictures: int) -> None:
+        """Adds the means over a batch of `pictures`."""
+        self.total = sums.add(self.total, torch.stack([means[name] for name in self.names]) * pictures)
+        self.count += pictures
+
+    def compute(self) -> dict[str, float]:
+        means = sums.value(self.total) / self.count.clamp_min(1).cpu()
+        return dict(zip(self.names, means.tolist(), strict=True))
 
 
 class RateDistortionCurve(torchmetrics.Metric):
@@ -32,8 +60,8 @@ class RateDistortionCurve(torchmetrics.Metric):
         super().__init__()
         self.bpp: Array = np.arange(1, iterations + 1, dtype=np.float64) * bpp_per_iteration
         self.metrics = validated()
-        self.add_state("total", torch.zeros(iterations, len(self.metrics), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", sums.zeros(iterations, len(self.metrics)), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, image: Tensor, reconstructions: list[Tensor]) -> None:
         """Adds pictures `(B, 3, H, W)` in [-1, 1] and their reconstructions, one for each iteration.
@@ -46,15 +74,16 @@ class RateDistortionCurve(torchmetrics.Metric):
             metric.name: partial(metric.measure, truth) for metric in self.metrics
         }
         measures["ms_ssim"] = lambda decoded: ms_ssim(decoded[None])[0]
-        for t, reconstruction in enumerate(reconstructions):
+        points = []
+        for reconstruction in reconstructions:
             decoded = round_to_255(reconstruction.float())
-            values = [measure(decoded) for measure in measures.values()]
-            self.total[t] += torch.stack([value.double().sum() for value in values]).to(self.total)
+            points.append(torch.stack([measure(decoded).sum() for measure in measures.values()]))
+        self.total = sums.add(self.total, torch.stack(points))
         self.count += len(image)
 
     def compute(self) -> dict[str, Array]:
         """Metric name to its curve, `(iterations,)`."""
-        curve = (self.total / self.count.clamp_min(1)).cpu().numpy()
+        curve = (sums.value(self.total) / self.count.clamp_min(1).cpu()).numpy()
         return {metric.name: curve[:, k] for k, metric in enumerate(self.metrics)}
 
     def summary(self, curves: dict[str, Array]) -> dict[Metric, float]:

@@ -4,6 +4,8 @@ leaves."""
 from __future__ import annotations
 
 import copy
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,10 @@ class RunReport(Callback):
 
     def __init__(self) -> None:
         self.before: dict[str, Array] = {}
+        self._measured = False
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._measured |= not trainer.sanity_checking
         if trainer.sanity_checking and isinstance(module, Compressor) and not self.before:
             self.before = module.curve.compute()
 
@@ -54,7 +58,7 @@ class RunReport(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not isinstance(module, Compressor) or not module.curve.count:
+        if not isinstance(module, Compressor) or not self._measured:
             return
         after = module.curve.compute()
         before_area, after_area = module.curve.summary(self.before), module.curve.summary(after)
@@ -125,7 +129,8 @@ class WandbPanels(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0 and isinstance(module, Compressor) and _logger(trainer) is not None:
+        shows = trainer.is_global_zero and _logger(trainer) is not None
+        if batch_idx == 0 and shows and isinstance(module, Compressor):
             with (
                 torch.no_grad()
             ):  # here, not at the end of the epoch: a callback that averages the weights swaps them back there
@@ -175,9 +180,17 @@ def _logger(trainer: L.Trainer) -> WandbLogger | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
 
 
+def picture_names(paths: Sequence[Path]) -> dict[Path, Path]:
+    """What tells pictures apart: their paths below the folder that all are in, without endings where that is enough."""
+    within = os.path.commonpath([path.parent.absolute() for path in paths])
+    whole = {path: path.absolute().relative_to(within) for path in paths}
+    alike = Counter(name.with_suffix("") for name in {path.absolute(): name for path, name in whole.items()}.values())
+    return {path: name if alike[name.with_suffix("")] > 1 else name.with_suffix("") for path, name in whole.items()}
+
+
 class PredictedPictures(BasePredictionWriter):
     """Writes the reconstruction of every picture after every iteration: `predictions/NAME/iteration_01.png` in the
-    run's folder.
+    run's folder, see `picture_names`.
 
     Pictures are whole or cropped to multiples of `data.multiple`, and nothing is written to `.rnnc` files: `encode`
     does that.
@@ -204,11 +217,12 @@ class PredictedPictures(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         folder = run_folder(trainer)
-        if folder is None or not isinstance(prediction, Tensor) or not batch_indices:
+        if folder is None or not isinstance(prediction, Tensor) or not batch_indices or not len(batch):
             return
-        data = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
+        paths = trainer.predict_dataloaders.dataset.paths  # type: ignore[union-attr]
+        names = picture_names(paths)
         for place, index in enumerate(batch_indices):
-            there = folder / "predictions" / Path(data.paths[index]).stem
+            there = folder / "predictions" / names[paths[index]]
             there.mkdir(parents=True, exist_ok=True)
             for t, pictures in enumerate(prediction, 1):
                 picture = Image.fromarray(tensor_to_uint8(pictures[place : place + 1]))

@@ -27,6 +27,7 @@ from ..models.refiner import Refiner
 from ..models.ternary import EMBEDDINGS, ITERATIONS, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, configure
+from .rate_distortion import PictureMeans
 
 # How often each iteration is drawn: most often those of half a bit to two bits per pixel.
 _DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
@@ -34,6 +35,7 @@ _DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
 _VALIDATED = 9
 # After these iterations decoded pictures are measured, from about 0.1 to 2 bits per pixel.
 _DECODED = (4, 5, 6, 7, 8)
+_MEASURED = ("psnr", "ms_ssim", "psnr_hvs")
 _MOMENTUM = 0.02
 # Keeps the weight of an iteration that costs next to nothing finite, in bits per pixel.
 _LEAST_BITS = 0.003
@@ -58,8 +60,9 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, validated: Sequence[str]) -> None:
         super().__init__()
+        self.means = PictureMeans(validated)
         self.frontend = LappedDCT()
         table = torch.tensor(lapped.coefficient_weights()).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
@@ -76,6 +79,12 @@ class TernaryTraining(L.LightningModule):
                 self.network.load_state_dict(self.start(Path(path)).state_dict())
             except RuntimeError as error:
                 raise ValueError(f"cannot start from {path}: its network has another shape") from error
+
+    def on_validation_epoch_start(self) -> None:
+        self.means.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.means.compute())
 
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         """Keeps the best checkpoint by what this network is for, in place of the one that a codec's run keeps."""
@@ -149,7 +158,7 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, _VALIDATED + 1))])
         self.save_hyperparameters()
         self.config = {"channels": channels, "blocks": blocks, "known_codes": known_codes}
         self.network = ContextModel(**self.config)
@@ -161,7 +170,8 @@ class TernaryEntropyModel(TernaryTraining):
     def bpp(self, sample: Sample) -> Tensor:
         """Bits per pixel of an iteration's codes. `(B,)`."""
         level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
-        bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
+        with torch.autocast(level.device.type, enabled=False):  # its integers have more digits than bfloat16
+            bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -172,12 +182,14 @@ class TernaryEntropyModel(TernaryTraining):
         return (bpp / (self.mean_bits[sample.t] + _LEAST_BITS)).mean()
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
+        if not len(image):  # a process may have no picture
+            return
         tunes = [
             torch.stack([self.bpp(self.at(image, t, tune)).mean() for t in range(_VALIDATED)]) for tune in lapped.TUNES
         ]
         rates = torch.stack(tunes).mean(0).cumsum(0)
         points = {f"val/bpp_{t:02d}": rate for t, rate in enumerate(rates, 1)}
-        self.log_dict({**points, "val/bpp": rates[-1]}, batch_size=len(image), sync_dist=True)
+        self.means.update({**points, "val/bpp": rates[-1]}, len(image))
 
     def _follow(self, t: Tensor, bpp: Tensor) -> None:
         """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own."""
@@ -228,7 +240,8 @@ class TernaryDecoder(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__()
+        points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in _DECODED]
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)])
         self.save_hyperparameters()
         self.config = {"channels": channels, "blocks": blocks}
         self.network = Refiner(**self.config)
@@ -242,28 +255,36 @@ class TernaryDecoder(TernaryTraining):
         target = sample.x / _threshold(sample.t) - _middle(level)
         # A picture without any detail may lie on the middles already.
         unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
-        error = (self.network(level, sample.embedding, sample.tune) - target).square().mean((1, 2, 3))
+        error = (self.refined(level, sample) - target).square().mean((1, 2, 3))
         loss = (error / unrefined).mean()
         self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
+        if not len(image):
+            return
         truth, points, values = round_to_255(image), {}, {}
         for t in _DECODED:
             sharp, visual = (round_to_255(self.decoded(image, t, tune)) for tune in lapped.TUNES)
-            points["psnr", t] = metrics.psnr(truth, sharp).mean()
-            points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
-            points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
-        for name in ("psnr", "ms_ssim", "psnr_hvs"):
+            with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
+                points["psnr", t] = metrics.psnr(truth, sharp).mean()
+                points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
+                points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
+        for name in _MEASURED:
             values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in _DECODED]).mean()
         values |= {f"val/{name}_{t + 1:02d}": value for (name, t), value in points.items()}
-        self.log_dict(values, batch_size=len(image), sync_dist=True)
+        self.means.update(values, len(image))
+
+    def refined(self, level: Tensor, sample: Sample) -> Tensor:
+        """What the network adds to the middles of intervals, in the type of the coefficients."""
+        added: Tensor = self.network(level, sample.embedding, sample.tune)
+        return added.to(sample.x)
 
     def decoded(self, image: Tensor, t: int, tune: str) -> Tensor:
         """Pictures `(B, 3, H, W)` as they are decoded after iteration `t` of a file of scale 0; not clipped."""
         sample = self.at(image, t, tune)
         level = levels(sample.x, sample.t + 1)
-        refined = _middle(level) + self.network(level, sample.embedding, sample.tune)
+        refined = _middle(level) + self.refined(level, sample)
         return self.frontend.synthesis(refined * _threshold(sample.t) / self.tune_weights[sample.tune])
 
 

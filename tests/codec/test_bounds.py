@@ -12,11 +12,13 @@ from helpers import binary_models, ternary_models
 from helpers.files import assembled
 from PIL import Image
 
+import lit_rnncomp
 from lit_rnncomp.codec import container, focus, geometry
 from lit_rnncomp.codec.container import SCALES, BitstreamError, Chunk, Header, Ternary
+from lit_rnncomp.codec.pixels import DEFAULT_MEMORY, MEMORY, TERNARY_BYTES, TERNARY_EXACT_BYTES
 
 CODEC, BINARY = ternary_models.codec(), binary_models.codec()
-BYTES_A_PIXEL = 80
+BYTES_A_PIXEL = TERNARY_BYTES
 """Of memory, sides rounded up to whole blocks; of binary codes only up to a picture of one window."""
 
 
@@ -25,11 +27,11 @@ def ternary_file(width: int, height: int, *chunks: Chunk) -> bytes:
     return assembled(Header(container.TERNARY, width, height, CODEC.digest, layout), chunks or [Chunk(bytes(3))])
 
 
-def memory(codec, data: bytes) -> int:
+def memory(codec, data: bytes, exact: bool = False) -> int:
     """The most bytes that decoding allocates at a time."""
     tracemalloc.start()
     try:
-        codec.decode(data)
+        codec.decode(data, exact=exact)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -69,6 +71,44 @@ def test_memory_is_bounded_by_the_claimed_pixels(size: tuple[int, int], payload:
     assert len(data) < 60
     padded = -(-size[0] // 8) * -(-size[1] // 8) * 64
     assert memory(CODEC, data) < BYTES_A_PIXEL * padded + 16e6
+    assert memory(CODEC, data, exact=True) < TERNARY_EXACT_BYTES * padded + 16e6
+
+
+def test_the_model_that_ships_keeps_to_the_bound() -> None:
+    codec = lit_rnncomp.load()
+    layout = Ternary(tune=1, scale=0, first=0)
+    header = Header(container.TERNARY, 1024, 1024, codec.digest, layout)
+    data = assembled(header, [Chunk(bytes([10, 54, 128]))])
+    assert memory(codec, data) < TERNARY_BYTES * 1024**2 + 16e6
+    assert memory(codec, data, exact=True) < TERNARY_EXACT_BYTES * 1024**2 + 16e6
+
+
+def test_a_bomb_is_refused_and_a_photograph_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty bytes that claim 8000x8000 pixels took 4.5 GB; a photograph of 45 million pixels is decoded."""
+    bomb = ternary_file(8000, 8000)
+    way_out = "8000x8000 pixels may take 5.1 GB of memory to decode, more than 4; set LIT_RNNCOMP_MEMORY=6"
+    for run in (CODEC.decode, lambda data: CODEC.truncate(data, max_bytes=40), CODEC.spent):
+        tracemalloc.start()
+        with pytest.raises(BitstreamError, match=way_out):
+            run(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1e5
+        tracemalloc.stop()
+    assert TERNARY_BYTES * 8688 * 5792 > DEFAULT_MEMORY * 1e9 > TERNARY_BYTES * 8256 * 5504
+    monkeypatch.setenv(MEMORY, "0.001")
+    with pytest.raises(BitstreamError, match="128x128 pixels may take 0.0 GB of memory to decode, more than 0.001"):
+        CODEC.decode(ternary_file(128, 128))
+    with pytest.raises(ValueError, match="128x128 pixels may take"):
+        CODEC.encode(np.zeros((128, 128, 3), np.uint8), step=0)
+    data = ternary_file(104, 104)
+    assert CODEC.decode(data).size == (104, 104)
+    with pytest.raises(BitstreamError, match="104x104 pixels may take"):
+        CODEC.decode(data, exact=True)
+    for text in ("much", "-1", "nan"):
+        monkeypatch.setenv(MEMORY, text)
+        with pytest.raises(ValueError, match=f"LIT_RNNCOMP_MEMORY={text} in the environment is not a positive number"):
+            CODEC.decode(data)
+    monkeypatch.setenv(MEMORY, "inf")
+    assert CODEC.decode(data).size == (104, 104)
 
 
 @pytest.mark.parametrize("side", [1024, 2048])

@@ -92,7 +92,7 @@ def test_messages_say_what_is_intact(codec: Codec, data: bytes) -> None:
     damaged = bytearray(data)
     damaged[-1] ^= 1
     with pytest.raises(
-        BitstreamError, match=r"chunk 4 fails its checksum; the first 3 iterations are intact \(use --partial\)"
+        BitstreamError, match=r"chunk 4 fails its checksum; the first 3 iterations are intact \(use partial=True\)"
     ):
         codec.decode(bytes(damaged))
     with pytest.raises(BitstreamError, match="not an .rnnc file"):

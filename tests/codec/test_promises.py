@@ -4,8 +4,12 @@ decode."""
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from helpers import binary_models, ternary_models
 
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import container, weights, zoo
+from lit_rnncomp.codec.api import load_for
+from lit_rnncomp.codec.container import BitstreamError
 from lit_rnncomp.codec.digest import fingerprint
 from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS, CodecConfig
 from lit_rnncomp.models.numpy_codec import NumpyCodec
@@ -51,3 +55,43 @@ def test_the_digest_of_a_network_leaves_out_defaults() -> None:
     network = object.__new__(NumpyCodec)
     network.config, network.tensors = CodecConfig(unit="gru", width=1.0), {"w": np.ones((1, 2), np.float16)}
     assert weights.digest(network) == fingerprint({"unit": "gru"}, {"w": np.ones((1, 2))}, "<f4")
+
+
+# Model and entropy model of every network that files of released versions name. A row is never taken away: who has
+# such a file has nothing else to decode it with. A retired model keeps its weights and loses its place as default.
+RELEASED = {
+    "residual_gru_dct64": ("672f7338e00c5cd9", "0038b46299215a7e"),
+    "ternary64": ("fd879ae777537a84", None),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_weights_whose_files_exist_stay(name: str) -> None:
+    digest, entropy = RELEASED[name]
+    path = zoo.find_digest(bytes.fromhex(digest))
+    assert path is not None and path == zoo.shipped()[name], "a release never drops weights whose files exist"
+    codec = load_for(_header(digest))
+    assert codec.digest.hex() == digest
+    held = getattr(codec, "entropy", None)
+    assert (held.digest.hex() if held else None) == entropy
+
+
+def test_what_ships_is_held_from_its_release_on() -> None:
+    assert set(zoo.shipped()) == set(RELEASED), "weights that ship stay: add the new row here"
+
+
+def test_a_file_of_weights_that_do_not_ship_names_them() -> None:
+    """And with them it decodes; with others it does not."""
+    codec = ternary_models.codec()
+    data = codec.encode(ternary_models.picture(24, 24), step=1500)
+    made = f"made by model {codec.digest.hex()}, "
+    with pytest.raises(BitstreamError, match=f"{made}which does not ship: name its weights, model=FILE"):
+        load_for(data)
+    for other in (ternary_models.codec(seed=1), binary_models.codec()):
+        with pytest.raises(BitstreamError, match=f"{made}this one .* is {other.digest.hex()}"):
+            other.decode(data)
+
+
+def _header(digest: str) -> bytes:
+    layout = container.Ternary(0, 0, 0)
+    return container.Header(container.TERNARY, 8, 8, bytes.fromhex(digest), layout).to_bytes()

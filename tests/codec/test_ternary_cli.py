@@ -94,20 +94,23 @@ def test_decode_info_map_truncate(folder: Path, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("encode photo.png OUT --model MODEL --iterations 12", "iterations=12 is outside 1..11"),
+        ("encode photo.png OUT --model MODEL --iterations 12", "--iterations 12 is outside 1..11"),
         ("encode photo.png OUT --model MODEL --coder raw", "the model small has no --coder"),
         ("encode photo.png OUT --model BINARY -q 80", "the model binary has no --quality"),
         ("encode photo.png OUT --model BINARY --ms-ssim 12", "the model binary has no --ms-ssim"),
         ("encode photo.png OUT --model BINARY --tune psnr", "the model binary has no --tune"),
         ("encode photo.png OUT --model BINARY --focus mask.png", "the model binary has no --focus"),
-        ("encode photo.png OUT --model MODEL -q 0", "quality=0 is outside 1..100"),
+        ("encode photo.png OUT --model MODEL -q 0", "--quality 0 is outside 1..100"),
         (
             "encode photo.png OUT --model MODEL --bytes 20",
             "20 bytes are too few: the smallest file of this picture has",
         ),
-        ("encode photo.png OUT --model MODEL --bpp .inf", "bpp=inf is not a positive number"),
+        ("encode photo.png OUT --model MODEL --bpp .inf", "--bpp inf is not a positive number"),
         ("encode photo.png OUT --model MODEL --psnr .nan", "nan dB of PSNR is no number"),
-        ("encode photo.png OUT --model MODEL --bpp 1 --psnr 30", "give one of bpp"),
+        (
+            "encode photo.png OUT --model MODEL --bpp 1 --psnr 30",
+            "give one of --quality, --bpp, --bytes, --psnr, --ms-ssim, --iterations, not --bpp and --psnr",
+        ),
         ("encode photo.png OUT --model MODEL --focus wrong.png", "the focus mask is uint8(175, 168)"),
         ("encode photo.png OUT --model MODEL --focus black.png", "the focus mask is all black"),
         ("encode photo.png OUT --model MODEL --focus noise.png", "noise.png: not a picture"),

@@ -149,7 +149,10 @@ def test_iterations_after_the_last_are_refused():
 
 
 @settings(max_examples=60, deadline=2000)
-@given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.none() | st.builds(End, st.integers(0, 60), st.integers(0, 4)))
+@given(
+    st.lists(st.binary(max_size=60), min_size=1, max_size=3),
+    st.none() | st.builds(End, st.integers(0, 60), st.integers(0, 4)),
+)
 def test_any_payload_ends_in_codes_or_the_typed_error(payloads, end):
     decoder = TernaryCoder(CODEC.context, 3, 5, 1, 9)
     try:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -288,3 +289,31 @@ def test_the_benchmark_runs(capsys):
     benchmark.benchmark(tiles=200, batch_size=10, seconds=0.05)
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("hardest 100", "6 million", "random access", "training loader"))
+
+
+def test_another_process_opens_the_tiles_again(pictures, tmp_path):
+    """What is sent to a worker is small, however many tiles there are."""
+    mine_tiles(pictures, tmp_path / "tiles", Rule(32, "all"), Here(), per_shard=2)
+    tiles = ShuffledTiles(TileShards(tmp_path / "tiles"), seed=5)
+    first = tiles[3]
+    sent = pickle.dumps(tiles)
+    assert len(sent) < 40_000 < 42 * 3 * 32**2
+    assert torch.equal(pickle.loads(sent)[3], first)
+
+
+def test_no_more_shards_are_open_than_the_limit(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("lit_rnncomp.data.shards._MAPS", 2)
+    mine_tiles(pictures, tmp_path / "tiles", Rule(32, "all"), Here(), per_shard=1)
+    shards = TileShards(tmp_path / "tiles")
+    everything = np.concatenate([np.load(path) for path in sorted((tmp_path / "tiles").glob("*.npy"))])
+    items = np.random.default_rng(1).permutation(len(shards))
+    np.testing.assert_array_equal(shards.read(items), everything[items])
+    assert len(shards._maps) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems that take any bytes as a name")
+def test_names_that_are_not_utf8(pictures, tmp_path):
+    (pictures / "1.png").rename(pictures / os.fsdecode(b"caf\xe9.png"))
+    assert mine_tiles(pictures, tmp_path / "tiles", Rule(32, "all"), Here()).tiles == 42
+    data = PhotographData(train=str(pictures), holdout=3)
+    assert len(data.fingerprint()) == 64 and sum(map(len, data.split())) == 9

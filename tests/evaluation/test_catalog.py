@@ -45,3 +45,8 @@ def test_default_and_names_are_found(folder: Path) -> None:
     assert zoo.find("small") == folder / "small.safetensors"
     with pytest.raises(FileNotFoundError, match=f"the shipped models are small, {zoo.DEFAULT}"):
         zoo.find("smal")
+
+
+def test_parameters_are_counted_without_torch_as_with_it() -> None:
+    path = zoo.shipped()["residual_gru_dct64"]
+    assert catalog.describe(path.stem, path)["parameters"] == sum(p.numel() for p in weights.load(path).parameters())

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("", "configs", "configs/entropy", "docs", "docs/decoder", "sweeps", "kernels", "lit_rnncomp/zoo")
+FOLDERS = ("", "docs", "docs/decoder", "configs", "configs/entropy", "sweeps", "kernels", "lit_rnncomp/zoo")
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 
 

@@ -50,6 +50,13 @@ def test_noise_of_other_seeds_is_independent():
             assert abs((a * b).mean().item()) < 4.5 / math.sqrt(x.numel())
 
 
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_seed_has_64_bits(seed):
+    x = normal(2, 4, 3, 5)
+    codes = ops.binarize(x, stochastic=True, seed=seed)
+    assert torch.equal(codes.cpu(), reference.binarize(x.cpu(), stochastic=True, seed=seed))
+
+
 def test_noise_does_not_depend_on_the_tile(monkeypatch):
     x = normal(1, 8, 20, 20)
     codes = ops.binarize(x, stochastic=True, seed=5)

@@ -46,7 +46,8 @@ def test_integers_are_the_rounded_network():
     model, x = random_model(), coefficients()
     network = ContextNetwork(model.integers())
     bits = {}
-    for t, index, sent, signs, some, positive in walk(network, x):
+    for t, index, sent, signs, *probabilities in walk(network, x):
+        some, positive = (probability.astype(int) for probability in probabilities)
         cost = -np.log2(np.where(sent != 0, some, 65536 - some) / 65536).sum()
         cost -= (np.log2(np.where(sent > 0, positive, 65536 - positive) / 65536) * ((sent != 0) & (signs == 0))).sum()
         bits[t, index] = cost

@@ -54,7 +54,7 @@ def node(name: str, auc: float) -> dict:
     }
     fields |= {
         "config": json.dumps(config),
-        "summaryMetrics": json.dumps({"val/auc_ms_ssim_best": auc}),
+        "summaryMetrics": json.dumps({"val/auc_ms_ssim_best": auc, "val/mean_psnr_hvs_best": 30 - auc}),
         "systemMetrics": "{}",
     }
     fields |= {
@@ -107,6 +107,12 @@ def test_the_best_run_of_a_server_sweep_is_found(server, tmp_path, monkeypatch, 
     assert (printed["run"], printed["value"], printed["metric"]) == ("bbbb", 0.6, "val/auc_ms_ssim_best")
     assert printed["parameters"] == {"model.class_path": "GRUCompressor", "model.init_args.lr": 0.01}
     assert Path("copy.ckpt").read_text() == "weights"
+    other = tmp_path / "runs/lit_rnncomp/aaaa/checkpoints/best_psnr_hvs.ckpt"
+    other.parent.mkdir(parents=True)
+    other.write_text("by PSNR-HVS")
+    best(PATH, metric="psnr_hvs", json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["run"], printed["value"], Path(printed["checkpoint"]).read_text()) == ("aaaa", 29.6, "by PSNR-HVS")
     server.runs = []
     with pytest.raises(SweepError, match=f"no run of the sweep {PATH} has logged val/auc_ms_ssim_best"):
         best(PATH)

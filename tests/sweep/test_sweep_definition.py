@@ -29,12 +29,16 @@ def read(tmp_path):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_sweeps_that_ship_are_read(path):
     sweep = read_sweep(path)
-    assert sweep.metric == "val/auc_ms_ssim_best" and sweep.goal == "maximize" and sweep.hyperband is not None
+    assert sweep.metric == "val/auc_ms_ssim_best" and sweep.goal == "maximize"
+    assert (sweep.hyperband is None) == (sweep.method == "grid"), "a table compares runs of one length"
+    assert "--trainer.logger.init_args.log_model=true" in sweep.command
+    options = {word.partition("=")[0] for word in sweep.command}
+    assert ({"--data.train", "--data.val"} <= options) == (path.stem != "smoke"), "what is measured is not trained on"
     assert sweep.command[:3] == ("${env}", "lit-rnncomp", "fit") and sweep.command[-1] == "${args}"
 
 
 def test_there_is_a_sweep_of_each_kind():
-    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "smoke"}
+    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "residual_gru_dct64", "smoke"}
     assert read_sweep(SWEEPS[0]).grid_size() == 4 * 3 * 3
 
 
@@ -47,6 +51,10 @@ def test_there_is_a_sweep_of_each_kind():
         ({"min": 1, "max": 8.0}, Range(1, 8)),
         ({"distribution": "uniform", "min": 1, "max": 8}, Range(1, 8)),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, Range(0, 1, step=0.25)),
+        ({"distribution": "q_uniform", "min": 16, "max": 64, "q": 16}, Range(16, 64, step=16, integer=True)),
+        ({"distribution": "q_uniform", "min": 10.0, "max": 70, "q": 16}, Range(16, 64, step=16, integer=True)),
+        ({"distribution": "q_uniform", "min": 0.1, "max": 0.7, "q": 0.3}, Range(0.3, 0.6, step=0.3)),
+        ({"distribution": "q_uniform", "min": 3, "max": 8}, Range(3, 8, step=1, integer=True)),
         ({"distribution": "log_uniform_values", "min": 1e-4, "max": 0.1}, Range(1e-4, 0.1, log=True)),
         ({"distribution": "log_uniform", "min": 0, "max": 1}, Range(1.0, 2.718281828459045, log=True)),
     ],
@@ -86,6 +94,20 @@ def test_early_stopping(read, given, meant):
         (
             {"parameters": {"x": {"min": 0.0, "max": 1.0, "distribution": "beta"}}},
             "distribution beta does not run without a server",
+        ),
+        (
+            {"parameters": {"x": {"min": 0.0, "max": 1.0, "q": 0.5}}},
+            "x: q goes with distribution q_uniform, not with uniform",
+        ),
+        ({"parameters": {"x": {"min": 1, "max": 8, "q": 2}}}, "x: q goes with .*, not with int_uniform"),
+        ({"parameters": {"x": {"values": [1], "q": 2}}}, "x has 'q' beside its values"),
+        (
+            {"parameters": {"x": {"min": 1, "max": 8, "q": 0, "distribution": "q_uniform"}}},
+            "q is 0, must be a number above 0",
+        ),
+        (
+            {"parameters": {"x": {"min": 1, "max": 2, "q": 5, "distribution": "q_uniform"}}},
+            "no multiple of q=5 is between",
         ),
         ({"parameters": {"x": {"values": [1], "probabilities": [1]}}}, "parameter x has 'probabilities'"),
         ({"early_terminate": {"type": "median"}}, "early_terminate is"),
@@ -144,3 +166,9 @@ def test_a_grid_needs_finitely_many_values(read):
     assert points == list(product([1, 2], [1, 2, 3], [0, 0.5, 1]))
     with pytest.raises(SweepError, match="parameter lr is continuous, which a grid cannot cover"):
         read(method="grid").grid_size()
+
+
+def test_stepped_integers_reach_a_trial_as_integers(read):
+    steps = {"b": {"distribution": "q_uniform", "min": 16, "max": 64, "q": 16}}
+    sweep = read(method="grid", parameters=steps)
+    assert [sweep.grid_point(number) for number in range(sweep.grid_size())] == [{"b": b} for b in (16, 32, 48, 64)]

@@ -11,6 +11,7 @@ import yaml
 
 pytest.importorskip("optuna", reason="needs lit-rnncomp[sweeps]")
 
+from lit_rnncomp.machine import cores, threads
 from lit_rnncomp.sweep.best import best, best_of_study
 from lit_rnncomp.sweep.definition import SweepError, read_sweep
 from lit_rnncomp.sweep.engine import Study, alone_in
@@ -97,6 +98,23 @@ def test_minimising_finds_the_smallest(sweep, tmp_path):
     assert best_of_study(tmp_path / "study").parameters == {"x": 1}
 
 
+def test_another_metric_chooses_another_trial_and_its_own_checkpoint(sweep, tmp_path, capsys):
+    path = sweep(method="grid", parameters={"x": {"values": [1, 2]}})
+    run(str(path), out=str(tmp_path / "study"), workers=2)
+    with pytest.raises(SweepError, match="no finished trial that logged val/mean_psnr_hvs_best and kept best_psnr"):
+        best(str(tmp_path / "study"), metric="psnr_hvs")
+    for number, value in enumerate((31.5, 30.5)):
+        folder = tmp_path / "study/trials" / f"{number:04}"
+        (folder / "metrics-001.csv").write_text(f"step,val/mean_psnr_hvs_best\n3,20\n9,{value}\n")
+        (folder / "checkpoints/best_psnr_hvs.ckpt").write_text(f"by PSNR-HVS {number}")
+    capsys.readouterr()
+    best(str(tmp_path / "study"), metric="psnr_hvs", export=str(tmp_path / "out.ckpt"), json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["parameters"], printed["value"]) == ({"x": 1}, 31.5)
+    assert (tmp_path / "out.ckpt").read_text() == "by PSNR-HVS 0"
+    assert best_of_study(tmp_path / "study").parameters == {"x": 2}
+
+
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
     drawn = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -104,6 +122,24 @@ def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
         drawn.append([study.draw().params["x"] for _ in range(3)])
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 3
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_stepped_integers_are_drawn_as_integers(sweep, tmp_path, method):
+    steps = {"x": {"distribution": "q_uniform", "min": 16, "max": 64, "q": 16}}
+    study = Study(read_sweep(sweep(method=method, parameters=steps)), tmp_path / "study", seed=2**40)
+    drawn = [study.draw().params["x"] for _ in range(12)]
+    assert {type(x) for x in drawn} == {int} and set(drawn) == {16, 32, 48, 64}
+
+
+def test_threads_follow_the_cores_that_are_allowed(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert (cores(), threads(1), threads(4), threads(7)) == (6, 6, 1, 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(4) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert threads(2) == 3
 
 
 def test_every_trial_gets_the_data(sweep, tmp_path):

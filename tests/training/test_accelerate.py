@@ -102,6 +102,8 @@ def test_what_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         LSTMCompressor(width=0.02, accelerate="cuda_graph", truncate=2)
     with pytest.raises(ValueError, match="needs projections=shared"):
         LSTMCompressor(width=0.02, accelerate="compile", projections="per_iteration")
+    with pytest.raises(ValueError, match="cannot add up the gradients of 2 batches: leave out accumulate_grad_batches"):
+        require("cuda_graph", torch.device("cuda"), 1, 2)
     with pytest.raises(ValueError, match="this run has 4"):
         require("cuda_graph", torch.device("cuda"), 4)
     monkeypatch.setenv("CXX", "no-such-compiler")

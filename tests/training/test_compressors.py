@@ -93,6 +93,25 @@ def test_fit_keeps_the_best_checkpoint_and_load_reads_it(pictures: Path, tmp_pat
     assert codec.decode(codec.encode(Image.open(pictures / "0.png"))).size == (192, 192)
 
 
+def test_the_best_checkpoint_has_the_largest_area(pictures: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = GRUCompressor(width=0.02, iterations=2, lr=0.01)
+    data = PhotographData(train=str(pictures), val=str(pictures), batch_size=2, steps_per_epoch=2, max_side=96)
+    areas: dict[int, float] = {}
+
+    class Noting(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                areas[trainer.global_step] = float(trainer.callback_metrics["val/auc_ms_ssim"])
+
+    trainer = quick_trainer(tmp_path, max_steps=8)
+    trainer.callbacks.append(Noting())  # type: ignore[attr-defined]
+    trainer.fit(module, data)
+    best = torch.load(trainer.checkpoint_callback.best_model_path, weights_only=False)  # type: ignore[union-attr]
+    assert len(areas) == 4 and len(set(areas.values())) == 4
+    assert best["global_step"] == max(areas, key=areas.__getitem__)
+
+
 def test_predict_writes_the_picture_after_every_iteration(pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = GRUCompressor(width=0.02, iterations=2)

@@ -31,6 +31,7 @@ def options(folder: Path, **trainer: object) -> Path:
         },
         "trainer": {
             **{"max_steps": 8, "max_epochs": -1, "accelerator": "cpu", "log_every_n_steps": 1},
+            "check_val_every_n_epoch": 1,
             **{"enable_progress_bar": False, "enable_model_summary": False, **trainer},
         },
     }

@@ -157,6 +157,22 @@ def test_the_whole_configuration_is_in_the_run_and_in_its_folder(run, logged):
 
 
 @pytest.mark.slow
+def test_the_artifact_with_the_alias_best_is_the_best_checkpoint(run, logged):
+    """Lightning's own upload is of the last one, under that alias."""
+    uploaded = [
+        record.artifact
+        for record in records(next(logged.glob("*.wandb")))
+        if record.WhichOneof("record_type") == "artifact" and "best" in record.artifact.aliases
+    ]
+    assert uploaded and {artifact.type for artifact in uploaded} == {"model"}
+    for artifact in uploaded:
+        (entry,) = artifact.manifest.contents
+        assert entry.path == "best.ckpt"
+    (best,) = run.glob("runs/lit-rnncomp/*/checkpoints/best.ckpt")
+    assert entry.size in (best.stat().st_size, *(each.stat().st_size for each in run.rglob("*.ckpt")))
+
+
+@pytest.mark.slow
 def test_provenance_has_a_record_of_each_start(run):
     (folder,) = run.glob("runs/lit-rnncomp/*")
     first, second = json.loads((folder / "provenance.json").read_text())

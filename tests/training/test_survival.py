@@ -18,6 +18,7 @@ from helpers.starts import Start, Starts
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
+VALIDATIONS = 4  # every ten steps
 HELPERS, CONFIGS = (Path(__file__).parents[2] / name for name in ("tests/helpers", "configs"))
 
 
@@ -92,7 +93,7 @@ class Run:
 def assert_same(run: Run, whole: Run) -> None:
     """Each loss and batch of each process, each validation, and what the last checkpoint holds of the training."""
     ours, theirs = run.record(), whole.record()
-    assert [len(lines) for lines in theirs] == [STEPS + STEPS // EPOCH] * run.processes
+    assert [len(lines) for lines in theirs] == [STEPS + VALIDATIONS] * run.processes
     assert ours == theirs
     assert run.last()["global_step"] == STEPS
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
@@ -132,6 +133,15 @@ def test_killed_at_random_steps(starts, whole, tmp_path, workers, processes, kil
     assert_same(run, whole(processes))
 
 
+def test_epochs_without_a_validation_are_counted(starts, tmp_path):
+    once, run = (Run(starts, tmp_path / name, check_val_every_n_epoch=2) for name in ("whole", "run"))
+    once.finish()
+    kill_and_resume(run, 5, "--last_checkpoint.every_n_steps=6")  # every other one at the end of an epoch
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
+        torch.testing.assert_close(run.last()[part], once.last()[part], rtol=0, atol=0)
+    assert run.record() == once.record()
+
+
 def test_an_average_of_the_weights_survives_too(starts, tmp_path):
     options = f"--config={CONFIGS / 'trainer/ema.yaml'}", "--trainer.callbacks+=onlookers.Recorder"
     run, unharmed = (Run(starts, tmp_path / name) for name in ("run", "unharmed"))
@@ -144,13 +154,15 @@ def test_an_average_of_the_weights_survives_too(starts, tmp_path):
     assert (average != current).any()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_at_the_next_step(starts, whole, tmp_path, processes):
+@pytest.mark.parametrize(
+    ("processes", "signum", "code"), [(1, signal.SIGTERM, 143), (2, signal.SIGTERM, 143), (1, signal.SIGINT, 130)]
+)
+def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, signum, code):
     run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
     started = run.start("--last_checkpoint.every_n_steps=1000")
     run.until(16, started)
-    started[-1].send(signal.SIGTERM)  # one process is told, all of them end
-    assert [process.wait() for process in started] == [143, 0][:processes], started[0].output()
+    started[-1].send(signum)  # one process is told, all of them end
+    assert [process.wait() for process in started] == [code, 0][:processes], started[0].output()
     assert 16 <= run.last()["global_step"] == run.step() < STEPS
     run.finish()
     assert_same(run, whole(processes))
@@ -174,7 +186,7 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
     run.finish()
     # Out of time, a run measures where it stands; the training is the same.
     assert run.record("train") == whole(1).record("train")
-    assert len(run.record("val")[0]) > STEPS // EPOCH
+    assert len(run.record("val")[0]) > VALIDATIONS
     torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
 
 
@@ -247,3 +259,38 @@ def test_the_job_script_puts_itself_back_in_the_queue(starts, tmp_path):
     assert (run.folder / "requeued").read_text() == "requeue 77\n"
     first, second = json.loads((run.folder / "runs/lightning_logs/some/provenance.json").read_text())
     assert first["step"] == 0 and 4 <= second["step"] < 30 and run.step() == 30
+
+
+def test_a_damaged_last_checkpoint_names_the_one_before(starts, tmp_path):
+    run = Run(starts, tmp_path / "run", max_steps=8)
+    run.finish("--last_checkpoint.every_n_steps=3")
+    (last,) = run.folder.glob("runs/lightning_logs/*/checkpoints/last.ckpt")
+    before = last.with_name("last-1.ckpt")
+    assert torch.load(before, weights_only=False)["global_step"] == 6 and run.last()["global_step"] == 8
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    (start,) = run.start("--trainer.max_steps=10")
+    assert start.wait() == 2
+    (line,) = [line for line in start.output().splitlines() if "error" in line]
+    where = last.relative_to(run.folder)
+    assert (
+        f"{where} is damaged, or no checkpoint; the one before it is intact: `mv {where.with_name(before.name)}" in line
+    )
+    before.rename(last)
+    run.finish("--trainer.max_steps=10")
+    assert run.last()["global_step"] == 10
+
+
+def test_a_full_disk_ends_a_run_in_one_line(starts, tmp_path):
+    """A limit on the size of files stops the checkpoint in its middle; the one before stays."""
+    run = Run(starts, tmp_path / "run", max_steps=3)
+    run.finish()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))"
+    command = [sys.executable, "-c", f"{limit}; from lit_rnncomp.cli import main; main()"]
+    command += ["fit", "--config", "run.yaml", "--ckpt_path", "last", "--trainer.max_steps=9"]
+    environment = {**os.environ, "PYTHONPATH": f"{HELPERS}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, cwd=run.folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "last.ckpt: the disk is full, or does not write" in done.stderr.splitlines()[-1]
+    assert run.last()["global_step"] == 3

@@ -1,0 +1,18 @@
+"""How many cores there are for this process."""
+
+import os
+
+
+def cores() -> int:
+    """Cores that this process may use, at least 1: those of its affinity (`taskset`, a cluster's job), not all of the
+    machine's."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads(processes: int) -> int:
+    """Threads for each of `processes` at work at a time: `OMP_NUM_THREADS` where that is given, else an equal share of
+    the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # a list is for nested teams
+    return int(given) if given.isdecimal() and int(given) else max(1, cores() // processes)

@@ -1,0 +1,62 @@
+"""When a run is validated, and options of distributed training that recipes need."""
+
+from __future__ import annotations
+
+import math
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+
+from .optimizers import total_steps
+
+VALIDATIONS = 10
+_LEAST_STEPS = 10  # between two validations: one costs as much as several steps
+
+
+def at_end(trainer: L.Trainer) -> bool:
+    """Whether the batch just trained on was the run's last, by `max_steps` or `max_epochs`."""
+    last_epoch = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+    return trainer.global_step == trainer.max_steps or (
+        last_epoch and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+    )
+
+
+class Validations(Callback):
+    """Validates about ten times in a run, whatever its length, unless `check_val_every_n_epoch` or `val_check_interval`
+    says otherwise; and after the last step, wherever in an epoch that is: no run ends unmeasured.
+
+    There are at least ten steps between two. Where the length is not known (neither steps nor epochs are limited, or a
+    data module of one's own has no `steps_per_epoch`), a validation follows every epoch.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        chosen = trainer.check_val_every_n_epoch is not None or trainer.val_check_interval != 1.0
+        if stage != "fit" or chosen or not hasattr(trainer.datamodule, "steps_per_epoch"):  # type: ignore[attr-defined]
+            return
+        steps = total_steps(trainer)
+        if math.isfinite(steps):
+            # Batches over all epochs, which is what Lightning counts where no number of epochs is given.
+            apart = max(_LEAST_STEPS, math.ceil(steps / VALIDATIONS))
+            trainer.val_check_interval = apart * trainer.accumulate_grad_batches
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        if at_end(trainer) and trainer.enable_validation:
+            # The way in which Lightning lets a callback end a run: it validates before it does.
+            trainer.should_stop = True
+            if trainer.check_val_every_n_epoch is not None:
+                trainer.check_val_every_n_epoch = 1
+
+
+class Distributed(Callback):
+    """Tells distributed training which parameters a step may leave out, and that buffers are alike by themselves.
+
+    (Early iterations, or one alone, use no state and not all projections; torch stops where nothing said so. Sending
+    buffers with every forward would make all processes wait for the first.)
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if isinstance(trainer.strategy, DDPStrategy):
+            options = trainer.strategy._ddp_kwargs
+            options.setdefault("broadcast_buffers", False)
+            options.setdefault("find_unused_parameters", getattr(pl_module, "leaves_parameters_out", False))

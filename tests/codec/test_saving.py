@@ -1,0 +1,145 @@
+"""Decoded pictures keep what is known of them, and next to nothing is lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import profiles, ternary_models
+from PIL import Image, ImageFilter
+
+from lit_rnncomp.cli import main
+from lit_rnncomp.codec import metadata, weights
+from lit_rnncomp.codec.container import BitstreamError
+from lit_rnncomp.codec.saving import save
+from lit_rnncomp.codec.weights import TernaryWeights
+from lit_rnncomp.images import metadata_of, read_image, read_metadata
+
+# Smooth, as decoded pictures are.
+PICTURE = Image.fromarray(ternary_models.picture(64, 48)).filter(ImageFilter.GaussianBlur(1.5))
+PROFILE = profiles.display_p3()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><title>caf\xc3\xa9</title></x:xmpmeta>'
+
+
+def exif() -> bytes:
+    values = Image.Exif()
+    values[0x010F], values[0x0110] = "maker", "camera"
+    return values.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif"])
+def test_metadata_go_into_every_format_that_holds_them(tmp_path: Path, suffix: str) -> None:
+    picture = PICTURE.copy()
+    picture.info = {"icc_profile": PROFILE, "exif": exif(), "xmp": XMP}
+    path = tmp_path / f"a{suffix}"
+    save(picture, path, Image.registered_extensions()[suffix])
+    found = read_metadata(path)
+    assert found["icc_profile"] == PROFILE and found["xmp"] == XMP
+    values = Image.Exif()
+    values.load(found["exif"])
+    assert (values[0x010F], values[0x0110]) == ("maker", "camera")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".jp2", ".avif", ".gif"])
+def test_a_lossy_format_is_named_and_loses_little(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    _, notes = save(PICTURE, path, Image.registered_extensions()[suffix])
+    error = np.square(np.asarray(PICTURE, float) - np.asarray(read_image(path), float)).mean()
+    if suffix in (".jpg", ".avif", ".gif"):
+        assert "lossy" in notes[0] and len(notes) == 1
+        assert suffix == ".gif" or 10 * np.log10(255**2 / error) > 40
+    else:
+        assert not notes and error == 0
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
+    picture = PICTURE.copy()
+    picture.info = {"icc_profile": PROFILE, "exif": b"Exif\0\0" + bytes(70000), "xmp": XMP + bytes(70000)}
+    assert any("no Exif and no XMP" in note for note in save(picture, tmp_path / "a.jpg", "JPEG")[1])
+    assert any(
+        "no colour profile and no Exif and no XMP" in note for note in save(picture, tmp_path / "a.bmp", "BMP")[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile"),
+    [
+        ("RGB", b"noise"),
+        ("RGB", PROFILE[:20]),
+        ("RGB", PROFILE.replace(b"RGB ", b"CMYK", 1)),
+        ("L", PROFILE),
+        ("RGB", "text"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_ignored(mode: str, profile: object) -> None:
+    image = Image.new(mode, (8, 8))
+    image.info["icc_profile"] = profile
+    assert "icc_profile" not in metadata_of(image)
+
+
+def test_the_command_line_keeps_a_profile_and_speaks_of_what_is_lost(tmp_path: Path, capsys) -> None:
+    codec = ternary_models.codec()
+    weights.save_ternary(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    model = ["--model", str(tmp_path / "m.safetensors")]
+    clear = PICTURE.convert("RGBA")
+    clear.putpixel((0, 0), (1, 2, 3, 0))
+    clear.save(tmp_path / "clear.png", icc_profile=PROFILE)
+    main(["encode", str(tmp_path / "clear.png"), str(tmp_path / "a.rnnc"), *model])
+    assert capsys.readouterr().err == f"note: {tmp_path / 'clear.png'}: transparency is laid over white\n"
+    main(["decode", str(tmp_path / "a.rnnc"), str(tmp_path / "a.jpg"), *model])
+    assert "JPEG is a lossy format" in capsys.readouterr().err
+    assert read_metadata(tmp_path / "a.jpg") == {"icc_profile": PROFILE}
+    main(["decode", str(tmp_path / "a.rnnc"), str(tmp_path / "a.png"), *model])
+    assert capsys.readouterr().err == ""
+    with Image.open(tmp_path / "clear.png") as image:
+        data = codec.encode(image)
+    assert data == (tmp_path / "a.rnnc").read_bytes()  # the Python interface keeps it, too
+
+
+def transparent() -> Image.Image:
+    rgba = PICTURE.convert("RGBA")
+    rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
+    return rgba
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jp2", ".jpg", ".bmp"])
+def test_alpha_is_kept_without_loss_where_it_is_asked_for(tmp_path: Path, suffix: str, capsys) -> None:
+    codec = ternary_models.codec()
+    weights.save_ternary(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    model = ["--model", str(tmp_path / "m.safetensors")]
+    transparent().save(tmp_path / "in.png")
+    main(["encode", str(tmp_path / "in.png"), str(tmp_path / "a.rnnc"), "--keep", "alpha", *model])
+    assert capsys.readouterr().err == ""
+    main(["truncate", str(tmp_path / "a.rnnc"), str(tmp_path / "b.rnnc"), "--iterations", "1", *model])
+    main(["decode", str(tmp_path / "b.rnnc"), str(tmp_path / f"b{suffix}"), *model])
+    said = capsys.readouterr().err
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        if suffix in (".jpg", ".bmp"):
+            assert image.mode == "RGB" and "holds no transparency here: laid over white" in said
+        else:
+            assert image.mode == "RGBA" and "transparency" not in said
+            np.testing.assert_array_equal(image.getchannel("A"), transparent().getchannel("A"))
+    # Without being asked for it is laid over white, and said.
+    main(["encode", str(tmp_path / "in.png"), str(tmp_path / "c.rnnc"), *model])
+    assert "laid over white" in capsys.readouterr().err
+
+
+def test_an_alpha_channel_that_is_none_is_refused() -> None:
+    codec = ternary_models.codec()
+    good = metadata.alpha_entry(transparent().getchannel("A"))
+    large = metadata.alpha_entry(Image.new("L", (9000, 9000)))
+    colours = metadata.alpha_entry(PICTURE)
+    for entry in (b"", b"noise", good[:60], good[:-30], large, colours):
+        data = codec.encode(PICTURE, step=500, metadata={"alpha": entry})
+        with pytest.raises(BitstreamError, match="the alpha channel is not readable"):
+            codec.decode(data)
+    assert codec.decode(codec.encode(PICTURE, step=500, metadata={"alpha": good})).mode == "RGBA"
+
+
+def test_what_files_of_binary_codes_leave_out_is_said(tmp_path: Path, tiny_codec, capsys) -> None:
+    weights.save(tmp_path / "m.safetensors", tiny_codec(unit="gru"))
+    PICTURE.save(tmp_path / "in.png", icc_profile=PROFILE, exif=exif())
+    command = ["encode", str(tmp_path / "in.png"), str(tmp_path / "a.rnnc"), "--iterations", "1", "--keep", "icc,exif"]
+    main([*command, "--model", str(tmp_path / "m.safetensors")])
+    assert "files of the model m hold no metadata: icc and exif left out" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""What the Python API takes for a picture, and what it says of itself."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import ternary_models
+from PIL import Image
+
+import lit_rnncomp
+from lit_rnncomp.codec.binary_codec import BinaryCodec
+from lit_rnncomp.images import ImageError
+
+CODEC = ternary_models.codec()
+PHOTO = ternary_models.picture(40, 24)
+FILE = CODEC.encode(PHOTO, step=1200)
+
+
+def test_every_source_of_the_same_picture_makes_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(PHOTO).save(path)
+    sources = [path, str(path), io.BytesIO(path.read_bytes()), Image.fromarray(PHOTO), PHOTO.transpose(2, 0, 1)]
+    sources += [torch.from_numpy(PHOTO), torch.from_numpy(PHOTO).permute(2, 0, 1)]
+    for source in sources:
+        assert CODEC.encode(source, step=1200) == FILE
+    grey = PHOTO[..., 0]
+    expected = CODEC.encode(np.stack([grey] * 3, -1), step=1200)
+    for source in (grey, grey[..., None], torch.from_numpy(grey.copy()), Image.fromarray(grey)):
+        assert CODEC.encode(source, step=1200) == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_file_is(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(PHOTO).save(path, exif=exif)
+    with Image.open(path) as image:
+        data = CODEC.encode(image, step=1200)
+    assert data == CODEC.encode(path, step=1200)
+    assert CODEC.decode(data).size == ((40, 24) if orientation > 4 else (24, 40))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PHOTO / 255, "got float64 array of shape (40, 24, 3)"),
+        (PHOTO[:0], "got uint8 array of shape (0, 24, 3)"),
+        (np.zeros((4, 5, 6), np.uint8), "got uint8 array of shape (4, 5, 6)"),
+        (torch.zeros(3, 8, 8), "got float32 array of shape (3, 8, 8)"),
+        (7, "got int"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_name(source: object, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        CODEC.encode(source, step=1200)
+    with pytest.raises(ImageError, match="nowhere.png: no such file"):
+        CODEC.encode("nowhere.png", step=1200)
+
+
+def test_the_package_and_a_codec_say_what_they_are(tiny_codec) -> None:
+    assert re.fullmatch(r"\d+\.\d+.*", lit_rnncomp.__version__)
+    assert {"load", "Codec", "__version__"} <= set(dir(lit_rnncomp))
+    assert repr(CODEC) == f"<TernaryCodec {CODEC.name}, model {CODEC.digest.hex()}>"
+    assert repr(BinaryCodec(tiny_codec(), "tiny")).startswith("<BinaryCodec tiny, model ")
+
+
+def test_grey_stays_grey_with_binary_codes_too(tiny_codec) -> None:
+    codec = BinaryCodec(tiny_codec(unit="gru"))
+    for picture in (PHOTO[..., 0], PHOTO):
+        data = codec.encode(picture, iterations=2)
+        for drawn in (codec.decode(data), *codec.decode_progressive(data)):
+            assert (np.ptp(np.asarray(drawn), axis=2).max() == 0) == (picture.ndim == 2)
