@@ -1,4 +1,4 @@
-// A decoder of `.rnnc` files with ternary codes, written from ../format.md.
+// A decoder of `.rnnc` files with ternary codes, as ../format.md describes them.
 //
 //     const model = new Model(await readWeights(bytesOfSafetensors));
 //     for await (const step of model.decode(bytesOfRnnc)) context2d.putImageData(step.image(), 0, 0) ...

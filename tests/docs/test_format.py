@@ -9,7 +9,7 @@ import numpy as np
 from helpers.pages import ROOT
 from safetensors import safe_open
 
-from lit_rnncomp.codec import container, zoo
+from lit_rnncomp.codec import container, metadata, zoo
 from lit_rnncomp.codec.container import Ternary
 from lit_rnncomp.models import lapped, ternary
 
@@ -48,6 +48,9 @@ def test_kinds_and_limits() -> None:
     )
     assert "ends early" in kinds[str(container.CUT)] and kinds[str(container.METADATA)] == "metadata"
     assert kinds[str(container.SCALES)] == "map of scales" and kinds[str(container.ITERATION)] == "an iteration"
+    named = ("ICC profile", "Exif", "XMP", "alpha channel")
+    assert len(named) == len(metadata.KINDS)
+    assert all(f"{index} {name}" in text for index, name in enumerate(named))
 
 
 def test_groups_and_magnitudes() -> None:
