@@ -7,6 +7,7 @@ after removing what nothing uses; no GPU is needed for it.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from triton.compiler import ASTSource
 from triton.compiler.compiler import make_backend
 
 import rnncomp_kernels
+
+# What Triton does by default, asked for by name: it warns of another default to come.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 POINTERS = {
     torch.float32: "*fp32",
