@@ -26,8 +26,9 @@ class Validations(Callback):
     """Validates about ten times in a run, whatever its length, unless `check_val_every_n_epoch` or `val_check_interval`
     says otherwise; and after the last step, wherever in an epoch that is: no run ends unmeasured.
 
-    There are at least ten steps between two. Where the length is not known (neither steps nor epochs are limited, or a
-    data module of one's own has no `steps_per_epoch`), a validation follows every epoch.
+    In a run so short that there would be less than ten steps between two, they follow epochs, about ten of them. Where
+    the length is not known (neither steps nor epochs are limited, or a data module of one's own has no
+    `steps_per_epoch`), a validation follows every epoch.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -35,10 +36,15 @@ class Validations(Callback):
         if stage != "fit" or chosen or not hasattr(trainer.datamodule, "steps_per_epoch"):  # type: ignore[attr-defined]
             return
         steps = total_steps(trainer)
-        if math.isfinite(steps):
+        if not math.isfinite(steps):
+            return
+        apart = math.ceil(steps / VALIDATIONS)
+        if apart >= _LEAST_STEPS:
             # Batches over all epochs, which is what Lightning counts where no number of epochs is given.
-            apart = max(_LEAST_STEPS, math.ceil(steps / VALIDATIONS))
             trainer.val_check_interval = apart * trainer.accumulate_grad_batches
+        else:
+            epochs = steps * trainer.accumulate_grad_batches / trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+            trainer.check_val_every_n_epoch = max(1, math.ceil(epochs / VALIDATIONS))
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         if at_end(trainer) and trainer.enable_validation:

@@ -115,8 +115,10 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
             ["--trainer.max_epochs=4", "--trainer.val_check_interval=0.5", "--data.steps_per_epoch=2"],
             [0, 1, 2, 3, 4, 5, 6, 7],
         ),
-        # About ten times whatever the length, and at least ten steps apart.
-        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [3]),
+        # About ten times whatever the length: at least ten steps apart, or after epochs.
+        (["--trainer.max_steps=4", "--trainer.max_epochs=-1", "--data.steps_per_epoch=2"], [1, 3]),
+        (["--trainer.max_epochs=3", "--data.steps_per_epoch=3"], [2, 5, 8]),
+        (["--trainer.max_epochs=25", "--data.steps_per_epoch=1"], [2, 5, 8, 11, 14, 17, 20, 23, 24]),
         (
             ["--trainer.max_steps=115", "--trainer.max_epochs=-1", "--data.steps_per_epoch=1000"],
             [*range(11, 115, 12), 114],
