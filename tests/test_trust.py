@@ -151,4 +151,4 @@ def test_a_header_is_compared_with_the_model(field: str) -> None:
 def test_no_iterations_are_no_limit(folder: Path, tmp_path: Path) -> None:
     for count in ("0", "-1"):
         message = refused(["truncate", folder / "photo.rnnc", "x.rnnc", f"--iterations={count}"], tmp_path)
-        assert f"iterations={count} is not a positive number" in message
+        assert f"--iterations {count} is not a positive number" in message
