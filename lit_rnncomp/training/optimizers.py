@@ -118,13 +118,15 @@ def total_steps(trainer: L.Trainer) -> float:
     data is then never restored (Lightning 2.6). So it is asked only when the data module does not have
     `steps_per_epoch`.
     """
-    batches: float | None = getattr(trainer.datamodule, "steps_per_epoch", None)  # type: ignore[attr-defined]
-    if batches is None:
+    if getattr(trainer.datamodule, "steps_per_epoch", None) is None:  # type: ignore[attr-defined]
         return trainer.estimated_stepping_batches
-    limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epochs = trainer.max_epochs
-    by_epochs = (
-        math.inf if epochs is None or epochs < 0 else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-    )
+    by_epochs = math.inf if epochs is None or epochs < 0 else epochs * steps_of_epoch(trainer)
     return by_epochs if trainer.max_steps < 0 else min(by_epochs, trainer.max_steps)
+
+
+def steps_of_epoch(trainer: L.Trainer) -> int:
+    """Optimizer steps of an epoch, of a data module that has `steps_per_epoch`, its batches."""
+    batches, limit = trainer.datamodule.steps_per_epoch, trainer.limit_train_batches  # type: ignore[attr-defined]
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return math.ceil(batches / trainer.accumulate_grad_batches)

@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 
-from .optimizers import total_steps
+from .optimizers import steps_of_epoch, total_steps
 
 VALIDATIONS = 10
 _LEAST_STEPS = 10  # between two validations: one costs as much as several steps
@@ -43,8 +43,7 @@ class Validations(Callback):
             # Batches over all epochs, which is what Lightning counts where no number of epochs is given.
             trainer.val_check_interval = apart * trainer.accumulate_grad_batches
         else:
-            epochs = steps * trainer.accumulate_grad_batches / trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
-            trainer.check_val_every_n_epoch = max(1, math.ceil(epochs / VALIDATIONS))
+            trainer.check_val_every_n_epoch = max(1, math.ceil(steps / max(1, steps_of_epoch(trainer)) / VALIDATIONS))
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         if at_end(trainer) and trainer.enable_validation:

@@ -120,6 +120,10 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
         (["--trainer.max_epochs=3", "--data.steps_per_epoch=3"], [2, 5, 8]),
         (["--trainer.max_epochs=25", "--data.steps_per_epoch=1"], [2, 5, 8, 11, 14, 17, 20, 23, 24]),
         (
+            ["--trainer.max_epochs=25", "--trainer.limit_train_batches=1", "--data.steps_per_epoch=50"],
+            [2, 5, 8, 11, 14, 17, 20, 23, 24],
+        ),
+        (
             ["--trainer.max_steps=115", "--trainer.max_epochs=-1", "--data.steps_per_epoch=1000"],
             [*range(11, 115, 12), 114],
         ),
