@@ -18,7 +18,7 @@ from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
-from .pixels import Pixels, Source, as_pixels, check_pixels
+from .pixels import Pixels, Source, as_pixels, check_pixels, is_grey
 from .rate import RateError
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ class BinaryCodec:
         tiling = geometry.plan(height, width, config.code_stride, config.multiple)
         layout = self._layout(tiling, b"" if entropy is None else entropy.digest)
         kind = container.RAW if entropy is None else container.LEARNED
-        grey = bool((array == array[..., :1]).all())
-        return Header(kind, width, height, self.digest, layout, grey), tiling
+        return Header(kind, width, height, self.digest, layout, is_grey(array)), tiling
 
     def _layout(self, tiling: geometry.Tiling, entropy_digest: bytes = b"") -> Binary:
         config = self.network.config

@@ -80,6 +80,11 @@ def _not_a_picture(image: Any) -> ValueError:
     )
 
 
+def is_grey(array: Pixels) -> bool:
+    """Whether all channels are equal everywhere: what a file's header says, so that its decoder draws no colour."""
+    return bool((array == array[..., :1]).all())
+
+
 def check_pixels(header: Header, multiple: int) -> None:
     """Refuse what Pillow would refuse, before anything is allocated. Raises `BitstreamError`.
 

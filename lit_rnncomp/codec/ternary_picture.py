@@ -19,7 +19,7 @@ from ..progress import Progress, silent
 from . import container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
-from .pixels import Pixels
+from .pixels import Pixels, is_grey
 from .rate import FILL, meet_quality, meet_size
 from .ternary_coder import Blocks
 from .ternary_state import State
@@ -60,7 +60,7 @@ class Picture:
         height, width = array.shape[:2]
         self.pixels = height * width
         self.metadata = metadata.to_bytes(entries or {})
-        self.grey = bool((array == array[..., :1]).all())
+        self.grey = is_grey(array)
         padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
         self.target = lapped.analysis(padded)
         self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
