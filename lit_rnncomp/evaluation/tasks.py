@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..data import read_image
 from ..machine import threads
+from .bar import counted
 from .frames import frames_name, write_frame
 from .measure import AnyCodec, digest, measure
 from .neural import Neural
@@ -72,16 +73,12 @@ def collect(
     tasks: list[Task], workers: int, folder: Path, quiet: bool
 ) -> tuple[dict[str, PictureResult], dict[str, str]]:
     """Results, and failures with their reasons; a picture's file is written as soon as its last codec is through."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     expected = Counter(task.picture for task in tasks)
     order = list(dict.fromkeys(task.codec.name for task in tasks))
     measured: dict[str, list[Outcome]] = {name: [] for name in expected}
     pictures: dict[str, PictureResult] = {}
     failures: dict[str, str] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    with counted(quiet) as progress:
         bar = progress.add_task("measuring", total=len(tasks))
         for outcome in _outcomes(tasks, workers):
             progress.update(bar, advance=1, description=f"{outcome.picture}  {outcome.codec}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from .bar import counted
 from .baselines import Baseline, Coded
 from .frames import LONGEST_WEBP, frame_file, frames_folder, open_frame
 from .measure import distortion, to_tensor
@@ -31,12 +32,8 @@ GAIN = 8
 def viewer_pictures(results: Results, baselines: list[Baseline], count: int, quality: int) -> list[dict[str, Any]]:
     """At most `count` of the pictures with kept frames, with a progress bar: to try every quality of the other codecs
     takes minutes for large pictures."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     chosen = choose(results, count)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with counted() as progress:
         bar = progress.add_task("pictures", total=len(chosen) * (len(results.models) + len(baselines)))
         return [_picture(results, picture, baselines, quality, progress, bar) for picture in chosen]
 
