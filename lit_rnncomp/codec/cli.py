@@ -49,7 +49,8 @@ def encode(
             than sRGB), exif, xmp, alpha (how opaque pixels are, without loss; else transparency is laid over white);
             or none.
         coder: of binary codes: rnn is the learned entropy coder, raw writes plain bits, auto takes the better one.
-        exact: of binary codes: compute in float64, several times slower: the same bytes on every processor.
+        exact: the same pixels give the same bytes on every processor; of binary codes, and with --psnr and --ms-ssim,
+            several times slower, else at next to no cost.
         device: where the network runs: cpu, cuda, cuda:1, ... (binary codes only).
         force: (-f) replace what exists.
         json: print the result as JSON; of several pictures a line each.

@@ -63,4 +63,5 @@ def from_bytes(payload: bytes, rows: int, columns: int) -> NDArray[np.float32]:
 def factors(cells: NDArray[np.uint8], side: int, rows: int, columns: int) -> NDArray[np.float32]:
     """As `from_bytes`, of the cells themselves."""
     wide = cells[np.arange(rows)[:, None] // side, np.arange(columns) // side]
-    return np.exp2(wide[..., None].astype(np.float32) / -_FINENESS)
+    # Rounded from float64, so that no library's last bit decides.
+    return np.exp2(wide[..., None] / -_FINENESS).astype(np.float32)

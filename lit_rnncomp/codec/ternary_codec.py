@@ -67,6 +67,7 @@ class TernaryCodec:
         iterations: int | None = None,
         step: int | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        exact: bool = False,
         progress: Progress = silent,
     ) -> bytes:
         """A picture of any size from 1x1 as the bytes of an `.rnnc` file.
@@ -87,6 +88,9 @@ class TernaryCodec:
                 quality 75 without one.
             metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
                 other than sRGB of a path, file object or PIL image.
+            exact: the same pixels give the same bytes on every processor. (Without it a coefficient close to its
+                threshold falls to one side or the other by the processor's kernels.) With `psnr` and `ms_ssim` the
+                decoded pictures are computed in float64, several times slower; else it costs next to nothing.
             progress: called after each iteration, of each file that is tried, with its number and how many there are.
 
         Raises:
@@ -117,7 +121,7 @@ class TernaryCodec:
         entries = said_of(image) if metadata is None else metadata
         array = as_pixels(image)
         check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
-        picture = Picture(self, array, tune, focus, entries, progress)
+        picture = Picture(self, array, tune, focus, entries, progress, exact)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
             return picture.fill(budget)

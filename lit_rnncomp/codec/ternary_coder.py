@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..models import ternary
 from ..models.context_network import Context, ContextNetwork
 from ..models.ternary import PASSES, SEGMENT, Codes, groups
+from .bits import costs
 from .container import CUT, ITERATION, BitstreamError, Chunk
 
 _Bernoulli = constriction.stream.model.Bernoulli(perfect=False)
@@ -29,7 +30,7 @@ _HEAD = len(groups())
 _END = struct.Struct("<BI")
 
 Blocks = tuple[NDArray[np.intp], NDArray[np.intp]]
-Choose = Callable[[Blocks, NDArray[np.intp], Codes, NDArray[np.float32], NDArray[np.bool_]], Codes]
+Choose = Callable[[Blocks, NDArray[np.intp], Codes, NDArray[np.uint16], NDArray[np.bool_]], Codes]
 
 _BAND = 4096
 """Blocks whose codes are chosen at a time."""
@@ -98,9 +99,9 @@ class TernaryCoder:
         """The payload of the next iteration's codes, or of those before `end`.
 
         `active`: how many coefficients of each group are sent (None: as many as needed).
-        `choose(blocks, coefficients, codes, more, sign)` may replace, in `codes` itself, those `(blocks, active)` of
-        some blocks (their rows and columns), given the bits that a code that is not 0 costs more than a 0, and whether
-        its sign costs one.
+        `choose(blocks, coefficients, codes, some, sign)` may replace, in `codes` itself, those `(blocks, active)` of
+        some blocks (their rows and columns), given the probability that a code is not 0, in 65536ths, and whether its
+        sign costs a bit.
         """
         context = self.context
         active = active or self._active(codes)
@@ -113,8 +114,8 @@ class TernaryCoder:
             if choose is not None:
                 rows, columns = np.nonzero(where)
                 for band in (slice(start, start + _BAND) for start in range(0, len(rows), _BAND)):
-                    more = np.log2(65536 / some[band].astype(np.float32) - 1)
-                    part[band] = choose((rows[band], columns[band]), chosen, part[band], more, signs[band] == 0)
+                    blocks = rows[band], columns[band]
+                    part[band] = choose(blocks, chosen, part[band], some[band], signs[band] == 0)
                 _assign(codes, where, chosen, part)
             for cut in _segments(len(chosen)):
                 own = slice(None if end is None else end.blocks(segment, where)), cut
@@ -234,7 +235,7 @@ def _symbols(codes: Codes, some: NDArray[np.uint16], positive: NDArray[np.uint16
 
 
 def _cost(happened: NDArray[np.bool_], probability: NDArray[np.uint16]) -> NDArray[np.float64]:
-    return 16 - np.log2(np.where(happened, probability, np.int32(65536) - probability))
+    return costs()[np.where(happened, probability, np.int32(65536) - probability)]
 
 
 def _costs(

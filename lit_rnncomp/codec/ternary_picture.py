@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import warnings
@@ -16,7 +17,7 @@ from ..models import lapped, ternary
 from ..models.lapped import BLOCK, PLANE, TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
-from . import container, focus, metadata
+from . import bits, container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
 from .ms_ssim import Similarity
 from .pixels import Pixels, is_grey
@@ -44,7 +45,7 @@ class Encoded(NamedTuple):
 
 
 class Picture:
-    """One picture, ready to be encoded at any threshold."""
+    """One picture, ready to be encoded at any threshold; `exact`: to the same bytes on every processor."""
 
     def __init__(
         self,
@@ -54,15 +55,16 @@ class Picture:
         mask: Image.Image | Pixels | None = None,
         entries: Mapping[str, bytes] | None = None,
         progress: Progress = silent,
+        exact: bool = False,
     ) -> None:
-        self.progress = progress
+        self.progress, self.exact = progress, exact
         self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
         height, width = array.shape[:2]
         self.pixels = height * width
         self.metadata = metadata.to_bytes(entries or {})
         self.grey = is_grey(array)
         padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
-        self.target = lapped.analysis(padded)
+        self.target = lapped.analysis(padded, exact=exact)
         self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
         if self.grey:
             self.target[..., PLANE:] = 0
@@ -80,8 +82,11 @@ class Picture:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
         counts = np.zeros(FINEST + 2, np.int64)
         for row in self.target:
-            with np.errstate(divide="ignore"):
-                steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(row))).ravel()
+            if self.exact:
+                steps = np.searchsorted(-_thresholds(), -np.abs(row)).ravel()
+            else:
+                with np.errstate(divide="ignore"):
+                    steps = np.ceil(SCALES * np.log2(ternary.FIRST / np.abs(row))).ravel()
             counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
         return np.cumsum(counts[: FINEST + 1])
 
@@ -90,13 +95,14 @@ class Picture:
         """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
         and the like."""
         room = 2 * ternary.FIRST * 0.9999 / max(self._largest, 1.0)
-        return min(SCALES - 1, math.floor(SCALES * math.log2(room)))
+        return bisect.bisect_right(range(SCALES), room, key=ternary.factor) - 1
 
     def encode(self, step: int) -> Encoded:
         """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
         last, scale = divmod(step, SCALES)
         scale = min(scale, self.finest_scale)
-        first = next((t for t in range(last) if self._largest * 2 ** (scale / SCALES) >= ternary.threshold(t)), last)
+        largest = np.array([self._largest], self.target.dtype)
+        first = next((t for t in range(last) if ternary.levels(largest, t + 1, scale).any()), last)
         height, width = self.array.shape[:2]
         header = Header(
             container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
@@ -108,7 +114,7 @@ class Picture:
             writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
         for t in range(first, last + 1):
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
-            choose = functools.partial(_thrifty, self.target, SCALES * last + scale) if t == last else None
+            choose = functools.partial(_thrifty, self.target, SCALES * last + scale, self.exact) if t == last else None
             writer.append(Chunk(coder.encode(codes, choose=choose).payload))
             self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, State(last, None, coder.context.levels, None))
@@ -138,7 +144,9 @@ class Picture:
         def measured(step: int) -> float:
             encoded = self.encode(step)
             files[step] = encoded.data
-            return float(quality(self.codec.draw(container.parse(encoded.data), encoded.state)))
+            value = float(quality(self.codec.draw(container.parse(encoded.data), encoded.state, self.exact)))
+            # Of a logarithm the last digits are the library's.
+            return round(value, 6) if self.exact else value
 
         step = meet_quality(measured, target, round(FINEST * 0.6), FINEST, slope, 0.1)
         if step is None:
@@ -163,21 +171,29 @@ class Picture:
 def _thrifty(
     target: Floats,
     step: int,
+    exact: bool,
     blocks: Blocks,
     chosen: NDArray[np.intp],
     codes: Codes,
-    more: NDArray[np.float32],
+    some: NDArray[np.uint16],
     sign: NDArray[np.bool_],
 ) -> Codes:
     """Zeroes a code that costs more bits than its error is worth.
 
-    `more`: bits that a code that is not 0 costs more than a 0; `sign`: whether its sign costs one more.
+    `some`: the probability that a code is not 0, in 65536ths; `sign`: whether its sign costs a bit more.
     """
+    more = bits.more(some) if exact else np.log2(65536 / some.astype(np.float32) - 1)
     size = np.abs(target[blocks][:, chosen]) * np.float32(2 ** (step / SCALES) / ternary.FIRST)
     # A code that is not 0 puts the coefficient at about 1.4 thresholds.
     gained = size**2 - (size - 1.4) ** 2
     wasted = sign & (gained < _MULTIPLIER * (more + sign))
     return np.where(wasted, 0, codes).astype(np.int8)
+
+
+@functools.cache
+def _thresholds() -> NDArray[np.float32]:
+    """Of each step, falling. `(FINEST + 1,)`."""
+    return (ternary.FIRST / 2 ** (np.arange(FINEST + 1) / SCALES)).astype(np.float32)
 
 
 def _mask(mask: Image.Image | Pixels, width: int, height: int) -> Pixels:

@@ -43,6 +43,7 @@ Floats = NDArray[np.floating[Any]]
 
 _CENTRE = 127.5
 _HALF = BLOCK // 2
+_GRID = 2.0**20
 _BAND = 4096
 """Blocks that are transformed at a time."""
 
@@ -94,18 +95,28 @@ def coefficient_weights() -> NDArray[np.float64]:
     return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
 
 
-def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> Floats:
-    """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`."""
+def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: bool = False) -> Floats:
+    """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`.
+
+    With `exact` they are the same on every processor, to the last bit: matrices, and samples between the filters and
+    the DCT, are whole multiples of 2**-20, and so all products and sums, in whatever order they are added, are whole
+    multiples of 2**-41 below 2**10 and then of 2**-40 below 2**13, which float64 holds. Only the last step rounds, to
+    `dtype`. The coefficients are within 0.01 of the others.
+    """
     rows, columns = image.shape[0] // BLOCK, image.shape[1] // BLOCK
-    basis = block_basis().T.astype(dtype)
+    inside = np.dtype(np.float64 if exact else dtype)
+    filters, basis = (_on_grid(matrix) if exact else matrix for matrix in (butterfly(), block_basis()))
+    basis = basis.T.astype(inside)
     coefficients = np.empty((rows, columns, COEFFICIENTS), dtype)
     for top, bottom in _bands(rows, columns):
         # Four rows of each neighbour: as far as the butterflies across the band's borders reach.
         above = _HALF if top else 0
-        samples = image[BLOCK * top - above : BLOCK * bottom + _HALF].astype(dtype)
-        samples -= np.asarray(_CENTRE, dtype)
-        _filter(samples, butterfly(), first=_HALF - above)
+        samples = image[BLOCK * top - above : BLOCK * bottom + _HALF].astype(inside)
+        samples -= np.asarray(_CENTRE, inside)
+        _filter(samples, filters, first=_HALF - above)
         own = samples[above : above + BLOCK * (bottom - top)]
+        if exact:
+            own = _on_grid(own)
         blocks = own.reshape(bottom - top, BLOCK, columns, BLOCK, 3).transpose(0, 2, 4, 1, 3)
         coefficients[top:bottom] = (blocks.reshape(-1, COEFFICIENTS) @ basis).reshape(bottom - top, columns, -1)
     return coefficients
@@ -126,6 +137,12 @@ def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
         whole = np.clip(np.rint(band, out=band), 0, 255, out=band)
         picture[BLOCK * top : BLOCK * bottom] = whole[BLOCK * (top - first) : BLOCK * (bottom - first)]
     return picture
+
+
+def _on_grid(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rounded to whole multiples of 2**-20. No element of a matrix is so close to the middle of two of them that
+    another library's cosine rounds it the other way."""
+    return np.rint(values * _GRID) / _GRID
 
 
 def _bands(rows: int, columns: int) -> Iterator[tuple[int, int]]:

@@ -46,6 +46,12 @@ def threshold(t: int) -> float:
     return FIRST / 2**t
 
 
+def factor(scale: int) -> float:
+    """By what a file's scale multiplies coefficients: a value of float32, which no library's power decides in its last
+    bit."""
+    return float(np.float32(2 ** (scale / SCALES)))
+
+
 @cache
 def groups() -> tuple[NDArray[np.intp], ...]:
     """The coefficients of each group, low frequencies first; in chroma Cb and Cr take turns."""
@@ -58,9 +64,9 @@ def groups() -> tuple[NDArray[np.intp], ...]:
 def levels(x: NDArray[Any], t: int, scale: int = 0) -> Levels:
     """The levels of coefficients `x`, scaled, before iteration `t`: whole multiples of T_{t-1}."""
     out = np.empty(x.shape, np.int16)
-    factor = x.dtype.type(2 ** (scale / SCALES) * 0.5 / threshold(t))
+    units = x.dtype.type(factor(scale) * 0.5 / threshold(t))
     for row in range(len(x)):  # a row at a time: as large as the picture would be only the result
-        out[row] = x[row] * factor
+        out[row] = x[row] * units
     return out
 
 
