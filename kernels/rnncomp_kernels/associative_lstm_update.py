@@ -91,8 +91,9 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    gates, c, grad_h, grad_c, grad_gates, grad_old_c, rows, inner,
-    STATE: tl.constexpr, GRAD_H: tl.constexpr, GRAD_C: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    gates, c, grad_h, grad_out, grad_c, grad_gates, grad_old_c, rows, inner,
+    STATE: tl.constexpr, GRAD_H: tl.constexpr, GRAD_OUT: tl.constexpr, GRAD_C: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
     at = row * 2 * inner + column
@@ -133,6 +134,9 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         m_im = s * (q_re * c_im + q_im * c_re)
         h_re = load(grad_h, at, mask)
         h_im = load(grad_h, at + inner, mask)
+        if GRAD_OUT:
+            h_re += load(grad_out, at, mask)
+            h_im += load(grad_out, at + inner, mask)
         d_o = sigmoid_slope(_scale(m_re, m_im) * (h_re * m_re + h_im * m_im), o)
         dm_re, dm_im = _bound_slope(m_re, m_im, o * h_re, o * h_im)
         dq_re, dq_im = _bound_slope(q_re, q_im, dm_re * c_re + dm_im * c_im, dm_im * c_re - dm_re * c_im)
@@ -182,13 +186,13 @@ def _gradients(gates: Tensor, c: Tensor | None) -> tuple[Plane, Tensor, Tensor]:
 
 
 def _launch_backward(
-    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, grad_out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     plane, grad_gates, grad_old_c = _gradients(gates, c)
     launch(
-        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_c),
-        grad_gates, grad_old_c,
-        STATE=c is not None, GRAD_H=grad_h is not None, GRAD_C=grad_c is not None,
+        _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_out),
+        plane.dense(grad_c), grad_gates, grad_old_c,
+        STATE=c is not None, GRAD_H=grad_h is not None, GRAD_OUT=grad_out is not None, GRAD_C=grad_c is not None,
     )  # fmt: skip
     return grad_gates, grad_old_c
 
@@ -199,8 +203,10 @@ def _forward(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep:
 
 
 @torch.library.custom_op("rnncomp::associative_lstm_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
-def _backward(gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, Tensor]:
-    return _launch_backward(gates, c, grad_h, grad_c)
+def _backward(
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, grad_out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    return _launch_backward(gates, c, grad_h, grad_c, grad_out)
 
 
 @_forward.register_fake
@@ -208,9 +214,7 @@ def _(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool) 
     return _outputs(gates, hidden_gates, keep)[1:]
 
 
-@_backward.register_fake
-def _(gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, Tensor]:
-    return _gradients(gates, c)[1:]
+_backward.register_fake(lambda gates, c, *gradients: _gradients(gates, c)[1:])
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -2,7 +2,8 @@
 
 r is the second block of C channels of `gates` and of `hidden_gates`. In units of C: forward reads 1 + 1 + 1, writes 1.
 Backward reads 1 + 1 + 1 + 1 and writes 1 and the two gradients whole, zeros included: they are dense, as autograd adds
-them to those of `gru_update`. Kept for backward: the three inputs, which `gru_update` keeps as well.
+them to those of `gru_update`. Kept for backward: the three inputs, which `gru_update` keeps as well. In a layer's own
+node (`layer_step.py`) it completes the gradients that `gru_update` left instead: reads one more, writes 1 + 1 + 1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
     gates, hidden, h, grad, grad_gates, grad_hidden, grad_h, rows, inner,
-    BLOCKS: tl.constexpr, HIDDEN_BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    BLOCKS: tl.constexpr, HIDDEN_BLOCKS: tl.constexpr, INTO: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
     at = row * inner + column
@@ -42,12 +43,17 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     r = sigmoid(load(gates, wide + inner, mask) + load(hidden, wide_hidden + inner, mask))
     d = load(grad, at, mask)
     d_r = sigmoid_slope(d * load(h, at, mask), r)
+    d_h = d * r
+    if INTO:
+        d_h += load(grad_h, at, mask)
     zero = tl.zeros_like(d)
     for k in tl.static_range(BLOCKS):
-        tl.store(grad_gates + wide + k * inner, d_r if k == 1 else zero, mask)
+        if k == 1 or not INTO:
+            tl.store(grad_gates + wide + k * inner, d_r if k == 1 else zero, mask)
     for k in tl.static_range(HIDDEN_BLOCKS):
-        tl.store(grad_hidden + wide_hidden + k * inner, d_r if k == 1 else zero, mask)
-    tl.store(grad_h + at, d * r, mask)
+        if k == 1 or not INTO:
+            tl.store(grad_hidden + wide_hidden + k * inner, d_r if k == 1 else zero, mask)
+    tl.store(grad_h + at, d_h, mask)
 
 
 def _blocks(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> dict[str, int]:
@@ -78,9 +84,20 @@ def _launch_backward(gates: Tensor, hidden_gates: Tensor, h: Tensor, grad: Tenso
     plane, grad_gates, grad_hidden, grad_h = _gradients(gates, hidden_gates, h)
     launch(
         _backward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(h), plane.dense(grad),
-        grad_gates, grad_hidden, grad_h, **_blocks(gates, hidden_gates, h),
+        grad_gates, grad_hidden, grad_h, **_blocks(gates, hidden_gates, h), INTO=False,
     )  # fmt: skip
     return grad_gates, grad_hidden, grad_h
+
+
+def _launch_backward_into(
+    gates: Tensor, hidden_gates: Tensor, h: Tensor, grad: Tensor,
+    grad_gates: Tensor, grad_hidden: Tensor, grad_h: Tensor,
+) -> None:  # fmt: skip
+    plane = Plane.of(grad_gates, grad_gates.shape[1] // h.shape[1])
+    launch(
+        _backward_kernel, plane, plane.dense(gates), plane.dense(hidden_gates), plane.dense(h), plane.dense(grad),
+        grad_gates, grad_hidden, grad_h, **_blocks(gates, hidden_gates, h), INTO=True,
+    )  # fmt: skip
 
 
 @torch.library.custom_op("rnncomp::gru_reset", mutates_args=(), device_types=DEVICE_TYPES)
@@ -91,6 +108,19 @@ def _forward(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> Tensor:
 @torch.library.custom_op("rnncomp::gru_reset_backward", mutates_args=(), device_types=DEVICE_TYPES)
 def _backward(gates: Tensor, hidden_gates: Tensor, h: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _launch_backward(gates, hidden_gates, h, grad)
+
+
+@torch.library.custom_op(
+    "rnncomp::gru_reset_backward_into", mutates_args=("grad_gates", "grad_hidden", "grad_h"), device_types=DEVICE_TYPES
+)
+def _backward_into(
+    gates: Tensor, hidden_gates: Tensor, h: Tensor, grad: Tensor,
+    grad_gates: Tensor, grad_hidden: Tensor, grad_h: Tensor,
+) -> None:  # fmt: skip
+    _launch_backward_into(gates, hidden_gates, h, grad, grad_gates, grad_hidden, grad_h)
+
+
+_backward_into.register_fake(lambda *_: None)
 
 
 @_forward.register_fake

@@ -2,7 +2,7 @@
 
 In units of C: forward reads z, n (2), their hidden halves (2) and h (1), writes 1. Backward reads those and the
 gradient (6) and writes the gradients of gates (3, r's zeros included), hidden gates (2), candidate (1) and state (1).
-Kept for backward: the inputs.
+Kept for backward: the inputs. A layer's own node (`layer_step.py`) brings a second gradient and has no zeros written.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    gates, hidden, candidate, h, grad, grad_gates, grad_hidden, grad_candidate, grad_h, rows, inner,
-    STATE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    gates, hidden, candidate, h, grad, grad_out, grad_gates, grad_hidden, grad_candidate, grad_h, rows, inner,
+    STATE: tl.constexpr, GRAD_OUT: tl.constexpr, ZEROS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
     at = row * inner + column
     wide = row * 3 * inner + column
     wide_hidden = row * 2 * inner + column
     d = load(grad, at, mask)
+    if GRAD_OUT:
+        d += load(grad_out, at, mask)
     z = load(gates, wide, mask)
     n = load(gates, wide + 2 * inner, mask)
     old = tl.zeros_like(d)
@@ -58,11 +60,13 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     d_n = tanh_slope(d * z, n)
     zero = tl.zeros_like(d)
     tl.store(grad_gates + wide, d_z, mask)
-    tl.store(grad_gates + wide + inner, zero, mask)
+    if ZEROS:
+        tl.store(grad_gates + wide + inner, zero, mask)
     tl.store(grad_gates + wide + 2 * inner, d_n, mask)
     if STATE:
         tl.store(grad_hidden + wide_hidden, d_z, mask)
-        tl.store(grad_hidden + wide_hidden + inner, zero, mask)
+        if ZEROS:
+            tl.store(grad_hidden + wide_hidden + inner, zero, mask)
         tl.store(grad_candidate + at, d_n, mask)
         tl.store(grad_h + at, d * (1.0 - z), mask)
 
@@ -84,11 +88,14 @@ def _gradients(gates: Tensor, *state: Tensor | None) -> tuple[Plane, tuple[Tenso
     return plane, (plane.empty(gates, gates.shape[1]), hidden, candidate, h)
 
 
-def _launch_backward(grad: Tensor, gates: Tensor, *state: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _launch_backward(
+    grad: Tensor, gates: Tensor, *state: Tensor | None, grad_out: Tensor | None = None, zeros: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     plane, gradients = _gradients(gates, *state)
     launch(
-        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad), *gradients,
-        STATE=state[0] is not None
+        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad),
+        plane.dense(grad_out), *gradients,
+        STATE=state[0] is not None, GRAD_OUT=grad_out is not None, ZEROS=zeros,
     )  # fmt: skip
     return gradients
 
@@ -100,13 +107,14 @@ def _forward(gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tenso
 
 @torch.library.custom_op("rnncomp::gru_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
 def _backward(
-    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h)
+    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None,
+    grad_out: Tensor | None = None, zeros: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h, grad_out=grad_out, zeros=zeros)
 
 
 _forward.register_fake(lambda gates, *others: _output(gates)[1])
-_backward.register_fake(lambda grad, *inputs: _gradients(*inputs)[1])
+_backward.register_fake(lambda grad, *inputs, **_: _gradients(*inputs[:4])[1])
 
 
 def _setup(ctx: Any, inputs: tuple, output: Tensor) -> None:

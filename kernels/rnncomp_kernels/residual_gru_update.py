@@ -3,7 +3,7 @@
 `h' = (1 - s(z)) h + s(z) tanh(n) + alpha_h W_h h`, `out = h' + alpha_x W_ox x`. In units of C: forward reads z, n and
 `W_ox x` (3), their hidden halves and `W_h h` (3) and h (1), writes 2. Backward reads z, n, their hidden halves, h and
 two gradients (7) and writes the gradients of gates (4, r's zeros included), hidden gates (3), candidate (1) and state
-(1). Kept for backward: the inputs.
+(1). Kept for backward: the inputs. A layer's own node (`layer_step.py`) has no zeros written.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 def _backward_kernel(  # type: ignore[no-untyped-def]
     gates, hidden, candidate, h, grad_new_h, grad_out, grad_gates, grad_hidden, grad_candidate, grad_h, rows, inner,
     alpha_h, alpha_x,
-    STATE: tl.constexpr, GRAD_H: tl.constexpr, GRAD_OUT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    STATE: tl.constexpr, GRAD_H: tl.constexpr, GRAD_OUT: tl.constexpr, ZEROS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     row, column, mask = tile(rows, inner, ROWS, COLS)
     at = row * inner + column
@@ -74,12 +75,14 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     d_z = sigmoid_slope(d * (n - old), z)
     d_n = tanh_slope(d * z, n)
     tl.store(grad_gates + wide, d_z, mask)
-    tl.store(grad_gates + wide + inner, zero, mask)
+    if ZEROS:
+        tl.store(grad_gates + wide + inner, zero, mask)
     tl.store(grad_gates + wide + 2 * inner, d_n, mask)
     tl.store(grad_gates + wide + 3 * inner, alpha_x * d_out, mask)
     if STATE:
         tl.store(grad_hidden + wide_hidden, d_z, mask)
-        tl.store(grad_hidden + wide_hidden + inner, zero, mask)
+        if ZEROS:
+            tl.store(grad_hidden + wide_hidden + inner, zero, mask)
         tl.store(grad_hidden + wide_hidden + 2 * inner, alpha_h * d, mask)
         tl.store(grad_candidate + at, d_n, mask)
         tl.store(grad_h + at, d * (1.0 - z), mask)
@@ -107,14 +110,20 @@ def _gradients(gates: Tensor, *state: Tensor | None) -> tuple[Plane, tuple[Tenso
 
 
 def _launch_backward(
-    grad_h: Tensor | None, grad_out: Tensor | None, alpha_h: float, alpha_x: float, gates: Tensor, *state: Tensor | None
+    grad_h: Tensor | None,
+    grad_out: Tensor | None,
+    alpha_h: float,
+    alpha_x: float,
+    gates: Tensor,
+    *state: Tensor | None,
+    zeros: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     plane, gradients = _gradients(gates, *state)
     launch(
         _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad_h),
         plane.dense(grad_out), *gradients,
         alpha_h=alpha_h, alpha_x=alpha_x, STATE=state[0] is not None, GRAD_H=grad_h is not None,
-        GRAD_OUT=grad_out is not None,
+        GRAD_OUT=grad_out is not None, ZEROS=zeros,
     )  # fmt: skip
     return gradients
 
@@ -135,8 +144,9 @@ def _forward(
 def _backward(
     grad_h: Tensor | None, grad_out: Tensor | None, gates: Tensor,
     hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float,
+    zeros: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h)
+    return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h, zeros=zeros)
 
 
 _forward.register_fake(lambda gates, *others: _outputs(gates)[1:])

@@ -9,7 +9,6 @@ convolution has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -59,15 +58,6 @@ class PaddedConv2d(nn.Conv2d):
         return super().forward(self.padded(x)).to(self.weight.dtype)
 
 
-# How a layer runs one of its convolutions: in training the gradients of its weights may be deferred (`deferred.py`).
-Convolve = Callable[[PaddedConv2d, Tensor], Tensor]
-
-
-def convolve_now(conv: PaddedConv2d, x: Tensor) -> Tensor:
-    """`conv(x)`, with autograd's own gradients."""
-    return conv(x)
-
-
 class Cell(nn.Module):
     """What all units share: convolutions as wide as the unit has gates, in units of `channels`.
 
@@ -98,7 +88,11 @@ class Cell(nn.Module):
             assert self.input_conv.bias is not None
             nn.init.ones_(self.input_conv.bias[: int(self.forgetting * channels)])
 
-    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve | None = None) -> tuple[Tensor, State]:
+        return (convolve or convolve_now).layer(self, x, state)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """What `forward` returns, with autograd's own gradients."""
         raise NotImplementedError
 
     def is_one_op(self, x: Tensor) -> bool:
@@ -111,24 +105,38 @@ class Cell(nn.Module):
         return symmetric and not mixed and not torch.is_grad_enabled()
 
 
+class Convolve:
+    """How a network runs its convolutions and layers. Here with autograd's own gradients; in training those of weights
+    may be deferred (`deferred.py`)."""
+
+    def __call__(self, conv: PaddedConv2d, x: Tensor) -> Tensor:
+        """`conv(x)`."""
+        return conv(x)
+
+    def layer(self, cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """`cell(x, state)`."""
+        return cell.step(x, state)
+
+
+convolve_now = Convolve()
+
+
 class ConvLSTM(Cell):
     """LSTM without peepholes (equations 4-6). The forget gate's bias starts at 1."""
 
     input_gates = hidden_gates = 4
-
-    input_gates = hidden_gates = 4
     forgetting = 1
 
-    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if self.is_one_op(x):
             conv, (h, c) = self.input_conv, state or (None, None)
             new = ops.conv_lstm_step(x, conv.weight, conv.bias, self.hidden_conv.weight, h, c, conv.stride[0])
             return new.h, (new.h, new.c)
-        gates = convolve(self.input_conv, x)
+        gates = self.input_conv(x)
         if state is None:
             new = ops.lstm_update(gates)
         else:
-            new = ops.lstm_update(gates, state[1], convolve(self.hidden_conv, state[0]))
+            new = ops.lstm_update(gates, state[1], self.hidden_conv(state[0]))
         return new.h, (new.h, new.c)
 
 
@@ -138,12 +146,12 @@ class AssociativeConvLSTM(Cell):
     input_gates = hidden_gates = 4.5
     forgetting = 0.5
 
-    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
-        gates = convolve(self.input_conv, x)
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
         if state is None:
             new = ops.associative_lstm_update(gates)
         else:
-            new = ops.associative_lstm_update(gates, state[1], convolve(self.hidden_conv, state[0]))
+            new = ops.associative_lstm_update(gates, state[1], self.hidden_conv(state[0]))
         return new.h, (new.h, new.c)
 
 
@@ -153,18 +161,18 @@ class ConvGRU(Cell):
     input_gates, hidden_gates = 3, 2
     has_candidate = True
 
-    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         assert not isinstance(state, tuple)
         if self.is_one_op(x):
             conv, hidden, candidate = self.input_conv, self.hidden_conv.weight, self.candidate_conv.weight
             h = ops.conv_gru_step(x, conv.weight, conv.bias, hidden, candidate, state, conv.stride[0])
             return h, h
-        gates = convolve(self.input_conv, x)
+        gates = self.input_conv(x)
         if state is None:
             h = ops.gru_update(gates)
         else:
-            hidden = convolve(self.hidden_conv, state)
-            h = ops.gru_update(gates, hidden, convolve(self.candidate_conv, ops.gru_reset(gates, hidden, state)), state)
+            hidden = self.hidden_conv(state)
+            h = ops.gru_update(gates, hidden, self.candidate_conv(ops.gru_reset(gates, hidden, state)), state)
         return h, h
 
 
@@ -178,14 +186,14 @@ class ResidualConvGRU(Cell):
     input_gates, hidden_gates = 4, 3
     has_candidate = True
 
-    def forward(self, x: Tensor, state: State = None, convolve: Convolve = convolve_now) -> tuple[Tensor, State]:
-        gates = convolve(self.input_conv, x)
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        gates = self.input_conv(x)
         if state is None:
             new = ops.residual_gru_update(gates, alpha_h=ALPHA, alpha_x=ALPHA)
         else:
             assert isinstance(state, Tensor)
-            hidden = convolve(self.hidden_conv, state)
-            candidate = convolve(self.candidate_conv, ops.gru_reset(gates, hidden, state))
+            hidden = self.hidden_conv(state)
+            candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
             new = ops.residual_gru_update(gates, hidden, candidate, state, ALPHA, ALPHA)
         return new.out, new.h
 

@@ -60,6 +60,22 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         yield f"{name}.forward", lambda m=module, a=forward: m._launch_forward(*a)
         for values in backward:
             yield f"{name}.backward", lambda m=module, a=values: m._launch_backward(*a)
+    # As a layer's own node calls them (`layer_step.py`).
+    lstm, associative, reset, gru, residual = (
+        importlib.import_module(f"rnncomp_kernels.{name}")
+        for name in ("lstm_update", "associative_lstm_update", "gru_reset", "gru_update", "residual_gru_update")
+    )
+    yield "lstm_update.node", lambda: lstm._launch_backward(t(4), one, one, one, one)
+    yield "associative_lstm_update.node", lambda: associative._launch_backward(t(9), t(2), t(2), t(2), t(2))
+    yield "gru_reset.node", lambda: reset._launch_backward_into(t(3), t(2), one, one, t(3), t(2), one)
+    yield (
+        "gru_update.node",
+        lambda: gru._launch_backward(one, t(3), t(2), one, one, grad_out=one, zeros=False),
+    )
+    yield (
+        "residual_gru_update.node",
+        lambda: residual._launch_backward(one, one, 0.1, 0.1, t(4), t(3), one, one, zeros=False),
+    )
 
 
 def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:

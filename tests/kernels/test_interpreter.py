@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 GROUPS = {
-    "promises": ["test_ops.py", "test_binarize.py", "test_ternarize.py"],
+    "promises": ["test_ops.py", "test_layer_step.py", "test_binarize.py", "test_ternarize.py"],
     "accuracy": [
         "on_kernels/test_accuracy.py",
         "on_kernels/test_fused_convolutions.py",

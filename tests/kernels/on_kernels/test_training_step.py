@@ -18,13 +18,16 @@ def step(codec, image):
     return loss.detach(), [p.grad.clone() for p in codec.parameters() if p.grad is not None]
 
 
+@pytest.mark.parametrize("deferred", [False, True])
 @pytest.mark.parametrize("unit", ["lstm", "associative_lstm", "gru", "residual_gru"])
-def test_same_loss_and_gradients(unit, monkeypatch):
+def test_same_loss_and_gradients(unit, deferred, monkeypatch):
     torch.manual_seed(1)
     config = CodecConfig(unit=unit, frontend="dct", code_stride=8, bits=4, width=1 / 128, iterations=3, binarize="sign")
     codec = RecurrentCodec(config).to(DEVICE)
     image = torch.rand(2, 3, 16, 24, device=DEVICE) * 2 - 1
+    codec.defer_gradients = deferred
     loss, gradients = step(codec, image)
+    codec.defer_gradients = False
     for name in (
         "lstm_update",
         "associative_lstm_update",
