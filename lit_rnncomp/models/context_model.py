@@ -42,18 +42,19 @@ class ContextModel(nn.Module):
         channels: of all hidden layers, at most 116 (a 3x3 layer has to be exact in float32).
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
+        neighbours: whether it knows them of other blocks too, or of its own alone.
     """
 
-    def __init__(self, channels: int = 64, blocks: int = 2, known_codes: bool = True) -> None:
+    def __init__(self, channels: int = 64, blocks: int = 2, known_codes: bool = True, neighbours: bool = True) -> None:
         super().__init__()
-        self.known_codes = known_codes
+        self.known_codes, self.neighbours = known_codes, neighbours
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), ITERATIONS * EMBEDDINGS, channels))
         self.stem = RoundedConv2d(2 * COEFFICIENTS, channels)
         self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))
         self.back = nn.ModuleList(RoundedConv2d(channels, channels) for _ in range(blocks))
         sizes = [len(groups()[group]) for group, _ in PASSES]
         self.seen = nn.ModuleList(RoundedConv2d(2 * size, channels, bias=False) for size in sizes[:-1])
-        self.mix = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in PASSES[:-1])
+        self.mix = nn.ModuleList(RoundedConv2d(channels, channels, 3 if neighbours else 1) for _ in PASSES[:-1])
         self.merge = nn.ModuleList(RoundedConv2d(channels, channels) for _ in PASSES[:-1])
         self.head = nn.ModuleList(RoundedConv2d(channels, 2 * size) for size in sizes)
         if not known_codes:
@@ -76,11 +77,23 @@ class ContextModel(nn.Module):
         `level`: `(B, 192, h, w)` before the iteration; `code`: the same shape, in {-1, 0, 1}; `embedding`: `(B,)`, see
         `ternary.embedding`; `tune`: `(B,)`, an index into `TUNES`.
         """
-        signed, size = features(level)
-        known = (level != 0).to(level)
-        hidden = relu(self.stem(torch.cat([signed, size], 1)) + self.embedding[tune, embedding][:, :, None, None])
+        hidden = self.stemmed(torch.cat(features(level), 1), embedding, tune)
+        return self.passes(self.residual(hidden), level, code)
+
+    def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+        """The first layer, of what is seen of each coefficient, `(B, 384, h, w)`."""
+        return relu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
+
+    def residual(self, hidden: Tensor) -> Tensor:
+        """The blocks before the first pass."""
         for wide, back in zip(self.wide, self.back, strict=True):
             hidden = clipped(hidden + back(relu(wide(hidden))))
+        return hidden
+
+    def passes(self, hidden: Tensor, level: Tensor, code: Tensor) -> Tensor:
+        """Bits of the codes in each pass, from what is known before the first."""
+        signed, size = features(level)
+        known = (level != 0).to(level)
         own = self.own(torch.stack([signed, size, known], 2).flatten(1, 2)).unflatten(1, (COEFFICIENTS, 2))
         odd = torch.from_numpy(ternary.parity(*code.shape[2:])).to(level)
         bits = []
@@ -107,6 +120,11 @@ class ContextModel(nn.Module):
         for name in ("wide", "back", "seen", "mix", "merge", "head"):
             for index, layer in enumerate(getattr(self, name)):
                 tensors |= layer.integers(f"{name}.{index}")
+        if not self.neighbours:
+            # `ContextNetwork` has 3x3 kernels there: these have nothing around their centre.
+            for index in range(len(self.mix)):
+                centre = tensors[f"mix.{index}.weight"]
+                tensors[f"mix.{index}.weight"] = np.pad(centre, ((1, 1), (centre.shape[1],) * 2, (0, 0)))
         if not self.known_codes:
             # `ContextNetwork` always adds what the codes before say: here nothing.
             silent = [name for name in tensors if name.startswith(("seen.", "merge.")) and "exponent" not in name]

@@ -40,8 +40,16 @@ class Refiner(nn.Module):
 
         `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
         """
-        signed, size = features(level)
-        hidden = F.silu(self.stem(torch.cat([signed, size], 1)) + self.embedding[tune, embedding][:, :, None, None])
+        return self.added(self.stemmed(level, embedding, tune), level)
+
+    def stemmed(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+        """The first layer."""
+        seen = torch.cat(features(level), 1)
+        return F.silu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
+
+    def added(self, hidden: Tensor, level: Tensor) -> Tensor:
+        """What the layers after it make of it."""
         for wide, back in zip(self.wide, self.back, strict=True):
             hidden = hidden + back(F.silu(wide(hidden)))
+        signed, _ = features(level)
         return self.head(hidden) + self.own(torch.stack([torch.sign(level), signed], 2).flatten(1, 2))

@@ -7,7 +7,7 @@ iteration. The thresholds are fixed, so no iteration depends on weights, and non
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,15 +30,15 @@ from .optimizers import OptimizerName, Schedule, configure
 from .rate_distortion import PictureMeans
 
 # How often each iteration is drawn: most often those of half a bit to two bits per pixel.
-_DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
+DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
 # Validation goes no further: with the next threshold, 4, most pictures need more than two bits per pixel.
-_VALIDATED = 9
+VALIDATED = 9
 # After these iterations decoded pictures are measured, from about 0.1 to 2 bits per pixel.
-_DECODED = (4, 5, 6, 7, 8)
+DECODED = (4, 5, 6, 7, 8)
 _MEASURED = ("psnr", "ms_ssim", "psnr_hvs")
 _MOMENTUM = 0.02
 # Keeps the weight of an iteration that costs next to nothing finite, in bits per pixel.
-_LEAST_BITS = 0.003
+LEAST_BITS = 0.003
 
 
 class Sample(NamedTuple):
@@ -49,6 +49,15 @@ class Sample(NamedTuple):
     t: Tensor
     tune: Tensor
     embedding: Tensor
+
+
+class Refinement(NamedTuple):
+    """A sample, the middles of its levels' intervals after iteration `t`, and what a network adds to them, both in
+    thresholds, `(B, 192, h, w)`."""
+
+    sample: Sample
+    centre: Tensor
+    added: Tensor
 
 
 class TernaryTraining(L.LightningModule):
@@ -101,7 +110,7 @@ class TernaryTraining(L.LightningModule):
         count, device = len(image), image.device
         tune = torch.randint(len(lapped.TUNES), (count,), device=device)
         scale = torch.randint(SCALES, (count,), device=device)
-        t = torch.multinomial(torch.tensor(_DRAWN, device=device), count, replacement=True)
+        t = torch.multinomial(torch.tensor(DRAWN, device=device), count, replacement=True)
         return self.coefficients(image, t, tune, scale)
 
     def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
@@ -127,6 +136,7 @@ class TernaryEntropyModel(TernaryTraining):
         channels: of all hidden layers, at most 116.
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
+        neighbours: whether it knows them of other blocks too, or of its own alone.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -148,6 +158,7 @@ class TernaryEntropyModel(TernaryTraining):
         channels: int = 64,
         blocks: int = 2,
         known_codes: bool = True,
+        neighbours: bool = True,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -158,9 +169,14 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, _VALIDATED + 1))])
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))])
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks, "known_codes": known_codes}
+        self.config = {
+            "channels": channels,
+            "blocks": blocks,
+            "known_codes": known_codes,
+            "neighbours": neighbours,
+        }
         self.network = ContextModel(**self.config)
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
 
@@ -177,21 +193,22 @@ class TernaryEntropyModel(TernaryTraining):
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         sample = self.sample(image)
         bpp = self.bpp(sample)
-        self._follow(sample.t, bpp.detach())
+        self.follow(sample.t, bpp.detach())
         self.log("train/bpp", bpp.mean(), prog_bar=True, sync_dist=True)
-        return (bpp / (self.mean_bits[sample.t] + _LEAST_BITS)).mean()
+        return (bpp / (self.mean_bits[sample.t] + LEAST_BITS)).mean()
+
+    def rates(self, image: Tensor, tune: str) -> Tensor:
+        """Bits per pixel of each iteration of files of scale 0 down to a threshold of 8. `(B, 9)`."""
+        return torch.stack([self.bpp(self.at(image, t, tune)) for t in range(VALIDATED)], 1)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         if not len(image):  # a process may have no picture
             return
-        tunes = [
-            torch.stack([self.bpp(self.at(image, t, tune)).mean() for t in range(_VALIDATED)]) for tune in lapped.TUNES
-        ]
-        rates = torch.stack(tunes).mean(0).cumsum(0)
+        rates = torch.stack([self.rates(image, tune).mean(0) for tune in lapped.TUNES]).mean(0).cumsum(0)
         points = {f"val/bpp_{t:02d}": rate for t, rate in enumerate(rates, 1)}
         self.means.update({**points, "val/bpp": rates[-1]}, len(image))
 
-    def _follow(self, t: Tensor, bpp: Tensor) -> None:
+    def follow(self, t: Tensor, bpp: Tensor) -> None:
         """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own."""
         drawn = F.one_hot(t, ITERATIONS).to(bpp)
         sums = self.trainer.strategy.reduce(torch.stack([drawn.sum(0), bpp @ drawn]), reduce_op="sum")
@@ -240,7 +257,7 @@ class TernaryDecoder(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in _DECODED]
+        points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
         super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)])
         self.save_hyperparameters()
         self.config = {"channels": channels, "blocks": blocks}
@@ -252,11 +269,7 @@ class TernaryDecoder(TernaryTraining):
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         sample = self.sample(image)
         level = levels(sample.x, sample.t + 1)
-        target = sample.x / _threshold(sample.t) - _middle(level)
-        # A picture without any detail may lie on the middles already.
-        unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
-        error = (self.refined(level, sample) - target).square().mean((1, 2, 3))
-        loss = (error / unrefined).mean()
+        loss = relative_error(sample, middle(level), self.refined(level, sample)).mean()
         self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
         return loss
 
@@ -264,14 +277,15 @@ class TernaryDecoder(TernaryTraining):
         if not len(image):
             return
         truth, points, values = round_to_255(image), {}, {}
-        for t in _DECODED:
-            sharp, visual = (round_to_255(self.decoded(image, t, tune)) for tune in lapped.TUNES)
+        both = (self.decoded(image, DECODED, tune) for tune in lapped.TUNES)
+        for t, *decoded in zip(DECODED, *both, strict=True):
+            sharp, visual = map(round_to_255, decoded)
             with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
                 points["psnr", t] = metrics.psnr(truth, sharp).mean()
                 points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
                 points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
         for name in _MEASURED:
-            values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in _DECODED]).mean()
+            values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in DECODED]).mean()
         values |= {f"val/{name}_{t + 1:02d}": value for (name, t), value in points.items()}
         self.means.update(values, len(image))
 
@@ -280,18 +294,38 @@ class TernaryDecoder(TernaryTraining):
         added: Tensor = self.network(level, sample.embedding, sample.tune)
         return added.to(sample.x)
 
-    def decoded(self, image: Tensor, t: int, tune: str) -> Tensor:
-        """Pictures `(B, 3, H, W)` as they are decoded after iteration `t` of a file of scale 0; not clipped."""
-        sample = self.at(image, t, tune)
-        level = levels(sample.x, sample.t + 1)
-        refined = _middle(level) + self.refined(level, sample)
-        return self.frontend.synthesis(refined * _threshold(sample.t) / self.tune_weights[sample.tune])
+    def refinements(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Refinement]:
+        """What becomes of pictures after each of some iterations of a file of scale 0."""
+        for t in iterations:
+            sample = self.at(image, t, tune)
+            level = levels(sample.x, sample.t + 1)
+            yield Refinement(sample, middle(level), self.refined(level, sample))
+
+    def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
+        """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
+        for sample, centre, added in self.refinements(image, iterations, tune):
+            x = (centre + added) * threshold(sample.t) / self.tune_weights[sample.tune]
+            yield self.frontend.synthesis(x)
+
+    def errors(self, image: Tensor, iterations: Sequence[int], tune: str) -> Tensor:
+        """Squared errors of coefficients after each of these iterations, over those of the middles. `(B,
+        iterations)`."""
+        return torch.stack([relative_error(*part) for part in self.refinements(image, iterations, tune)], 1)
 
 
-def _threshold(t: Tensor) -> Tensor:
+def relative_error(sample: Sample, centre: Tensor, added: Tensor) -> Tensor:
+    """Squared error of refined coefficients over that of the middles of their intervals. `(B,)`."""
+    target = sample.x / threshold(sample.t) - centre
+    # A picture without any detail may lie on the middles already.
+    unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
+    return (added - target).square().mean((1, 2, 3)) / unrefined
+
+
+def threshold(t: Tensor) -> Tensor:
+    """T_t of iterations `(B,)`, `(B, 1, 1, 1)`."""
     return (ternary.FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)
 
 
-def _middle(level: Tensor) -> Tensor:
+def middle(level: Tensor) -> Tensor:
     """The middle of each level's interval, in thresholds."""
     return level + 0.5 * torch.sign(level)

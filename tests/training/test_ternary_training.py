@@ -21,10 +21,12 @@ from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.optimizers import make_schedule
+from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
 from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
 SMALL = {"channels": 8, "blocks": 1, "warmup": 2}
+STATELESS = (TernaryEntropyModel, TernaryDecoder)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def fit(module, pictures, folder, steps=6, callbacks=(), **options):
 def fitted(pictures, tmp_path_factory):
     """Trainer, module and data of each of the two, after a few steps."""
     runs = {}
-    for kind in (TernaryEntropyModel, TernaryDecoder):
+    for kind in STATELESS:
         L.seed_everything(1)
         module = kind(**SMALL, lr=0.01)
         trainer, data = fit(module, pictures, tmp_path_factory.mktemp("run"))
@@ -125,7 +127,8 @@ def test_decoded_pictures_are_those_of_files(fitted, model):
     # The last iteration is left out: in it the encoder zeroes what is not worth its bits.
     ours = np.asarray(codec.decode(file, iterations=len(parse(file).iterations) - 1)).astype(int)
     with torch.no_grad():
-        theirs = tensor_to_uint8(module.decoded(signal(picture), 7, "psnr"))
+        (decoded,) = module.decoded(signal(picture), [7], "psnr")
+    theirs = tensor_to_uint8(decoded)
     assert np.abs(ours - theirs).max() <= 1
     assert np.mean(ours != theirs) < 0.01
 
@@ -159,7 +162,7 @@ def test_every_iteration_counts_alike():
     assert 4 < drawn.sum() < 11
     assert 0.9 < loss.item() < 1.1
     before = module.mean_bits.clone()
-    module._follow(torch.tensor([5, 5]), torch.tensor([2.0, 4.0]))
+    module.follow(torch.tensor([5, 5]), torch.tensor([2.0, 4.0]))
     kept = 0.98**2
     assert module.mean_bits[5] == pytest.approx(float(before[5]) * kept + 3 * (1 - kept) if before[5] else 3)
     assert torch.equal(module.mean_bits[6:], before[6:])
@@ -176,7 +179,7 @@ class CutAt(L.Callback):
             raise RuntimeError("cut")
 
 
-@pytest.mark.parametrize("kind", [TernaryEntropyModel, TernaryDecoder])
+@pytest.mark.parametrize("kind", [*STATELESS, RecurrentTernaryEntropyModel, RecurrentTernaryDecoder])
 def test_a_run_that_was_cut_resumes_to_the_same_weights(kind, pictures, tmp_path):
     def run(folder, callbacks, **options):
         L.seed_everything(1)
@@ -206,7 +209,7 @@ def test_a_run_can_be_continued_with_another_length(pictures, tmp_path):
     torch.testing.assert_close(branched, run(tmp_path / "whole", 8, []), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", [TernaryEntropyModel, TernaryDecoder])
+@pytest.mark.parametrize("kind", STATELESS)
 def test_a_run_can_start_from_earlier_weights(kind, fitted, pictures, tmp_path):
     earlier = Path(fitted[kind][0].checkpoint_callback.best_model_path)
     module = kind(**SMALL, weights=str(earlier), lr=0.0)
@@ -250,6 +253,48 @@ def test_an_entropy_model_whose_passes_know_no_codes_trains_and_codes(pictures, 
     assert changed == {name for name in before if not name.startswith(("seen", "mix", "merge"))}
     tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
     assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
+
+
+def test_codes_of_a_block_alone_can_be_made_files(pictures, tmp_path):
+    torch.manual_seed(0)
+    module = TernaryEntropyModel(**SMALL, neighbours=False, lr=0.01)
+    fit(module, pictures, tmp_path)
+    tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
+    assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
+
+
+@pytest.mark.parametrize(
+    ("kind", "logged", "options"),
+    [
+        (RecurrentTernaryEntropyModel, "val/bpp", {"fed": "levels"}),
+        (RecurrentTernaryEntropyModel, "val/bpp", {"fed": "codes", "known_codes": False}),
+        (RecurrentTernaryDecoder, "val/mean_psnr", {}),
+    ],
+)
+def test_networks_with_a_state_learn(kind, logged, options, pictures, tmp_path):
+    """A validation unrolls them: what it logs gets better, and every weight that is used learns."""
+
+    def run(steps, lr):
+        L.seed_everything(1)
+        module = kind(**SMALL, **options, lr=lr)
+        trainer, _ = fit(module, pictures, tmp_path, steps=steps)
+        return module, float(trainer.callback_metrics[logged])
+
+    (before, worse), (after, better) = run(3, 0.0), run(12, 0.01)
+    assert better < 0.9 * worse if kind is RecurrentTernaryEntropyModel else better > worse + 0.05
+    for (name, old), new in zip(before.network.named_parameters(), after.network.parameters(), strict=True):
+        assert torch.equal(old, new) is not new.requires_grad, name
+
+
+def test_files_are_made_with_no_network_that_has_a_state(fitted, pictures, tmp_path, capsys):
+    decoder = fitted[TernaryDecoder][0].checkpoint_callback.best_model_path
+    trainer, _ = fit(RecurrentTernaryEntropyModel(**SMALL), pictures, tmp_path, steps=3)
+    made = trainer.checkpoint_callback.best_model_path
+    with pytest.raises(SystemExit) as end:
+        main(["export", decoder, str(tmp_path / "x.safetensors"), "--entropy", made])
+    assert end.value.code == 2
+    assert "not a checkpoint of an entropy model of ternary codes" in capsys.readouterr().err
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 @pytest.mark.slow
