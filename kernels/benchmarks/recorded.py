@@ -84,19 +84,6 @@ def recorders() -> Iterator[list[Launch]]:
             setattr(module, key, kernel)
 
 
-@contextmanager
-def kernels_chosen() -> Iterator[None]:
-    """The ops take the path of a GPU, wherever their tensors are."""
-    chosen = [(m, m.use_kernels) for m in _modules() if hasattr(m, "use_kernels")]
-    for module, _ in chosen:
-        module.use_kernels = lambda x: True
-    try:
-        yield
-    finally:
-        for module, function in chosen:
-            module.use_kernels = function
-
-
 def signature(kernel: Any, values: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """Types of the kernel's parameters, and the values of its constants, as Triton's launcher would make them."""
     types, constants = {}, {}

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import flop_registry
 import rnncomp_kernels
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from rnncomp_kernels import reference
+from rnncomp_kernels._launch import kernels_chosen
 
 Shape = tuple[int, int, int, int]
 SEED = 1
@@ -163,8 +164,6 @@ def fused_inference(op: Op, shape: Shape, dtype: torch.dtype = torch.float32) ->
 
 
 def _fused(op: Op, shape: Shape, dtype: torch.dtype) -> tuple[Traffic, Traffic]:
-    from recorded import kernels_chosen
-
     with kernels_chosen():
         return _passes(kernel_of(op), op, shape, dtype)
 
@@ -188,8 +187,6 @@ def iteration(network: str, unit: str, kernels: bool) -> Count:
     With `kernels` as on a GPU with deferred weight gradients; without, the gates are the reference's and gradients
     autograd's.
     """
-    from recorded import kernels_chosen
-
     counts = []
     for iterations in (3, 4):  # two of the hidden convolutions, whose gradients are joined when there is more than one
         config = replace(shapes.NETWORKS[network], unit=unit, iterations=iterations)

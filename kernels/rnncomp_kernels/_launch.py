@@ -10,8 +10,8 @@ kernel divides by a tensor's size to find a gate.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ __all__ = [
     "WARPS",
     "Plane",
     "jit",
+    "kernels_chosen",
     "launch",
     "needs_grad",
     "on_device",
@@ -59,9 +60,23 @@ def jit(function: Callable) -> Any:
     return function if triton is None else triton.jit(function)
 
 
+_chosen = False
+
+
 def use_kernels(x: Tensor) -> bool:
     """Whether an op on `x` launches kernels; otherwise its public function calls the reference."""
-    return triton is not None and (x.is_cuda or INTERPRETED)
+    return _chosen or (triton is not None and (x.is_cuda or INTERPRETED))
+
+
+@contextmanager
+def kernels_chosen() -> Iterator[None]:
+    """The ops take the path of a GPU, wherever their tensors are: to count on tensors without data."""
+    global _chosen
+    before, _chosen = _chosen, True
+    try:
+        yield
+    finally:
+        _chosen = before
 
 
 class Plane(NamedTuple):
