@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "bdrate": ("lit_rnncomp.evaluation.bdrate:bdrate", "the average rate difference between two codecs"),
     "compare": ("lit_rnncomp.evaluation.compare:compare", "codecs side by side at equal bytes"),
     "report": ("lit_rnncomp.evaluation.report:report", "write a page with curves and a progressive viewer"),
+    "demo": ("lit_rnncomp.demo.serve:demo", "show a page that codes a photograph, beside JPEG and WebP"),
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "sweep run": ("lit_rnncomp.sweep.run:run", "run a W&B sweep file on this machine, without a server"),
     "sweep best": ("lit_rnncomp.sweep.best:best", "name and export the best run of a sweep"),

@@ -39,6 +39,7 @@ COMMANDS = {
     "bdrate": "jpeg420 jpeg420 --results {results}",
     "compare": "{model} jpeg420 --picture {photo} --out new.png",
     "report": "{results} --out new.html --codecs none --pictures 1",
+    "demo": "--model {model} --port 0 --no-browser",
     "data mine": "--images {pictures} --out out --workers 1",
     "sweep run": "{sweep} --count 1 --out out",
     "sweep best": "{study} --export new.ckpt",

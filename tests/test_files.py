@@ -103,7 +103,7 @@ OWN = {
     "predict": ("out", ["out/predictions/a/iteration_01.png"]),
 }
 # They write nothing, or only into a temporary folder or a run's folder of a new number.
-NOTHING = {"info", "models", "bench", "bdrate", "validate", "test"}
+NOTHING = {"info", "models", "bench", "bdrate", "demo", "validate", "test"}
 
 
 def test_every_verb_is_here() -> None:

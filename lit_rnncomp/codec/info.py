@@ -79,23 +79,18 @@ def _unit(layout: Any) -> str:
 
 def _map(data: bytes, model: str | None) -> Any:
     """Bits of each block as a picture of the file's size, brighter for more."""
-    import numpy as np
     from PIL import Image
 
     from .api import load, load_for
     from .container import parse_header
+    from .heat import heat
     from .ternary_codec import TernaryCodec
 
     codec = load_for(data) if model is None else load(model)
     if not isinstance(codec, TernaryCodec):
         raise ValueError(f"the model {codec.name} spends the same bits everywhere: there is no map to draw")
     header, _ = parse_header(data)
-    bits = np.sqrt(codec.spent(data, partial=True))
-    shade = bits / max(float(bits.max()), 1e-9)
-    # Black, red, yellow, white, as a heated body.
-    colours = np.stack([np.clip(3 * shade - k, 0, 1) for k in range(3)], axis=-1)
-    blocks = np.repeat(np.repeat(np.rint(255 * colours).astype(np.uint8), 8, axis=0), 8, axis=1)
-    return Image.fromarray(blocks[: header.height, : header.width])
+    return Image.fromarray(heat(codec.spent(data, partial=True), header.width, header.height))
 
 
 def _print(values: dict[str, Any]) -> None:

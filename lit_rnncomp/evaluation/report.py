@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib import resources
 from json import dumps
 from typing import Any
 
@@ -12,6 +11,7 @@ from ..files import Output, write_bytes
 from .baselines import named_baselines
 from .colours import colours
 from .metric_table import shown
+from .pages import page_part
 from .published import curves_over, shipped, warn_of_others
 from .results import Results
 from .summary import ABOVE, comparison
@@ -87,8 +87,10 @@ def report(
         ],
         "pictures": viewer,
     }
-    page = (resources.files(__package__) / "report.html").read_text(encoding="utf-8")
+    page = page_part("report.html")
     parts = {
+        "__STYLE__": page_part("page.css"),
+        "__STAGE__": page_part("stage.js"),
         "__TITLE__": escape(title),
         "__SUBTITLE__": escape(_subtitle(measured)),
         "__DISPLAY__": _display(quality),

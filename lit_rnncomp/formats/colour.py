@@ -42,6 +42,13 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return image
 
 
+def rgb_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An RGB picture with a profile as the nearest colours of sRGB; itself where the profile cannot be applied."""
+    with suppress(Exception):
+        return _to_srgb(image, profile)
+    return image
+
+
 def lab_to_srgb(image: Image.Image) -> Image.Image:
     """A picture in L*a*b* of the white D50 in sRGB."""
     from PIL import ImageCms
