@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("", "docs", "docs/decoder", "docs/pages", "docs/pages/api", "configs", "configs/entropy", "sweeps", "kernels", "lit_rnncomp/zoo")
+FOLDERS = (
+    *("", "docs", "docs/decoder", "docs/pages", "docs/pages/api"),
+    *("configs", "configs/entropy", "sweeps", "kernels", "lit_rnncomp/zoo"),
+)
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 
 
