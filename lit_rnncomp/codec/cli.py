@@ -192,11 +192,12 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
 
 def _kept(keep: str) -> list[str]:
     """Kinds of metadata by Pillow's names. Raises `ValueError`."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "alpha": "alpha"}
+    from .metadata import NAMES, kinds
+
     words = [word for word in keep.replace(" ", "").split(",") if word not in ("", "none")]
-    if unknown := [word for word in words if word not in names]:
-        raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(names)}, none")
-    return [names[word] for word in words]
+    if unknown := [word for word in words if word not in NAMES]:
+        raise ValueError(f"--keep {keep}: {unknown[0]!r} is not one of {', '.join(NAMES)}, none")
+    return kinds(words)
 
 
 def _size(text: int | str | None) -> int | None:

@@ -33,7 +33,7 @@ class Encoding:
     def __call__(self, pair: Pair, progress: Progress) -> Done:
         from ..images import read_image, read_photograph
         from .container import parse
-        from .metadata import alpha_entry
+        from .metadata import of_photograph
 
         photo, file = pair
         output = Output(file, photo, self.model, self.focus, force=self.force, ending=ENDING)
@@ -42,11 +42,7 @@ class Encoding:
         data = read(photo) if photo == STDOUT or Path(photo).is_fifo() else None
         photograph = read_photograph(photo if data is None else _stream(data))
         holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
-        entries = {name: photograph.metadata[name] for name in self.kept if name in photograph.metadata}
-        if "alpha" in self.kept and photograph.alpha is not None and holds_metadata:
-            image, entries["alpha"] = photograph.beside_alpha(), alpha_entry(photograph.alpha)
-        else:
-            image = photograph.over_white()
+        image, entries = of_photograph(photograph, self.kept if holds_metadata else set(self.kept) - {"alpha"})
         if "laid_over" in image.info:
             print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
         given = self.options if self.focus is None else {**self.options, "focus": read_image(self.focus)}
@@ -152,7 +148,7 @@ def _check_options(codec: Codec, given: dict[str, Any]) -> None:
     for name in given:
         if name not in known:
             flags = ", ".join(
-                _flag(option) for option in known if option not in ("image", "step", "metadata", "progress")
+                _flag(option) for option in known if option not in ("image", "step", "keep", "metadata", "progress")
             )
             raise ValueError(f"the model {codec.name} has no {_flag(name)}: its options are {flags}")
 

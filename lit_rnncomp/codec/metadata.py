@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from .container import BitstreamError, read_varint, varint
+
+if TYPE_CHECKING:
+    from ..images import Photograph
 
 KINDS = ("icc_profile", "exif", "xmp", "alpha")
 """As Pillow calls them; the alpha channel is a grey PNG of 8 bits and the picture's size. A file stores the index:
@@ -20,6 +24,27 @@ append, never reorder."""
 
 LARGEST = 1 << 24
 """Bytes of an entry before compression."""
+
+
+NAMES = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "alpha": "alpha"}
+"""What a user calls the kinds."""
+
+
+def kinds(keep: Iterable[str]) -> list[str]:
+    """The kinds that a user names. Raises `ValueError` for a name that there is not."""
+    for name in keep:
+        if name not in NAMES:
+            raise ValueError(f"keep: {name!r} is not one of {', '.join(NAMES)}")
+    return [NAMES[name] for name in keep]
+
+
+def of_photograph(photograph: Photograph, wanted: Collection[str]) -> tuple[Image.Image, dict[str, bytes]]:
+    """What is coded of a photograph, and those entries of `wanted` kinds that it has: beside its alpha channel where
+    that is kept, over white where not."""
+    entries = {kind: photograph.metadata[kind] for kind in wanted if kind in photograph.metadata}
+    if "alpha" in wanted and photograph.alpha is not None:
+        return photograph.beside_alpha(), {**entries, "alpha": alpha_entry(photograph.alpha)}
+    return photograph.over_white(), entries
 
 
 def to_bytes(entries: Mapping[str, bytes]) -> bytes:

@@ -64,14 +64,6 @@ def as_pixels(image: Any) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
 
-def said_of(image: Any) -> dict[str, bytes]:
-    """The colour profile that a file keeps when nothing is said of its metadata: that of a photograph, if it is not
-    sRGB."""
-    found = opened(image)
-    said = found.metadata if isinstance(found, Photograph) else {}
-    return {kind: value for kind, value in said.items() if kind == "icc_profile"}
-
-
 def _not_a_picture(image: Any) -> ValueError:
     what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     return ValueError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..images import Photograph
 from ..models import lapped, ternary
 from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, PLANE, TUNES
@@ -17,6 +18,7 @@ from ..models.ternary import ITERATIONS, SCALES
 from ..progress import Progress, silent
 from . import container, focus, metadata, weights
 from .container import BitstreamError, File, Header, Ternary
+from .metadata import kinds, of_photograph
 from .pixels import (
     TERNARY_BYTES,
     TERNARY_EXACT_BYTES,
@@ -26,7 +28,6 @@ from .pixels import (
     check_memory,
     check_pixels,
     opened,
-    said_of,
 )
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
@@ -66,6 +67,7 @@ class TernaryCodec:
         focus: Image.Image | Pixels | None = None,
         iterations: int | None = None,
         step: int | None = None,
+        keep: Collection[str] = ("icc",),
         metadata: Mapping[str, bytes] | None = None,
         exact: bool = False,
         progress: Progress = silent,
@@ -86,8 +88,9 @@ class TernaryCodec:
             iterations: 1 to 11: stop after so many; those before the first with a code are no part of the file.
             step: the last threshold itself, 0 (coarsest) to 2815: 2048 / 2 ** (step / 256). At most one of the targets;
                 quality 75 without one.
-            metadata: what the file says beside the codes, by the names of `metadata.KINDS`; None keeps a colour profile
-                other than sRGB of a path, file object or PIL image.
+            keep: what else of a path, file object or PIL image goes into the file: `icc` (a colour profile other than
+                sRGB), `exif`, `xmp`, `alpha` (without loss; else transparency is laid over white).
+            metadata: in the place of `keep`, what the file says, by the names of `metadata.KINDS`.
             exact: the same pixels give the same bytes on every processor. (Without it a coefficient close to its
                 threshold falls to one side or the other by the processor's kernels.) With `psnr` and `ms_ssim` the
                 decoded pictures are computed in float64, several times slower; else it costs next to nothing.
@@ -118,7 +121,9 @@ class TernaryCodec:
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
         image = opened(image)
-        entries = said_of(image) if metadata is None else metadata
+        entries: Mapping[str, bytes] = metadata or {}
+        if metadata is None and isinstance(image, Photograph):
+            image, entries = of_photograph(image, kinds(keep))
         array = as_pixels(image)
         check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
         picture = Picture(self, array, tune, focus, entries, progress, exact)
@@ -166,6 +171,10 @@ class TernaryCodec:
         for count, after in enumerate(self._states(file, iterations, partial), 1):
             progress(count, len(file.iterations[:iterations]))
             state = after
+        return self._finished(file, state, exact)
+
+    def _finished(self, file: File, state: State, exact: bool = False) -> Image.Image:
+        """The picture of a state with what the file says of it."""
         picture = Image.fromarray(self.draw(file, state, exact))
         entries = _metadata(file)
         alpha = entries.pop("alpha", None)
@@ -175,10 +184,10 @@ class TernaryCodec:
         return picture
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
-        """The pictures after 1, 2, ... iterations, each as soon as it is decoded."""
+        """The pictures after 1, 2, ... iterations, each as soon as it is decoded, as `decode` gives them."""
         file = container.parse(data, partial)
         for state in self._states(file, None, partial):
-            yield Image.fromarray(self.draw(file, state))
+            yield self._finished(file, state)
 
     def truncate(
         self, data: bytes, bpp: float | None = None, max_bytes: int | None = None, iterations: int | None = None

@@ -120,6 +120,13 @@ def test_alpha_is_kept_without_loss_where_it_is_asked_for(tmp_path: Path, suffix
         else:
             assert image.mode == "RGBA" and "transparency" not in said
             np.testing.assert_array_equal(image.getchannel("A"), transparent().getchannel("A"))
+    # So it is from Python, iteration by iteration.
+    data = codec.encode(tmp_path / "in.png", keep=("icc", "alpha"))
+    for picture in (codec.decode(data), *codec.decode_progressive(data)):
+        np.testing.assert_array_equal(picture.getchannel("A"), transparent().getchannel("A"))
+    assert codec.decode(codec.encode(tmp_path / "in.png")).mode == "RGB"
+    with pytest.raises(ValueError, match="keep: 'all' is not one of icc, exif, xmp, alpha"):
+        codec.encode(tmp_path / "in.png", keep=("all",))
     # Without being asked for it is laid over white, and said.
     main(["encode", str(tmp_path / "in.png"), str(tmp_path / "c.rnnc"), *model])
     assert "laid over white" in capsys.readouterr().err
