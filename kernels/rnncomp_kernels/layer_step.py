@@ -56,7 +56,7 @@ def lstm_backward(
     if grad_h is None:
         grad_h, grad_out = grad_out, None
     if not use_kernels(gates):
-        if grad_out is not None:
+        if grad_h is not None and grad_out is not None:
             grad_h = grad_h + grad_out
         grad_gates, grad_old_c = _through(lambda *x: tuple(getattr(reference, name)(*x)), kept, (grad_h, grad_c))
         assert grad_gates is not None

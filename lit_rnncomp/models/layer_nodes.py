@@ -74,6 +74,7 @@ class _LSTMStep(torch.autograd.Function):
         gates = layer.input.convolved(x, weight, bias).to(layer.dtype)
         hidden_gates = None
         if h is not None:
+            assert layer.hidden is not None and hidden_weight is not None
             h = h.to(weight.dtype)
             hidden_gates = layer.hidden.convolved(h, hidden_weight, None).to(layer.dtype)
         new, kept = layer_step.lstm_forward(update, gates, c, hidden_gates)
@@ -110,6 +111,8 @@ class _GRUStep(torch.autograd.Function):
         gates = layer.input.convolved(x, weight, bias).to(layer.dtype)
         hidden_gates = candidate = narrow = reset = None
         if h is not None:
+            assert layer.hidden is not None and layer.candidate is not None
+            assert hidden_weight is not None and candidate_weight is not None
             narrow = h.to(weight.dtype)
             hidden_gates = layer.hidden.convolved(narrow, hidden_weight, None).to(layer.dtype)
             reset = ops.gru_reset(gates, hidden_gates, h).to(weight.dtype)
@@ -138,8 +141,10 @@ class _GRUStep(torch.autograd.Function):
             found = layer_step.gru_update_backward(kept, grad_h, grad_out)
         grad_h = None
         if h is not None:
+            assert found.hidden_gates is not None and found.hidden_candidate is not None and found.h is not None
             grad = found.hidden_candidate.to(weight.dtype)
             grad_reset = _back(layer.candidate, reset, candidate_weight, grad, True, needs[7])
+            assert grad_reset is not None
             layer_step.gru_reset_backward(gates, hidden_gates, h, grad_reset.to(layer.dtype), found)
             grad = found.hidden_gates.to(weight.dtype)
             through = _back(layer.hidden, narrow, hidden_weight, grad, needs[3], needs[6])
