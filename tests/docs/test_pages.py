@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 FRONT = ROOT / "README.md"
 PHOTOGRAPHERS = ROOT / "docs" / "pages" / "photographers.md"
+RESEARCHERS = ROOT / "docs" / "pages" / "researchers.md"
 
 
 def comparable(text: str) -> list[str]:
@@ -62,3 +63,43 @@ def test_python_blocks_run(page: Path, folder: Path) -> None:
         subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=folder, check=True, timeout=120)
     if page == PHOTOGRAPHERS:
         assert (folder / "after 1.png").is_file() and (folder / "third.png").is_file()
+
+
+def python(code: str, folder: Path) -> str:
+    """What a script prints in a folder; warnings are errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, cwd=folder, check=True, timeout=120, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_results_are_read_as_the_researchers_page_shows() -> None:
+    _, plain, *_ = blocks(RESEARCHERS, "python")
+    (shown,) = blocks(RESEARCHERS, "text")
+    assert python(plain, ROOT) == shown
+
+
+def test_results_become_data_frames(folder: Path) -> None:
+    pytest.importorskip("pandas")
+    _, *code = blocks(RESEARCHERS, "python")
+    (folder / "lit_rnncomp").mkdir()
+    (folder / "lit_rnncomp" / "zoo").symlink_to(ROOT / "lit_rnncomp" / "zoo")
+    (folder / "photographs").mkdir()
+    (folder / "photo.jpg").rename(folder / "photographs" / "photo.jpg")
+    command = "from lit_rnncomp.cli import main; main()"
+    arguments = ["evaluate", "--data", "photographs", "--codecs", "jpeg420,webp", "--out", "results"]
+    subprocess.run([sys.executable, "-c", command, *arguments], cwd=folder, check=True, timeout=120)
+    printed = python("\n".join(code), folder)
+    assert re.search(r"^codec +jpeg420 +webp$", printed, re.MULTILINE)
+    assert re.search(r"^mean +[0-9.]+ +[0-9.]+$", printed, re.MULTILINE)
+
+
+def test_data_and_callback_of_ones_own_are_used(tmp_path: Path) -> None:
+    own, *_ = blocks(RESEARCHERS, "python")
+    (tmp_path / "mine.py").write_text(own)
+    (named,) = re.findall(r"`lit-rnncomp (fit --model .*mine\.\S+)`", RESEARCHERS.read_text())
+    small = "--model.init_args.width=0.02 --model.init_args.iterations=2 --data.batch_size=2 --data.max_side=64"
+    quiet = "--trainer.accelerator=cpu --trainer.enable_progress_bar=false --trainer.max_steps=2"
+    command = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()"]
+    words = [*named.split(), *small.split(), *quiet.split()]
+    run = subprocess.run([*command, *words], cwd=tmp_path, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+    assert re.search(r"^step 2: area 0\.[0-9]+$", run.stdout, re.MULTILINE)
+    assert "mine.Dimmed" in (tmp_path / "runs/lightning_logs/version_0/config.yaml").read_text()
