@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="needs lit-rnncomp[demo]")
 
+from helpers.served import served
+
 import lit_rnncomp
-from lit_rnncomp.demo.app import Demo
-from lit_rnncomp.demo.serve import listening, server
 
 PHOTO = ternary_models.picture(180, 240)
 
@@ -26,7 +25,7 @@ class Page:
     """The page in a browser, with one photograph chosen."""
 
     def __init__(self, browser: Any, file: Path) -> None:
-        self.browser, self.file = browser, file
+        self.browser = browser
         self.find("#choose").send_keys(str(file))
         self.wait("files.webp && !files.webp.stale && $('progress').hidden")
 
@@ -61,19 +60,11 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    listener, folder = listening("127.0.0.1", 0), tmp_path_factory.mktemp("page")
-    running = server(Demo(lit_rnncomp.load(), "127.0.0.1", 0.1))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        Image.fromarray(PHOTO).save(folder / "photo.png")
-        with chromium(folder / "chromium") as browser:
-            browser.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-            yield Page(browser, folder / "photo.png")
-    finally:
-        running.should_exit = True
-        thread.join(20)
-    assert not thread.is_alive()
+    folder = tmp_path_factory.mktemp("page")
+    Image.fromarray(PHOTO).save(folder / "photo.png")
+    with served(lit_rnncomp.load()) as port, chromium(folder / "chromium") as browser:
+        browser.get(f"http://127.0.0.1:{port}/")
+        yield Page(browser, folder / "photo.png")
 
 
 def test_each_side_shows_what_is_chosen_for_it(page: Page) -> None:
@@ -115,7 +106,11 @@ def test_the_heat_map_leaves_the_picture_to_be_seen_and_says_its_bits(page: Page
 
 def test_nothing_is_empty_above_the_pictures(page: Page) -> None:
     gap = "$('viewer').getBoundingClientRect().top - $('samples').getBoundingClientRect().bottom"
-    assert page.find("#status").text == "" and page.run(gap) < 20
+    before = page.run(gap)
+    assert page.find("#status").text == "" and before < 20
+    page.run("say('Reading the photograph.')")
+    assert page.find("#status").is_displayed() and page.run(gap) == before  # nothing jumps
+    page.run("say('')")
 
 
 def test_names_of_what_was_before_have_room_on_a_phone(page: Page) -> None:
@@ -128,6 +123,17 @@ def test_names_of_what_was_before_have_room_on_a_phone(page: Page) -> None:
     assert [tag.splitlines()[1:] for tag in page.tags()] == [["(before)"], ["(before)"]]
     assert all(box["width"] < 0.3 * width for box in boxes), boxes
     page.run("Object.values(files).forEach(file => { file.stale = false; }), refresh()")
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_long_names_fit_on_a_phone(page: Page) -> None:
+    page.phone()
+    options = "[...document.querySelectorAll('#left option, #right option')]"
+    names = page.run(f"{options}.map(option => option.textContent)")
+    page.run(f"{options}.forEach(option => {{ option.textContent = 'residual_gru_of_a_long_name'; }})")
+    ends = [page.run(f"$('{part}').getBoundingClientRect().right") for part in ("left", "right", "viewer")]
+    assert max(ends[:2]) < ends[2] <= 390, ends
+    page.run(f"{options}.forEach((option, k) => {{ option.textContent = {names}[k]; }})")
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
