@@ -2,11 +2,13 @@
 const data = JSON.parse($("data").textContent);
 const WAIT = 150; // Milliseconds that the slider must rest.
 let photo = null, files = {}, address = "", asked = null, timer = 0, choice = 0;
+const sides = { left: "ours", right: data.codecs[1]?.name ?? "original" };
 Object.assign(view, { mode: "split", flipped: false, map: false });
 
 function say(text, error = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", error);
+  if (error) $("status").scrollIntoView({ block: "nearest" });
 }
 
 /** What is taught of an answer that is no success: its one line. */
@@ -57,7 +59,7 @@ async function ask() {
   const place = `photos/${photo.id}/${$("tune").value || "visual"}/${$("slider").value}`;
   if (place !== address) for (const file of Object.values(files)) file.stale = true;
   address = place;
-  say("Encoding.");
+  say("");
   progress(0);
   refresh();
   try {
@@ -71,7 +73,6 @@ async function ask() {
       await decoded(src);
       if (mine !== asked) return;
       files[line.name] = { ...line, src };
-      say(line.name === "ours" ? "Encoded; the others follow." : "");
       refresh();
     }
     end("");
@@ -81,6 +82,7 @@ async function ask() {
 }
 function end(line) {
   $("progress").hidden = true;
+  label();
   say(line, Boolean(line));
 }
 function progress(done) {
@@ -108,10 +110,10 @@ async function decoded(src) {
 // ---- what is shown
 const titled = name => name === "original" ? "original" : data.codecs.find(codec => codec.name === name).title;
 /** Names of the left and the right half. */
-const pair = () => ["ours", $("against").value];
+const pair = () => [$("left").value, $("right").value];
 const source = name => name === "original" || !files[name] ? `photos/${photo.id}` : files[name].src;
 /** The name of a picture that is shown, and truly what it is. */
-const tagged = name => name === "original" || !files[name] ? "original" : `${titled(name)}${files[name].stale ? " (before)" : ""}`;
+const tagged = name => name === "original" || !files[name] ? "original" : `${titled(name)}${files[name].stale ? "\n(before)" : ""}`;
 
 function build() {
   const split = view.mode === "split";
@@ -119,7 +121,6 @@ function build() {
   const images = split ? [{ title: "" }, { title: "", half: "right" }] : [{ title: "" }];
   const made = figure(photo, images, split ? ["left", "right"] : ["left"]), stage = made.firstChild;
   const heat = make("img", { className: "heat", alt: "where the bits went", draggable: false, hidden: true });
-  if (split) heat.dataset.half = "left";
   stage.insertBefore(heat, stage.querySelector(".tag"));
   if (split) stage.append(divider(stage));
   draggable(stage);
@@ -132,16 +133,24 @@ function refresh() {
   if (!photo) return;
   const stage = $("panes").querySelector(".stage"), heat = stage.querySelector(".heat");
   const shown = view.mode === "split" ? pair() : [pair()[view.flipped ? 1 : 0]];
+  const ours = shown.indexOf("ours"), warm = view.map && files.map && !files.map.stale && ours >= 0;
   stage.querySelectorAll("img:not(.heat)").forEach((image, k) => {
     const src = new URL(source(shown[k]), location.href).href;
     if (image.src !== src) image.src = src;
     image.alt = tagged(shown[k]);
+    image.classList.toggle("under", warm && k === ours);
   });
   stage.querySelectorAll(".tag").forEach((tag, k) => { tag.textContent = tagged(shown[k]); });
-  const warm = view.map && files.map && !files.map.stale && shown[0] === "ours";
-  heat.hidden = !warm;
-  if (warm) heat.src = files.map.src;
-  stage.nextSibling.textContent = warm ? `Heat map: from black (none) by red and yellow to white, ${Math.round(files.map.most)} bits for 8 × 8 pixels.` : "";
+  heat.hidden = $("legend").hidden = !warm;
+  if (warm) {
+    heat.src = files.map.src;
+    if (view.mode === "split") heat.dataset.half = ["left", "right"][ours];
+    // Its colours go by square roots: a third of the way is a ninth of the bits.
+    const marks = [0, 1, 4, 9].map(part => make("span", { textContent: Math.round(files.map.most * part / 9) }));
+    $("marks").replaceChildren(...marks);
+  }
+  const elsewhere = view.map && ours < 0 && `The heat map is that of ${titled("ours")}, which is not shown.`;
+  stage.nextSibling.textContent = elsewhere || "";
   $("map").setAttribute("aria-pressed", view.map);
   tabulate();
   label();
@@ -177,8 +186,14 @@ function label() {
 }
 
 // ---- controls
+/** What a side is to show; what stood there goes to the other side where both were the same. */
+function choose(side, other) {
+  if ($(side).value === $(other).value) $(other).value = sides[side];
+  for (const one of [side, other]) sides[one] = $(one).value;
+  refresh();
+}
 function setMode(mode) { Object.assign(view, { mode, flipped: false }); if (photo) build(); }
-/** The first press shows ours, each one more the other. */
+/** The first press shows the left one, each one more the other. */
 function flip() {
   if (view.mode !== "flip") return setMode("flip");
   view.flipped = !view.flipped;
@@ -199,13 +214,16 @@ $("slider").setAttribute("aria-label", data.scale.name);
 for (const tune of data.tunes) $("tune").append(make("option", { value: tune, textContent: `tuned ${tune}` }));
 $("tune").hidden = !data.tunes.length;
 $("map").hidden = !data.map;
-for (const { name, title } of data.codecs.slice(1)) $("against").append(make("option", { value: name, textContent: title }));
-$("against").append(make("option", { value: "original", textContent: "the original" }));
+for (const [side, other] of [["left", "right"], ["right", "left"]]) {
+  for (const { name, title } of data.codecs) $(side).append(make("option", { value: name, textContent: title }));
+  $(side).append(make("option", { value: "original", textContent: "the original" }));
+  $(side).value = sides[side];
+  $(side).onchange = () => choose(side, other);
+}
 for (const name of data.samples) $("samples").append(make("button", { title: name, onclick: () => take(`samples/${name}`) }, make("img", { src: `samples/${name}`, alt: name })));
 $("choose").onchange = () => { upload($("choose").files[0]); $("choose").value = ""; };
 $("slider").oninput = later;
 $("tune").onchange = ask;
-$("against").onchange = refresh;
 $("split").onclick = () => setMode("split");
 $("flip").onclick = flip;
 $("map").onclick = toggleMap;

@@ -23,12 +23,13 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="needs lit-rnncomp[demo]")
 
+from helpers.served import served
+
 import lit_rnncomp
 from lit_rnncomp.demo import app as app_module
 from lit_rnncomp.demo import jobs
-from lit_rnncomp.demo.app import PLAIN, Demo
+from lit_rnncomp.demo.app import PLAIN
 from lit_rnncomp.demo.guard import Guard
-from lit_rnncomp.demo.serve import listening, server
 
 PHOTO = ternary_models.picture(180, 240)
 
@@ -41,14 +42,8 @@ def file_of(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    listener = listening("127.0.0.1", 0)
-    running = server(Demo(lit_rnncomp.load(), "127.0.0.1", 0.1))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield listener.getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
+    with served(lit_rnncomp.load()) as port:
+        yield port
 
 
 def request(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
@@ -91,6 +86,24 @@ def test_files_are_what_the_codec_makes(port: int) -> None:
         other = request(port, "GET", f"{place}/{name}")[1]
         assert Image.open(io.BytesIO(other)).format == kind and len(other) == said[name]["bytes"] <= len(data)
     assert lines(request(port, "GET", place + "?map")[1]) == said
+
+
+def test_transparency_is_laid_over_white_and_models_of_binary_codes_go_by_iterations() -> None:
+    codec = lit_rnncomp.load("residual_gru_dct64")
+    alpha = np.full(PHOTO.shape[:2], 255, np.uint8)
+    alpha[:40], alpha[40:80] = 0, 128
+    share = alpha[..., None] / 255
+    white = share * PHOTO + (1 - share) * 255
+    with served(codec) as port:
+        photo = upload(port, file_of(np.dstack([PHOTO, alpha])))
+        assert photo["notes"] == ["Transparency is laid over white."]
+        place = f"/photos/{photo['id']}/visual/3"
+        said = lines(request(port, "GET", place + "?map")[1])
+        assert list(said) == ["ours", "jpeg420", "webp"]
+        shown = np.asarray(Image.open(io.BytesIO(request(port, "GET", f"/photos/{photo['id']}")[1])))
+        np.testing.assert_allclose(shown, white, rtol=0, atol=1)
+        assert request(port, "GET", place + "/ours/file")[1] == codec.encode(shown, iterations=3)
+        assert request(port, "GET", f"/photos/{photo['id']}/visual/17")[0] == 404
 
 
 def test_large_photographs_are_scaled_down_and_it_is_said(port: int) -> None:
