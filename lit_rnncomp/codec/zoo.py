@@ -10,7 +10,7 @@ from safetensors import safe_open
 from .weights import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
-DEFAULT = "ternary64"
+DEFAULT = "ternary64_5h"
 
 
 def find(model: str | Path | None) -> Path:

@@ -31,7 +31,11 @@ OF_PUBLISHED = {
     "Ballé 2018 (ICLR, opt. MS-SSIM)": "#c2479d",
     "Minnen 2018 (NeurIPS)": "#7d63c4",
 }
-OF_MODEL = {"ternary64-psnr": "#7a3db8", "ternary64-visual": "#d6452b", "residual_gru_dct64": "#0b7a75"}
+OF_MODEL = {
+    "ternary64_5h-psnr": "#7a3db8",
+    "ternary64_5h-visual": "#d6452b",
+    "residual_gru_dct64": "#0b7a75",
+}
 """What ships; other models take a colour of `FREE` by their name."""
 FREE = ("#b3124a", "#a86a00", "#5a3e2b", "#3b3fbf", "#00795a", "#8f2fa8", "#c2410c", "#4d6b00")
 

@@ -62,6 +62,7 @@ def test_the_digest_of_a_network_leaves_out_defaults() -> None:
 RELEASED = {
     "residual_gru_dct64": ("672f7338e00c5cd9", "0038b46299215a7e"),
     "ternary64": ("fd879ae777537a84", None),
+    "ternary64_5h": ("d68085f49477b200", None),
 }
 
 
