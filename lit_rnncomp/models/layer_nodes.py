@@ -24,7 +24,7 @@ from .cells import AssociativeConvLSTM, Cell, ConvGRU, ConvLSTM, PaddedConv2d, R
 from .config import ALPHA
 from .waiting import Gathered, Waiting
 
-Optional = Tensor | None
+Maybe = Tensor | None
 
 
 class Layer(NamedTuple):
@@ -67,8 +67,8 @@ class _LSTMStep(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, update: str, layer: Layer, x: Tensor, h: Optional, c: Optional,
-        weight: Tensor, bias: Optional, hidden_weight: Optional,
+        ctx: Any, update: str, layer: Layer, x: Tensor, h: Maybe, c: Maybe,
+        weight: Tensor, bias: Maybe, hidden_weight: Maybe,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         ctx.set_materialize_grads(False)
         gates = layer.input.convolved(x, weight, bias).to(layer.dtype)
@@ -84,7 +84,7 @@ class _LSTMStep(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Optional, grad_h: Optional, grad_c: Optional) -> tuple[Optional, ...]:
+    def backward(ctx: Any, grad_out: Maybe, grad_h: Maybe, grad_c: Maybe) -> tuple[Maybe, ...]:
         if grad_out is None and grad_h is None and grad_c is None:
             return (None,) * 8
         x, h, weight, hidden_weight, *kept = ctx.saved_tensors
@@ -104,8 +104,8 @@ class _GRUStep(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, residual: bool, layer: Layer, x: Tensor, h: Optional,
-        weight: Tensor, bias: Optional, hidden_weight: Optional, candidate_weight: Optional,
+        ctx: Any, residual: bool, layer: Layer, x: Tensor, h: Maybe,
+        weight: Tensor, bias: Maybe, hidden_weight: Maybe, candidate_weight: Maybe,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         ctx.set_materialize_grads(False)
         gates = layer.input.convolved(x, weight, bias).to(layer.dtype)
@@ -129,7 +129,7 @@ class _GRUStep(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Optional, grad_h: Optional) -> tuple[Optional, ...]:
+    def backward(ctx: Any, grad_out: Maybe, grad_h: Maybe) -> tuple[Maybe, ...]:
         if grad_out is None and grad_h is None:
             return (None,) * 8
         x, narrow, reset, weight, hidden_weight, candidate_weight, *kept = ctx.saved_tensors
@@ -153,7 +153,7 @@ class _GRUStep(torch.autograd.Function):
         return None, None, grad_x, grad_h, None, None, None, None
 
 
-def _back(waiting: Waiting, x: Tensor, weight: Tensor, grad: Tensor, passed: bool, wanted: bool) -> Optional:
+def _back(waiting: Waiting, x: Tensor, weight: Tensor, grad: Tensor, passed: bool, wanted: bool) -> Maybe:
     """The gradient of a convolution's input, where `passed`; what the weights' is made of waits, where `wanted`."""
     if wanted:
         waiting.add(x, grad)

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import processors
 from helpers.entropy_models import network, sample, tensors_and_config
 
 from lit_rnncomp.codec.entropy import EntropyCoder
@@ -105,15 +106,7 @@ def test_rows_of_a_landscape_picture_make_few_fronts():
     assert len(list(fronts(64, 96))) == 96 + 4 * 63
 
 
-SETTINGS = [
-    {},
-    {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
-    {"OPENBLAS_CORETYPE": "Prescott"},
-    {"OPENBLAS_CORETYPE": "Haswell"},
-    {"OPENBLAS_CORETYPE": "SkylakeX"},
-    {"NPY_DISABLE_CPU_FEATURES": "ALL"},
-    {"ATEN_CPU_CAPABILITY": "default"},
-]
+SETTINGS = [*processors.SETTINGS, {"ATEN_CPU_CAPABILITY": "default"}]
 SCRIPT = """
 import hashlib, json, sys
 import numpy as np

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ternary_models
+from helpers import processors, ternary_models
 from skimage import data
 
 import lit_rnncomp
@@ -103,20 +103,12 @@ def test_the_first_iteration_is_the_first_with_a_code() -> None:
             assert np.abs(levels).max() == 1 and np.abs(state.after).max() < 2 ** (6 - first)
 
 
-SETTINGS = [
-    {},
-    {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
-    {"OPENBLAS_CORETYPE": "Prescott"},
-    {"OPENBLAS_CORETYPE": "Haswell"},
-    {"OPENBLAS_CORETYPE": "SkylakeX"},
-    {"NPY_DISABLE_CPU_FEATURES": "ALL"},
-]
 ROCKET = data.rocket()[:168, :192]
 SCRIPT = "from codec.test_exact_encoding import digests; print(*digests())"
 
 
 def digests(exact: bool = True) -> list[str]:
-    """Of files of a picture on which float32 disagrees under most of `SETTINGS`, for every kind of target."""
+    """Of files of a picture on which float32 disagrees under most settings, for every kind of target."""
     codec = lit_rnncomp.load("ternary64")
     mask = np.zeros(ROCKET.shape[:2], np.uint8)
     mask[30:70, :90] = 255
@@ -128,7 +120,7 @@ def digests(exact: bool = True) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", processors.SETTINGS, ids=str)
 def test_files_are_the_same_under_every_setting_of_the_processor(setting: dict[str, str], here: list[str]) -> None:
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     if "SkylakeX" in setting.values() and not {"X86_V4", "AVX512_SKX"} & set(found):

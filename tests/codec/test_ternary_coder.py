@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ternary_models
+from helpers import processors, ternary_models
 from helpers.files import assembled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,14 +165,6 @@ def test_any_payload_ends_in_codes_or_the_typed_error(payloads, end):
         assert "\n" not in str(error)
 
 
-SETTINGS = [
-    {},
-    {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
-    {"OPENBLAS_CORETYPE": "Prescott"},
-    {"OPENBLAS_CORETYPE": "Haswell"},
-    {"OPENBLAS_CORETYPE": "SkylakeX"},
-    {"NPY_DISABLE_CPU_FEATURES": "ALL"},
-]
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
@@ -187,7 +179,7 @@ assert "torch" not in sys.modules, "decoding needs no torch"
 """
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", processors.SETTINGS, ids=str)
 def test_files_decode_to_the_same_codes_under_every_setting_of_the_processor(setting: dict[str, str], tmp_path: Path):
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     if "SkylakeX" in setting.values() and not {"X86_V4", "AVX512_SKX"} & set(found):
