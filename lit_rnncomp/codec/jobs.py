@@ -42,7 +42,8 @@ class Encoding:
         data = read(photo) if photo == STDOUT or Path(photo).is_fifo() else None
         photograph = read_photograph(photo if data is None else _stream(data))
         holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
-        image, entries = of_photograph(photograph, self.kept if holds_metadata else set(self.kept) - {"alpha"})
+        kept = [kind for kind in self.kept if holds_metadata or kind != "alpha"]
+        image, entries = of_photograph(photograph, kept)
         if "laid_over" in image.info:
             print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
         given = self.options if self.focus is None else {**self.options, "focus": read_image(self.focus)}
