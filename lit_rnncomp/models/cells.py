@@ -198,6 +198,29 @@ class ResidualConvGRU(Cell):
         return new.out, new.h
 
 
+class DeconvLSTM(nn.Module):
+    """An LSTM whose input comes through a transposed convolution, 2x2 of stride 2: output and state have twice the
+    height and width of the input (Toderici et al., ICLR 2016, section 3.6)."""
+
+    def __init__(self, in_channels: int, channels: int, hidden_kernel: int = 1) -> None:
+        super().__init__()
+        self.input_conv = nn.ConvTranspose2d(in_channels, 4 * channels, 2, 2)
+        self.hidden_conv = PaddedConv2d(channels, 4 * channels, hidden_kernel, bias=False)
+        assert self.input_conv.bias is not None
+        deviation = 1 / math.sqrt(in_channels)
+        nn.init.trunc_normal_(self.input_conv.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        nn.init.zeros_(self.input_conv.bias)
+        nn.init.ones_(self.input_conv.bias[:channels])
+
+    def forward(self, x: Tensor, state: State = None, convolve: Convolve | None = None) -> tuple[Tensor, State]:
+        gates = self.input_conv(x).to(self.input_conv.weight.dtype)
+        if state is None:
+            new = ops.lstm_update(gates)
+        else:
+            new = ops.lstm_update(gates, state[1], (convolve or convolve_now)(self.hidden_conv, state[0]))
+        return new.h, (new.h, new.c)
+
+
 def make_cell(
     config: CodecConfig, unit: Unit, in_channels: int, channels: int, kernel: int, stride: int, hidden_kernel: int
 ) -> Cell:

@@ -20,6 +20,7 @@ Output = Literal["linear", "tanh"]
 Padding = Literal["symmetric", "tf_same"]
 Projections = Literal["shared", "per_iteration"]
 Codes = Literal["binary", "ternary"]
+Layers = Literal["toderici2017", "toderici2016"]
 
 ALPHA = 0.1
 """What the residual GRU's skips weigh (equations 14 and 15), of the state and of the input."""
@@ -46,7 +47,7 @@ class CodecConfig:
             paper.
         iterations: the most iterations the network is trained for; each costs `bits / code_stride ** 2` bits per pixel.
         bits: symbols at each position of the code, for each iteration: bits, or ternary codes.
-        code_stride: pixels a side of one position of the code, 16 (the paper) or 8.
+        code_stride: pixels a side of one position of the code, 16 (the paper) or 8; 4 with `layers` of 2016.
         frontend: `conv` is the layer table; `dct` puts a fixed 8x8 DCT and its inverse around recurrent layers at 1/8
             resolution; `lapped` likewise the lapped transform that ternary codes need.
         binarize: noise of the binarizer in training: `stochastic` (the paper) or `sign`.
@@ -65,6 +66,9 @@ class CodecConfig:
             Gains then double from iteration to iteration, codes are those of the scaled residual plus what the encoder
             makes of it, the estimate adds codes up, and what the decoder makes of them corrects pictures alone; both
             start at zero, so that an untrained network is an embedded transform coder.
+        layers: the layer table of the convolutional front end: `toderici2017` (the paper), or `toderici2016`, the LSTM
+            network that it compares with (Toderici et al., "Variable Rate Image Compression with Recurrent Neural
+            Networks", ICLR 2016), whose code is at 1/4.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -85,6 +89,7 @@ class CodecConfig:
     projections: Projections = "shared"
     shortcut: bool = False
     codes: Codes = "binary"
+    layers: Layers = "toderici2017"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -98,11 +103,13 @@ class CodecConfig:
         if (self.codes == "ternary") != (self.frontend == "lapped"):
             raise ValueError(f"codes={self.codes!r} and frontend={self.frontend!r}: 'ternary' and 'lapped' go together")
         if self.codes == "ternary":
-            needed = {"reconstruction": "additive", "code_stride": 8, "bits": COEFFICIENTS}
-            if wrong := [f"{name}={value!r}" for name, value in needed.items() if getattr(self, name) != value]:
-                raise ValueError(f"codes='ternary' needs {' and '.join(wrong)}")
+            self._require("codes='ternary'", {"reconstruction": "additive", "code_stride": 8, "bits": COEFFICIENTS})
             if self.iterations > ternary.ITERATIONS:
                 raise ValueError(f"iterations={self.iterations} is outside 1..{ternary.ITERATIONS} of codes='ternary'")
+        if self.layers == "toderici2016":
+            self._require("layers='toderici2016'", {"unit": "lstm", "frontend": "conv", "code_stride": 4})
+        elif self.code_stride not in (8, 16):
+            raise ValueError(f"code_stride={self.code_stride} is neither 8 nor 16, which layers={self.layers!r} has")
         if not 0 < self.width <= 4:
             raise ValueError(f"width={self.width} is outside (0, 4]")
         if not 1 <= self.iterations <= 255:
@@ -111,6 +118,10 @@ class CodecConfig:
             raise ValueError(f"bits={self.bits} is outside 1..255")
         if not 0 <= self.priming <= 16:
             raise ValueError(f"priming={self.priming} is outside 0..16")
+
+    def _require(self, what: str, needed: dict[str, Any]) -> None:
+        if wrong := [f"{name}={value!r}" for name, value in needed.items() if getattr(self, name) != value]:
+            raise ValueError(f"{what} needs {' and '.join(wrong)}")
 
     @property
     def multiple(self) -> int:
@@ -154,7 +165,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "padding": get_args(Padding),
     "projections": get_args(Projections),
     "codes": get_args(Codes),
-    "code_stride": (8, 16),
+    "code_stride": (4, 8, 16),
+    "layers": get_args(Layers),
 }
 
 

@@ -93,8 +93,11 @@ class Sweep:
         return point
 
     def command_line(self, values: Mapping[str, Scalar], extra: Sequence[str] = ()) -> list[str]:
-        """The command of a trial, its macros replaced as `wandb agent` does it, with `extra` appended."""
-        arguments = [f"{key}={_text(value)}" for key, value in values.items()]
+        """The command of a trial, its macros replaced as `wandb agent` does it, with `extra` appended.
+
+        Parameters come in the order of the file: a later flag wins, so a configuration goes before what changes it.
+        """
+        arguments = [f"{key}={_text(values[key])}" for key in self.parameters if key in values]
         replaced: dict[str, list[str]] = {
             "${env}": ["/usr/bin/env"] if os.name == "posix" else [],
             "${interpreter}": [sys.executable],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lit_rnncomp.models import cells
-from lit_rnncomp.models.cells import ConvGRU, PaddedConv2d, ResidualConvGRU
+from lit_rnncomp.models.cells import ConvGRU, DeconvLSTM, PaddedConv2d, ResidualConvGRU
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
+
+BASELINE = CodecConfig(layers="toderici2016", reconstruction="one_shot", code_stride=4, bits=2, output="tanh")
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,48 @@ def test_parameter_counts_at_full_width(unit: str, parameters: int) -> None:
     with torch.device("meta"):
         codec = RecurrentCodec(CodecConfig(unit=unit))  # type: ignore[arg-type]
     assert sum(p.numel() for p in codec.parameters()) == parameters
+
+
+def test_parameter_count_of_the_baseline_at_full_width() -> None:
+    with torch.device("meta"):
+        codec = RecurrentCodec(BASELINE)
+    encoder = (27 * 64 + 64) + (9 * 64 + 256) * 1024 + 1024 + (9 * 256 + 512) * 2048 + 2048
+    decoder = (9 * 2 * 128 + 128) + (4 * 128 + 512) * 2048 + 2048 + (4 * 512 + 512) * 2048 + 2048 + (512 * 3 + 3)
+    assert sum(p.numel() for p in codec.parameters()) == encoder + (512 * 2 + 2) + decoder
+
+
+def test_the_baseline_codes_128_bits_at_a_quarter_and_pictures_within_tanh() -> None:
+    codec = RecurrentCodec(replace(BASELINE, width=0.125, iterations=2))
+    output = codec(torch.zeros(1, 3, 32, 48))
+    assert [codes.shape for codes in output.codes] == [(1, 2, 8, 12)] * 2
+    assert output.reconstructions[0].shape == (1, 3, 32, 48) and output.reconstructions[0].abs().max() <= 1
+    assert BASELINE.bpp_per_iteration == 1 / 8
+
+
+def test_a_deconvolved_lstm_is_one_fed_with_a_transposed_convolution() -> None:
+    cell = DeconvLSTM(3, 8).double()
+    x, h, c = (torch.randn(2, n, size, size, dtype=torch.float64) for n, size in ((3, 4), (8, 8), (8, 8)))
+    hidden = torch.einsum("oi,bihw->bohw", cell.hidden_conv.weight[:, :, 0, 0], h)
+    # Each input position makes 2x2 of the output, by a matrix for each of the four.
+    pieces = torch.einsum("iouv,bihw->bohuwv", cell.input_conv.weight, x).reshape(2, 32, 8, 8)
+    f, i, o, g = (pieces + hidden + cell.input_conv.bias[:, None, None]).chunk(4, 1)
+    expected = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    out, state = cell(x, (h, c))
+    torch.testing.assert_close(state[1], expected)
+    torch.testing.assert_close(out, o.sigmoid() * expected.tanh())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unit": "gru"}, "layers='toderici2016' needs unit='lstm'"),
+        ({"code_stride": 16}, "code_stride"),
+        ({"layers": "toderici2017"}, "code_stride=4 is neither 8 nor 16"),
+    ],
+)
+def test_what_the_baseline_is_not(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(BASELINE, **change)  # type: ignore[arg-type]
 
 
 def test_gain_estimator_parameter_count() -> None:

@@ -38,8 +38,9 @@ def test_the_sweeps_that_ship_are_read(path):
 
 
 def test_there_is_a_sweep_of_each_kind():
-    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "residual_gru_dct64", "smoke"}
+    assert {path.stem for path in SWEEPS} == {"architectures", "learning_rate", "residual_gru_dct64", "smoke", "table"}
     assert read_sweep(SWEEPS[0]).grid_size() == 4 * 3 * 3
+    assert read_sweep(SWEEPS[-1]).grid_size() == 4 * 4
 
 
 @pytest.mark.parametrize(
