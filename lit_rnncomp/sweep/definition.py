@@ -97,7 +97,9 @@ class Sweep:
 
         Parameters come in the order of the file: a later flag wins, so a configuration goes before what changes it.
         """
-        arguments = [f"{key}={_text(values[key])}" for key in self.parameters if key in values]
+        place = {key: place for place, key in enumerate(self.parameters)}
+        ordered = sorted(values.items(), key=lambda item: place.get(item[0], len(place)))
+        arguments = [f"{key}={_text(value)}" for key, value in ordered]
         replaced: dict[str, list[str]] = {
             "${env}": ["/usr/bin/env"] if os.name == "posix" else [],
             "${interpreter}": [sys.executable],

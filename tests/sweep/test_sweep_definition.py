@@ -134,6 +134,12 @@ def test_unreadable_files_are_named(tmp_path):
         read_sweep(tmp_path / "list.yaml")
 
 
+def test_flags_come_in_the_order_of_the_file(read):
+    sweep = read(parameters={"config": {"value": "a.yaml"}, "b": {"values": [1, 2]}, "a": {"value": 3}})
+    assert sweep.command_line(sweep.grid_point(1))[-3:] == ["--config=a.yaml", "--b=2", "--a=3"]
+    assert sweep.command_line({"a": 1, "b": 2, "config": "c"})[-3:] == ["--config=c", "--b=2", "--a=1"]
+
+
 def test_the_command_line_is_that_of_the_agent(read):
     values = {"model.lr": 0.5, "flag": True, "none": None, "betas": "[0.9, 0.99]"}
     sweep = read(
