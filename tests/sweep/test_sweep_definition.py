@@ -134,10 +134,15 @@ def test_unreadable_files_are_named(tmp_path):
         read_sweep(tmp_path / "list.yaml")
 
 
-def test_flags_come_in_the_order_of_the_file(read):
-    sweep = read(parameters={"config": {"value": "a.yaml"}, "b": {"values": [1, 2]}, "a": {"value": 3}})
-    assert sweep.command_line(sweep.grid_point(1))[-3:] == ["--config=a.yaml", "--b=2", "--a=3"]
-    assert sweep.command_line({"a": 1, "b": 2, "config": "c"})[-3:] == ["--config=c", "--b=2", "--a=1"]
+def test_flags_come_in_the_order_of_the_file(tmp_path):
+    parameters = "{config: {value: a.yaml}, b: {values: [1, 2]}, a: {value: 3}}"
+    metric = "{name: auc, goal: maximize}"
+    (tmp_path / "some.yaml").write_text(
+        f"method: grid\nmetric: {metric}\nparameters: {parameters}\ncommand: [x, '${{args}}']"
+    )
+    sweep = read_sweep(tmp_path / "some.yaml")
+    assert sweep.command_line(sweep.grid_point(1)) == ["x", "--config=a.yaml", "--b=2", "--a=3"]
+    assert sweep.command_line({"a": 1, "b": 2, "config": "c"}) == ["x", "--config=c", "--b=2", "--a=1"]
 
 
 def test_the_command_line_is_that_of_the_agent(read):
