@@ -29,6 +29,7 @@ def recipes() -> dict[str, list[str]]:
     small["ternary"] = ["--model.init_args.channels=16", "--model.init_args.blocks=1", "--data.patch=32"]
     whole = {"quickstart": [*SMALL, *EARLY], "residual_gru_dct64": [*SMALL, *EARLY]}
     whole["truncated"] = [*SMALL, "--model.init_args.truncate=1"]
+    whole["recurrent"] = [*SMALL, "--data.patch=32"]
     found: dict[str, list[str]] = {}
     for path in sorted(CONFIGS.rglob("*.yaml")):
         folder = path.parent.name
