@@ -93,7 +93,12 @@ def test_every_recipe_runs_three_steps_on_two_processes(fit, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "metric"), [("model/gru_one_shot", "val/auc_ms_ssim"), ("ternary/entropy", "val/bpp")]
+    ("recipe", "metric"),
+    [
+        ("model/gru_one_shot", "val/auc_ms_ssim"),
+        ("ternary/entropy", "val/bpp"),
+        ("ternary/recurrent", "val/bpp_02"),
+    ],
 )
 def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, recipe, metric):
     fit(3, *recipes()[recipe], "--trainer.max_steps=1", "--trainer.max_epochs=-1", "--model.init_args.lr=0", holdout=2)
