@@ -240,6 +240,7 @@ class TernaryCodec:
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
     ) -> Iterator[State]:
+        """What is known after each iteration, until the next is asked for."""
         coder = self._coder(file.header)
         for count, chunk in enumerate(file.iterations[:iterations]):
             before = coder.context.levels.copy() if chunk.kind == container.CUT else None
