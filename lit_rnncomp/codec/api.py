@@ -66,7 +66,7 @@ def _open(path: Path, device: str | torch.device) -> Codec:
         except ValueError as error:
             raise weights.CheckpointError(f"{path}: {error}") from error
     network = weights.load_numpy(path) if str(device) == "cpu" else None
-    return BinaryCodec(network or weights.load(path), path.stem, device, weights.load_entropy(path))
+    return BinaryCodec(network or weights.load_binary(path), path.stem, device, weights.load_entropy(path))
 
 
 def _check_device(device: str) -> None:

@@ -182,8 +182,9 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         weights.save_ternary(output, weights.TernaryWeights.of(context, refiner, half))
         print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}")
         return
+    network = weights.load_binary(checkpoint)
     coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
-    weights.save(output, weights.load(checkpoint), coder, half)
+    weights.save(output, network, coder, half)
     print(
         f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}, "
         f"entropy model {coder.digest.hex() if coder else 'none'}"

@@ -17,6 +17,7 @@ from .names import ENDING, Pair
 
 if TYPE_CHECKING:
     from .api import Codec
+    from .pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,22 @@ class Encoding:
     force: bool
 
     def __call__(self, pair: Pair, progress: Progress) -> Done:
-        from ..images import read_image, read_photograph
+        from ..images import read_image
         from .container import parse
-        from .metadata import of_photograph
 
         photo, file = pair
         output = Output(file, photo, self.model, self.focus, force=self.force, ending=ENDING)
         codec = _codec(self.model, self.device)
         # What comes through a pipe comes once.
         data = read(photo) if photo == STDOUT or Path(photo).is_fifo() else None
-        photograph = read_photograph(photo if data is None else _stream(data))
         holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
         kept = [kind for kind in self.kept if holds_metadata or kind != "alpha"]
-        image, entries = of_photograph(photograph, kept)
-        if "laid_over" in image.info:
-            print(f"note: {photo}: transparency is laid over {image.info['laid_over']}", file=sys.stderr)
+        pixels, entries, laid_over = _pixels(photo if data is None else _stream(data), kept)
+        height, width, _ = pixels.shape
+        source = Path(photo).stat().st_size if data is None else len(data)
+        del data
+        if laid_over:
+            print(f"note: {photo}: transparency is laid over {laid_over}", file=sys.stderr)
         given = self.options if self.focus is None else {**self.options, "focus": read_image(self.focus)}
         _check_options(codec, given)
         if holds_metadata:
@@ -53,23 +55,22 @@ class Encoding:
         elif entries:
             lost = " and ".join(name.removesuffix("_profile") for name in entries)
             print(f"note: {photo}: files of the model {codec.name} hold no metadata: {lost} left out", file=sys.stderr)
-        coded = codec.encode(image, **given, progress=progress)
+        coded = codec.encode(pixels, **given, progress=progress)
         write_bytes(output, coded)
-        source, size = Path(photo).stat().st_size if data is None else len(data), len(coded)
-        pixels = image.width * image.height
+        size = len(coded)
         text = (
-            f"{photo}: {image.width}x{image.height}, {source:,} bytes -> {file}: {size:,} bytes, "
-            f"{8 * size / pixels:.3f} bpp, "
-            f"{source / size:.1f} times smaller, {3 * pixels / size:.0f}:1 against raw RGB"
+            f"{photo}: {width}x{height}, {source:,} bytes -> {file}: {size:,} bytes, "
+            f"{8 * size / (width * height):.3f} bpp, "
+            f"{source / size:.1f} times smaller, {3 * width * height / size:.0f}:1 against raw RGB"
         )
         values = {
             "photo": photo,
             "file": file,
-            "width": image.width,
-            "height": image.height,
+            "width": width,
+            "height": height,
             "source_bytes": source,
             "bytes": size,
-            "bpp": 8 * size / pixels,
+            "bpp": 8 * size / (width * height),
             "iterations": len(parse(coded).iterations),
             "model": codec.name,
         }
@@ -119,6 +120,18 @@ def read(file: str) -> bytes:
     if not data:
         raise ValueError("cannot read standard input: it is empty")
     return data
+
+
+def _pixels(source: str | io.BytesIO, kept: list[str]) -> tuple[Pixels, dict[str, bytes], str | None]:
+    """What is coded of a picture's file, entries of the `kept` kinds, and what transparency was laid over. Pillow's
+    copies of the picture are gone when this returns."""
+    import numpy as np
+
+    from ..images import read_photograph
+    from .metadata import of_photograph
+
+    image, entries = of_photograph(read_photograph(source), kept)
+    return np.asarray(image), entries, image.info.get("laid_over")
 
 
 def _stream(data: bytes) -> io.BytesIO:

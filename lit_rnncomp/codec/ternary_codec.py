@@ -120,11 +120,7 @@ class TernaryCodec:
             step = SCALES * (iterations - 1)
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
-        image = opened(image)
-        entries: Mapping[str, bytes] = metadata or {}
-        if metadata is None and isinstance(image, Photograph):
-            image, entries = of_photograph(image, kinds(keep))
-        array = as_pixels(image)
+        array, entries = _pixels(image, keep, metadata)
         check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
         picture = Picture(self, array, tune, focus, entries, progress, exact)
         if bpp is not None or max_bytes is not None:
@@ -244,9 +240,10 @@ class TernaryCodec:
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
     ) -> Iterator[State]:
+        """What is known after each iteration, until the next is asked for."""
         coder = self._coder(file.header)
         for count, chunk in enumerate(file.iterations[:iterations]):
-            before = coder.context.levels if chunk.kind == container.CUT else None
+            before = coder.context.levels.copy() if chunk.kind == container.CUT else None
             t = coder.context.iteration
             try:
                 sent = coder.read(chunk, spent).sent
@@ -255,6 +252,18 @@ class TernaryCodec:
                     raise
                 return
             yield State(t, before, coder.context.levels, sent)
+
+
+def _pixels(
+    image: Source, keep: Collection[str], said: Mapping[str, bytes] | None
+) -> tuple[Pixels, Mapping[str, bytes]]:
+    """What is coded of a picture, and what its file says: `said`, or what it has of `keep`. Pillow's copies of it are
+    gone when this returns."""
+    image = opened(image)
+    if said is None and isinstance(image, Photograph):
+        image, said = of_photograph(image, kinds(keep))
+        return np.asarray(image), said
+    return as_pixels(image), said or {}
 
 
 def _metadata(file: File) -> dict[str, bytes]:

@@ -126,7 +126,7 @@ class TernaryCoder:
             context.put(index, part if sent is None else np.where(sent[where][:, chosen], part, 0))
             if end is not None and segment >= end.begun:
                 break
-        context.end()
+        context.end(codes if sent is None else np.where(sent, codes, np.int8(0)))
         return Iteration(codes, sent, bytes(active) + encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
 
     def information(self, codes: Codes, active: tuple[int, ...] | None = None) -> NDArray[np.float64]:
@@ -199,7 +199,7 @@ class TernaryCoder:
             )
         if not decoder.maybe_exhausted() if any(active) else len(payload) > _HEAD:
             raise BitstreamError("a payload goes on after its last code")
-        context.end()
+        context.end(codes)
         return Iteration(codes, sent, payload)
 
     def _active(self, codes: Codes) -> tuple[int, ...]:

@@ -27,6 +27,12 @@ class State(NamedTuple):
             return refiner(self.after, self.t, layout.tune, layout.scale)
         # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was
         # before.
-        known = refiner(np.where(self.sent, self.after, 2 * self.before), self.t, layout.tune, layout.scale)
-        before = 2 * refiner(self.before, self.t - 1, layout.tune, layout.scale) if self.t else np.zeros_like(known)
-        return np.where(self.sent, known, before)
+        levels = 2 * self.before
+        np.copyto(levels, self.after, where=self.sent)
+        known = refiner(levels, self.t, layout.tune, layout.scale)
+        del levels  # as large as all that is known of the picture
+        if not self.t:
+            return np.where(self.sent, known, np.zeros_like(known))
+        for rows, before in refiner.bands(self.before, self.t - 1, layout.tune, layout.scale):
+            known[rows] = np.where(self.sent[rows], known[rows], 2 * before)
+        return known

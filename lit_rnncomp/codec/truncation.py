@@ -46,7 +46,7 @@ class Truncation:
 
     def _part(self, writer: Writer, coder: TernaryCoder, chunk: Chunk, budget: float) -> None:
         """As much of an iteration as fits."""
-        before, t = coder.context.levels, coder.context.iteration
+        before, t = coder.context.levels.copy(), coder.context.iteration
         decoded = coder.read(chunk)
         coder.context.levels, coder.context.iteration = before, t
         # As in the file, so that a cut file is cut where the whole one would be.
@@ -59,7 +59,7 @@ class Truncation:
             total = total[: last.segments * rows + last.rows]
         room = budget - len(writer.data) - Chunk(bytes(len(active)), container.CUT).size
         while (count := int(np.searchsorted(total, 8 * room, "right"))) > 0:
-            coder.context.levels, coder.context.iteration = before, t
+            coder.context.levels, coder.context.iteration = before.copy(), t
             end = End(*divmod(count, rows))
             part = Chunk(end.to_bytes() + coder.encode(decoded.codes, end, active=active).payload, container.CUT)
             if (excess := len(writer.data) + part.size - budget) <= 0:

@@ -134,6 +134,18 @@ def load(path: str | Path) -> RecurrentCodec:
     return codec.requires_grad_(False).eval()
 
 
+def load_binary(path: str | Path) -> RecurrentCodec:
+    """As `load`, for what makes files or models: raises `CheckpointError` also for a network of ternary codes, which
+    `fit` trains and nothing else knows."""
+    codec = load(path)
+    if codec.config.codes != "binary":
+        raise CheckpointError(
+            f"{path}: of a recurrent network with codes={codec.config.codes!r} no files can be made, only validations "
+            "and predictions by `fit`, `validate`, `test` and `predict`"
+        )
+    return codec
+
+
 def load_numpy(path: Path) -> NumpyCodec | None:
     """The network of the file `path` in NumPy; None where there is no NumPy version of it, or where only `load` can
     tell what is wrong with the file."""

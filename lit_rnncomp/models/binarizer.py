@@ -12,6 +12,10 @@ from .config import CodecConfig
 from .dct import COEFFICIENTS
 from .projections import Shortcut, make_projection, start_at_zero
 
+_SHARE = 1 / 256
+"""Of a threshold, what the encoder's features add to a residual as they come: where a code is 0 that should not be, all
+later ones together do not reach what is left, so that steps of learning have to be small."""
+
 
 class Binarizer(nn.Module):
     """`(B, in_channels, h, w)` features to `(B, bits, h, w)` codes in {-1, +1} (Toderici et al., ICLR 2016, section
@@ -41,13 +45,14 @@ class Binarizer(nn.Module):
         """
         x = self.conv(features, t, convolve)
         if self.ternary:
-            return x + residual
+            return x * _SHARE + residual
         return x if self.shortcut is None else x + self.shortcut(residual, t)
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes of an activation."""
         if self.ternary:
-            return ops.ternarize(x)
+            # Beyond 2 the residual is out of this code's reach, whatever is added to it: nothing to be learned there.
+            return ops.ternarize(x.clamp(-2, 2))
         if self.training and self.stochastic:
             # A seed that stays on the device: the host does not wait, and each replay of a CUDA graph draws another.
             return ops.binarize(x, stochastic=True, seed=torch.randint(2**31 - 1, (), device=x.device))

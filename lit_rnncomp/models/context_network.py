@@ -116,7 +116,8 @@ class ContextNetwork:
 class Context:
     """What is known of one picture while its codes are sent, and the probabilities that follow from it.
 
-    For each iteration: `begin`, then for each pass `probabilities` and `put`, then `end`.
+    For each iteration: `begin`, then for each pass `probabilities` and `put`, then `end`, which changes `levels` in
+    place.
     """
 
     def __init__(self, network: ContextNetwork, rows: int, columns: int, tune: int, scale: int) -> None:
@@ -124,7 +125,6 @@ class Context:
         self.tune, self.scale, self.iteration = tune, scale, 0
         self.levels: Levels = np.zeros((rows, columns, COEFFICIENTS), np.int16)
         self._odd = ternary.parity(rows, columns)
-        self._codes: Codes = np.zeros((rows, columns, COEFFICIENTS), np.int8)
         self._active = tuple(0 for _ in groups())
         self._seen = [0 for _ in groups()]
 
@@ -132,7 +132,6 @@ class Context:
         """Start the iteration; of each group only the first `active` coefficients can have codes that are not 0."""
         self._active = active
         self._seen = [max(pair) for pair in zip(self._seen, active, strict=True)]
-        self._codes[...] = 0
         if any(active):
             self._hidden = self._trunk()
 
@@ -184,19 +183,14 @@ class Context:
         return np.concatenate(signs)
 
     def put(self, index: int, codes: Codes) -> None:
-        """Make the codes `(positions, active)` of a pass known."""
-        group, odd = PASSES[index]
-        count = self._active[group]
-        where = self._odd == bool(odd)
-        chosen = groups()[group]
-        rows, columns = np.nonzero(where)
-        self._codes[rows[:, None], columns[:, None], chosen[:count]] = codes
+        """Make the codes `(positions, active)` of a pass known to those after it."""
+        _, odd = PASSES[index]
         if any(self._active[later] for later, _ in PASSES[index + 1 :]):
-            self._update(index, where, codes)
+            self._update(index, self._odd == bool(odd), codes)
 
-    def end(self) -> None:
-        """Close the iteration."""
-        self.levels = ternary.advance(self.levels, self._codes)
+    def end(self, codes: Codes) -> None:
+        """Close the iteration, whose codes are these, `(rows, columns, 192)`."""
+        ternary.advance(self.levels, codes)
         self.iteration += 1
 
     def _bands(self) -> Iterator[tuple[int, int]]:

@@ -7,10 +7,11 @@ With `x` the picture and an estimate `x_0 = 0` of it, iteration `t` makes the co
 The encoder E and the decoder D remember; gamma is 0 in one-shot reconstruction and 1 otherwise; the gain g_t is a
 function of the estimate. With ternary codes the estimate is linear in them, and what D makes of them corrects pictures:
 
-    x_t = b_t / g_t + x_{t-1}        picture: x_t + D_t(b_t) / g_t
+    x_t = b_t / g_t + x_{t-1}        picture: x_t + m_t + D_t(b_t) / g_t
 
-so that no floating point of a network decides what a code means. All of it happens in the domain of `Layers.analysis`.
-Nothing here makes a picture: an engine makes it of an `Estimate`, when somebody looks.
+so that no floating point of a network decides what a code means; m_t, half of 1 / g_t and of the sign of x_t, leads to
+the middle of what x_t stands for. All of it happens in the domain of `Layers.analysis`. Nothing here makes a picture:
+an engine makes it of an `Estimate`, when somebody looks.
 """
 
 from __future__ import annotations
@@ -129,7 +130,10 @@ def _advance(layers: Layers, estimate: Estimate, codes: Array, gain: Array | Non
         output = output / gain
     previous = estimate.value if layers.config.additive else 0.0
     if layers.config.codes == "ternary":
-        return Estimate(estimate.t + 1, previous + codes / gain, previous, states, output)
+        value = previous + codes / gain
+        # A whole number times the gain: clipped it is its sign.
+        middle = layers.detach(value * gain).clip(-1, 1) / 2 / gain
+        return Estimate(estimate.t + 1, value, previous, states, middle + output)
     return Estimate(estimate.t + 1, previous + output, previous, states)
 
 

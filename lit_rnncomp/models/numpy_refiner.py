@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,16 +52,21 @@ class NumpyRefiner:
 
     def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
         """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""
-        rows, columns, _ = levels.shape
         out = np.empty(levels.shape, self.dtype)
+        for band, coefficients in self.bands(levels, t, tune, scale):
+            out[band] = coefficients
+        return out
+
+    def bands(self, levels: Levels, t: int, tune: int, scale: int) -> Iterator[tuple[slice, Floats]]:
+        """The same in pieces, each with its rows."""
+        rows, columns, _ = levels.shape
         step = max(8, _BAND // columns)
         embedding = self._embedding[tune, ternary.embedding(t, scale)]
         for top in range(0, rows, step):
             bottom = min(top + step, rows)
             above, below = min(self.blocks, top), min(self.blocks, rows - bottom)
             band = self._band(levels[top - above : bottom + below], embedding)
-            out[top:bottom] = band[above : above + bottom - top]
-        return out
+            yield slice(top, bottom), band[above : above + bottom - top]
 
     def _band(self, levels: Levels, embedding: NDArray[Any]) -> Floats:
         shape = levels.shape[:2]

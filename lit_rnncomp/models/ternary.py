@@ -78,11 +78,10 @@ def digits(x: NDArray[Any], level: Levels, t: int, scale: int = 0) -> Codes:
     return out
 
 
-def advance(level: Levels, codes: Codes) -> Levels:
-    """The levels after the iteration with these codes."""
-    after = 2 * level
-    after += codes
-    return after
+def advance(level: Levels, codes: Codes) -> None:
+    """Makes levels those after the iteration with these codes, in their place: they are large."""
+    level *= 2
+    level += codes
 
 
 @cache

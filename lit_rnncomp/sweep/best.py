@@ -162,4 +162,4 @@ def export_checkpoint(checkpoint: Path, target: Output) -> None:
         return
     from ..codec import weights
 
-    weights.save(target, weights.load(checkpoint), weights.load_entropy(checkpoint))
+    weights.save(target, weights.load_binary(checkpoint), weights.load_entropy(checkpoint))

@@ -15,18 +15,22 @@ from ..codec import weights
 from ..evaluation.rd import Array
 from ..models.config import CodecConfig, Unit
 from ..models.recurrent_codec import CodecOutput, RecurrentCodec
+from .code_lengths import lengths
 from .loss import Accelerate, GraphedLoss, StepLoss, require, segment_losses, sum_of_segments
 from .optimizers import OptimizerName, Schedule, configure, total_steps
 from .rate_distortion import RateDistortionCurve
 
 
 class Compressor(L.LightningModule):
-    """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3).
+    """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3); of
+    ternary codes the residual counts in thresholds, and bits have a price.
 
     Batches are pictures `(B, 3, H, W)` in [-1, 1]. Validation measures the rate-distortion curve of whole pictures and
     logs the area under it as `val/auc_ms_ssim`, the means over the rates as `val/mean_psnr` and `val/mean_psnr_hvs` in
     dB, each point as `val/ms_ssim_05` (after iteration 5), and the best area so far as `val/auc_ms_ssim_best`; where a
-    second best checkpoint is kept by another of these, its best as `val/mean_psnr_hvs_best`.
+    second best checkpoint is kept by another of these, its best as `val/mean_psnr_hvs_best`. Rates are nominal; of
+    ternary codes the lengths of the codes (`code_lengths`), mean over pictures, in bits per pixel up to each iteration
+    logged as `val/bpp_05`.
     """
 
     unit: ClassVar[Unit]
@@ -45,6 +49,7 @@ class Compressor(L.LightningModule):
         early_iterations: int | None = None,
         early_fraction: float = 0.5,
         ms_ssim_weight: float = 0.0,
+        bit_price: float = 0.1,
         weights: str | None = None,
         recompute: bool = False,
         truncate: int | None = None,
@@ -68,6 +73,7 @@ class Compressor(L.LightningModule):
             early_fraction: see `early_iterations`.
             ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest
                 is the absolute residual. 0 is the paper.
+            bit_price: of ternary codes, what a bit per pixel of each iteration adds to its residual in thresholds.
             weights: start from the weights in this file (.ckpt or .safetensors of the same architecture, or of one
                 with shared projections or without the shortcut).
             recompute: keep only what passes between the networks and run each again in the backward pass: a fraction
@@ -81,11 +87,9 @@ class Compressor(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         config = CodecConfig(unit=self.unit, **network)
-        if config.codes == "ternary":
-            raise ValueError(
-                "codes='ternary' is no option of a compressor yet, whose loss and areas count no ternary codes"
-            )
         self.codec, iterations = RecurrentCodec(config), config.iterations
+        if bit_price < 0:
+            raise ValueError(f"bit_price={bit_price} is negative")
         if not 0 <= ms_ssim_weight <= 1:
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is outside [0, 1]")
         if early_iterations is not None and not 1 <= early_iterations <= iterations:
@@ -102,7 +106,7 @@ class Compressor(L.LightningModule):
             )
         self.codec.recompute = recompute
         self._graphed: GraphedLoss | None = None
-        self.curve = RateDistortionCurve(iterations, config.bpp_per_iteration)
+        self.curve = RateDistortionCurve(iterations, None if config.codes == "ternary" else config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0))
 
     def setup(self, stage: str) -> None:
@@ -116,18 +120,19 @@ class Compressor(L.LightningModule):
         if self.hparams["accelerate"] == "compile":
             self.codec.compile_networks()
         if self.hparams["accelerate"] == "cuda_graph":
-            self._graphed = GraphedLoss(self.codec, self.hparams["ms_ssim_weight"])
+            self._graphed = GraphedLoss(self.codec, self.hparams["ms_ssim_weight"], self.hparams["bit_price"])
 
     def forward(self, image: Tensor, iterations: int | None = None) -> CodecOutput:
         return self.codec(image, iterations)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         iterations, length, share = self._iterations_now(), self.hparams["truncate"], self.hparams["ms_ssim_weight"]
+        price = self.hparams["bit_price"]
         parts: list[StepLoss] = []
 
         def losses() -> Iterator[Tensor]:
-            for part in segment_losses(self.codec, image, iterations, length, share):
-                parts.append(StepLoss(part.loss.detach(), part.l1, part.dissimilarity))
+            for part in segment_losses(self.codec, image, iterations, length, share, price):
+                parts.append(part._replace(loss=part.loss.detach()))
                 yield part.loss
 
         if self._graphed:
@@ -145,6 +150,8 @@ class Compressor(L.LightningModule):
                 prog_bar=True,
                 sync_dist=True,
             )
+        if self.curve.measured:
+            self.log("train/bpp", torch.stack([part.bpp for part in parts]).sum(), prog_bar=True, sync_dist=True)
         return loss
 
     @property
@@ -154,9 +161,14 @@ class Compressor(L.LightningModule):
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         if len(image):  # a process may have no picture
-            reconstructions = self.codec(image).reconstructions
+            reconstructions, bits = [], []
+            for step in self.codec.encode(image):
+                reconstructions.append(self.codec.picture(step.estimate))
+                if self.curve.measured:
+                    bits.append(lengths(step))
+            bpp = torch.stack(bits).cumsum(0) / (image.shape[2] * image.shape[3]) if bits else None
             with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
-                self.curve.update(image, reconstructions)
+                self.curve.update(image, reconstructions, bpp)
 
     def on_validation_epoch_end(self) -> None:
         curves = self.curve.compute()

@@ -96,7 +96,7 @@ class EntropyModel(L.LightningModule):
         self.save_hyperparameters()
         if not 0 <= round_from <= 1:
             raise ValueError(f"round_from={round_from} is outside [0, 1]")
-        served = codec_weights.load(codec).config
+        served = codec_weights.load_binary(codec).config
         config = BinaryRNNConfig(
             bits=served.bits,
             iterations=served.iterations,

@@ -149,7 +149,7 @@ class EntropyData(PhotographData):
         """The codec that the model names; loaded once."""
         path = self.trainer.lightning_module.hparams["codec"]  # type: ignore[union-attr]
         if getattr(self, "_loaded", (None,))[0] != path:
-            self._loaded = (path, weights.load(path))
+            self._loaded = (path, weights.load_binary(path))
         return self._loaded[1]
 
     @torch.inference_mode()

@@ -1,5 +1,9 @@
 """The loss of a training step: mean absolute residual (equation 3), mixed with MS-SSIM; in less memory, or in fewer
-launches."""
+launches.
+
+Of ternary codes the residual counts in thresholds, which halve from iteration to iteration as residuals about do, and
+bits have a price: without one, codes that are not 0 would cost nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,10 @@ from torch import Tensor, nn
 
 from ..evaluation.metrics import MultiScaleTarget
 from ..images import to_255
+from ..models import ternary
+from ..models.loop import Iteration
 from ..models.recurrent_codec import RecurrentCodec
+from .code_lengths import priced
 
 Accelerate = Literal["none", "compile", "cuda_graph"]
 
@@ -22,33 +29,53 @@ Accelerate = Literal["none", "compile", "cuda_graph"]
 class StepLoss(NamedTuple):
     """A segment's part of the mean over iterations: the differentiable `loss`, and what it is mixed from, detached.
 
-    `dissimilarity` is `1 - MS-SSIM` where that has a share of the loss, else 0.
+    `dissimilarity` is `1 - MS-SSIM` where that has a share of the loss, else 0; `bpp`, bits per pixel of an iteration,
+    are those of ternary codes, else 0.
     """
 
     loss: Tensor
     l1: Tensor
     dissimilarity: Tensor
+    bpp: Tensor
 
 
 def segment_losses(
-    codec: RecurrentCodec, image: Tensor, iterations: int, length: int | None, share: float
+    codec: RecurrentCodec,
+    image: Tensor,
+    iterations: int,
+    length: int | None,
+    share: float,
+    bit_price: float = 0.0,
 ) -> Iterator[StepLoss]:
     """The loss of `length` iterations after the other (None: all at once), lazily; gradients are cut between segments.
 
     `image`: `(B, 3, H, W)` in [-1, 1]. `share`: of `1 - MS-SSIM`, 0 to 1; the rest is the absolute residual.
+    `bit_price`: of ternary codes, what a bit per pixel adds.
     """
     target = MultiScaleTarget(to_255(image.float()), fewer_scales=True) if share else None
     steps = codec.encode(image, iterations, truncate=length)
-    while segment := [step.estimate.drawn for step in islice(steps, length)]:
+    is_ternary = codec.config.codes == "ternary"
+    while segment := list(islice(steps, length)):
         # All pictures of a segment at once: fewer and larger operations.
-        pictures = codec.frontend.synthesis(torch.cat(segment)).unflatten(0, (len(segment), len(image)))
+        drawn = torch.cat([step.estimate.drawn for step in segment])
+        pictures = codec.frontend.synthesis(drawn).unflatten(0, (len(segment), len(image)))
         part = len(segment) / iterations
-        loss = l1 = (image - pictures).abs().mean() * part
-        dissimilarity = torch.zeros_like(l1)
+        residual = (image - pictures).abs()
+        loss = l1 = (_in_thresholds(residual, segment) if is_ternary else residual).mean() * part
+        dissimilarity, bpp = torch.zeros_like(l1), torch.zeros_like(l1)
         if target:
             dissimilarity = (1 - target(to_255(pictures.float()))).mean() * part
             loss = torch.lerp(l1, dissimilarity, share)
-        yield StepLoss(loss, l1.detach(), dissimilarity.detach())
+        if is_ternary:
+            bpp = torch.stack([priced(step) for step in segment]).sum() / iterations
+            loss = loss + bit_price * bpp
+        yield StepLoss(loss, l1.detach(), dissimilarity.detach(), bpp.detach())
+
+
+def _in_thresholds(residual: Tensor, segment: list[Iteration]) -> Tensor:
+    """`(iterations, ...)` in [-1, 1] over the threshold of each, on the 0..255 scale."""
+    steps = torch.arange(segment[0].estimate.t - 1, segment[-1].estimate.t, device=residual.device)
+    return residual * (127.5 / ternary.FIRST * torch.exp2(steps)).reshape(-1, *[1] * (residual.ndim - 1))
 
 
 def sum_of_segments(losses: Iterator[Tensor], module: nn.Module) -> Tensor:
@@ -115,8 +142,8 @@ class GraphedLoss:
     call.
     """
 
-    def __init__(self, codec: RecurrentCodec, share: float) -> None:
-        self.codec, self.share = codec, share
+    def __init__(self, codec: RecurrentCodec, share: float, bit_price: float = 0.0) -> None:
+        self.codec, self.share, self.bit_price = codec, share, bit_price
         self.captured: dict[Any, Any] = {}
 
     def __call__(self, image: Tensor, iterations: int) -> StepLoss:
@@ -125,7 +152,7 @@ class GraphedLoss:
         # Weights cast once and cached by autocast would be stale in a replay.
         with torch.autocast("cuda", dtype, enabled=mixed, cache_enabled=False):
             if key not in self.captured:
-                loss = _WholeLoss(self.codec, self.share, iterations)
+                loss = _WholeLoss(self.codec, self.share, self.bit_price, iterations)
                 self.captured[key] = torch.cuda.make_graphed_callables(
                     loss, (torch.empty_like(image).copy_(image),), allow_unused_input=True
                 )
@@ -135,10 +162,10 @@ class GraphedLoss:
 class _WholeLoss(nn.Module):
     """What is captured: one tensor in, tensors out, all weights its own."""
 
-    def __init__(self, codec: RecurrentCodec, share: float, iterations: int) -> None:
+    def __init__(self, codec: RecurrentCodec, share: float, bit_price: float, iterations: int) -> None:
         super().__init__()
-        self.codec, self.share, self.iterations = codec, share, iterations
+        self.codec, self.share, self.bit_price, self.iterations = codec, share, bit_price, iterations
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        (loss,) = segment_losses(self.codec, image, self.iterations, None, self.share)
+        (loss,) = segment_losses(self.codec, image, self.iterations, None, self.share, self.bit_price)
         return tuple(loss)

@@ -4,6 +4,7 @@ leaves."""
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from ..evaluation.rd import Array
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
 from ..files import SOFTWARE, Output, replacing
 from ..images import tensor_to_uint8, to_signal
+from ..models.recurrent_codec import RecurrentCodec
+from .code_lengths import lengths
 from .compressors import Compressor
 from .provenance import run_folder
 from .rate_distortion import RateDistortionCurve
@@ -38,7 +41,8 @@ class RunReport(Callback):
     `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit
     per pixel (or of all iterations, if that is less), beside JPEG at the same bytes.
 
-    The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files.
+    The curves are those of the validation pictures at nominal rates; `lit-rnncomp evaluate` measures files. Ternary
+    codes have the lengths of their codes in the place of both.
     """
 
     def __init__(self) -> None:
@@ -74,38 +78,54 @@ class RunReport(Callback):
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-            _strip(
-                strip,
-                BinaryCodec(copy.deepcopy(module.codec), "this run"),
-                to_signal(image) if image.dtype == torch.uint8 else image,
-            )
+            _strip(strip, copy.deepcopy(module.codec), to_signal(image) if image.dtype == torch.uint8 else image)
             console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
 
 
-def _strip(path: Path, codec: BinaryCodec, image: Tensor) -> None:
+def _strip(path: Path, network: RecurrentCodec, image: Tensor) -> None:
     original = Image.fromarray(tensor_to_uint8(image[:1].cpu()))
-    config = codec.network.config
-    data = codec.encode(original, iterations=max(1, min(config.iterations, int(0.5 / config.bpp_per_iteration))))
-    decoded = codec.decode(data)
+    draw = _of_code_lengths if network.config.codes == "ternary" else _of_a_file
+    decoded, size = draw(network.cpu().eval(), original)
     panels = [
         Panel(original, "original", f"{original.width}x{original.height}"),
-        Panel(decoded, "this run", numbers(original, decoded, len(data))),
-        baseline_panel(original, "jpeg420", len(data)),
+        Panel(decoded, "this run", numbers(original, decoded, size)),
+        baseline_panel(original, "jpeg420", size),
     ]
     save(draw_strip(panels), Output(path, own=True))
+
+
+def _of_a_file(network: RecurrentCodec, original: Image.Image) -> tuple[Image.Image, int]:
+    codec, config = BinaryCodec(network, "this run"), network.config
+    data = codec.encode(original, iterations=max(1, min(config.iterations, int(0.5 / config.bpp_per_iteration))))
+    return codec.decode(data), len(data)
+
+
+@torch.no_grad()
+def _of_code_lengths(network: RecurrentCodec, original: Image.Image) -> tuple[Image.Image, int]:
+    """Of ternary codes, which make no file: the picture after the last iteration up to half a bit per pixel, or the
+    first, and the bytes that its codes are long."""
+    image = to_signal(torch.from_numpy(np.array(original)).permute(2, 0, 1)[None])
+    drawn, bits = original, 0.0
+    for step in network.encode(image):
+        spent = bits + lengths(step).item()
+        if step.estimate.t > 1 and spent > original.width * original.height / 2:
+            break
+        drawn, bits = Image.fromarray(tensor_to_uint8(network.picture(step.estimate))), spent
+    return drawn, math.ceil(bits / 8)
 
 
 def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], after: dict[str, Array]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rates = "lengths of codes" if curve.measured else "nominal"
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, metric in zip(figure.subplots(1, len(curve.metrics)), curve.metrics, strict=True):
         if before:
-            axes.plot(curve.bpp, before[metric.name], ":", color="0.6", label="before training")
-        axes.plot(curve.bpp, after[metric.name], "o-", markersize=3, label="after training")
-        axes.set(title=metric.title, ylabel=metric.unit, xlabel="bits per pixel (nominal)")
+            axes.plot(curve.rates(before), before[metric.name], ":", color="0.6", label="before training")
+        axes.plot(curve.rates(after), after[metric.name], "o-", markersize=3, label="after training")
+        axes.set(title=metric.title, ylabel=metric.unit, xlabel=f"bits per pixel ({rates})")
         axes.grid(alpha=0.3)
     axes.legend()
     with replacing(Output(path, own=True)) as temporary:
@@ -145,8 +165,9 @@ class WandbPanels(Callback):
             return
         import wandb
 
-        points = list(zip(module.curve.bpp.tolist(), *(values.tolist() for values in curve.values()), strict=True))
-        table = wandb.Table(columns=["bpp", *curve], data=[list(point) for point in points])
+        columns = {"bpp": module.curve.rates(curve), **curve}
+        points = list(zip(*(values.tolist() for values in columns.values()), strict=True))
+        table = wandb.Table(columns=list(columns), data=[list(point) for point in points])
         panels: dict[str, object] = {
             f"val/curve_{metric.name}": wandb.plot.line(table, "bpp", metric.name, title=metric.title)
             for metric in module.curve.metrics

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import tracemalloc
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +16,11 @@ from helpers.files import assembled
 from PIL import Image
 
 import lit_rnncomp
-from lit_rnncomp.codec import container, focus, geometry
+from lit_rnncomp.codec import container, focus, geometry, jobs
 from lit_rnncomp.codec.container import SCALES, BitstreamError, Chunk, Header, Ternary
+from lit_rnncomp.codec.names import Pair
 from lit_rnncomp.codec.pixels import DEFAULT_MEMORY, MEMORY, TERNARY_BYTES, TERNARY_EXACT_BYTES
+from lit_rnncomp.codec.ternary_codec import TernaryCodec
 
 CODEC, BINARY = ternary_models.codec(), binary_models.codec()
 BYTES_A_PIXEL = TERNARY_BYTES
@@ -81,6 +86,45 @@ def test_the_model_that_ships_keeps_to_the_bound() -> None:
     data = assembled(header, [Chunk(bytes([10, 54, 128]))])
     assert memory(codec, data) < TERNARY_BYTES * 1024**2 + 16e6
     assert memory(codec, data, exact=True) < TERNARY_EXACT_BYTES * 1024**2 + 16e6
+
+
+def test_a_large_picture_is_held_once() -> None:
+    """Bytes a pixel: samples 3, coefficients 12, levels 6, codes 3, bands; of a file that ends early, levels twice."""
+    picture = np.tile(ternary_models.picture(192, 256), (8, 6, 1))
+    data = CODEC.encode(picture, step=1700)
+    cut = CODEC.truncate(data, max_bytes=len(data) * 3 // 4)
+    assert container.parse(cut).chunks[-1].kind == container.CUT
+    tracemalloc.start()
+    CODEC.encode(picture, step=1700)
+    encoding = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert encoding < 29 * picture.size / 3
+    assert memory(CODEC, data) < 29 * picture.size / 3
+    assert memory(CODEC, cut) < 45 * picture.size / 3
+
+
+def test_the_command_line_keeps_none_of_pillows_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+
+    def pictures() -> list[Image.Image]:
+        return [other for other in gc.get_objects() if issubclass(type(other), Image.Image)]
+
+    class Counting(TernaryCodec):
+        @functools.wraps(TernaryCodec.encode)
+        def encode(self, image, **options):
+            alive.extend(pictures())
+            return super().encode(image, **options)
+
+    codec = Counting(CODEC.tensors, "small", CODEC.qualities)
+    monkeypatch.setattr(jobs, "_codec", lambda model, device: codec)
+    picture = ternary_models.picture(48, 56)
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    gc.collect()
+    before = pictures()
+    work = jobs.Encoding(None, "cpu", {"step": 1700}, None, ["icc_profile"], False)
+    work(Pair(str(tmp_path / "photo.png"), str(tmp_path / "photo.rnnc")), lambda *_: None)
+    assert (tmp_path / "photo.rnnc").read_bytes() == CODEC.encode(picture, step=1700)
+    assert not [image for image in alive if not any(image is other for other in before)]
 
 
 def test_a_bomb_is_refused_and_a_photograph_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

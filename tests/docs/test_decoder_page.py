@@ -128,7 +128,7 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
         base64.b64encode(data).decode(),
     )
     states = codec._states(container.parse(data), None, False)  # type: ignore[union-attr]
-    np.testing.assert_array_equal(np.array(given), np.stack([state.after.ravel() for state in states]))
+    np.testing.assert_array_equal(np.array(given), np.stack([state.after.flatten() for state in states]))
 
 
 def test_other_weights_and_damaged_files(page: Any, tmp_path: Path) -> None:

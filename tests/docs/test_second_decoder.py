@@ -115,8 +115,9 @@ def bad_files(codec: TernaryCodec) -> dict[str, bytes]:
 def expected(codec: TernaryCodec, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Levels and pictures after each iteration, ours."""
     file = container.parse(data)
-    states = list(codec._states(file, None, False))
-    return np.stack([state.after for state in states]), np.stack([codec.draw(file, state) for state in states])
+    found = [(state.after.copy(), codec.draw(file, state)) for state in codec._states(file, None, False)]
+    levels, pictures = zip(*found, strict=True)
+    return np.stack(levels), np.stack(pictures)
 
 
 def check(codec: TernaryCodec, data: bytes, levels: bytes, rgba: bytes) -> None:

@@ -39,7 +39,7 @@ def walk(network, x, scale=70, tune=1, iterations=9):
             sent = new[odd == bool(parity)][:, groups()[group]]
             yield t, index, sent, context.known_signs(index), *context.probabilities(index)
             context.put(index, sent)
-        context.end()
+        context.end(new)
 
 
 def test_integers_are_the_rounded_network():

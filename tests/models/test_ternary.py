@@ -21,7 +21,7 @@ def test_levels_are_what_the_loop_leads_to(values):
         residual = x - estimate
         codes = np.where(np.abs(residual * gain) >= 1, np.sign(residual), 0).astype(np.int8)
         estimate = estimate + codes / gain
-        level = ternary.advance(level, codes)
+        ternary.advance(level, codes)
         assert (ternary.levels(x, t + 1) == level).all()
         assert (level * ternary.threshold(t) == estimate).all()
 

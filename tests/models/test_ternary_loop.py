@@ -10,10 +10,10 @@ from lit_rnncomp.codec.binary_codec import BinaryCodec
 from lit_rnncomp.data.samples import sample_photographs
 from lit_rnncomp.images import to_signal
 from lit_rnncomp.models import lapped, ternary
+from lit_rnncomp.models.binarizer import Binarizer
 from lit_rnncomp.models.config import UNITS, CodecConfig
 from lit_rnncomp.models.numpy_codec import NumpyCodec
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
-from lit_rnncomp.training import GRUCompressor
 
 TERNARY = {"codes": "ternary", "frontend": "lapped", "bits": 192, "code_stride": 8}
 
@@ -56,6 +56,24 @@ def test_its_codes_are_the_digits_of_its_own_coefficients(photograph):
         assert (step.estimate.value.numpy() == ternary.levels(x, t + 1) * ternary.threshold(t)).all()
 
 
+@torch.no_grad()
+def test_untrained_it_draws_the_middles_of_intervals(photograph):
+    codec = RecurrentCodec(config()).eval()
+    x = codec.analysis(signal(photograph))
+    for t, step in enumerate(codec.encode(signal(photograph))):
+        level = torch.trunc(x / ternary.threshold(t))
+        assert torch.equal(step.estimate.drawn, (level + level.sign() / 2) * ternary.threshold(t))
+
+
+def test_a_residual_out_of_reach_teaches_nothing():
+    binarizer = Binarizer(8, config())
+    activation = torch.tensor([-3.0, -1.5, -0.5, 0.0, 0.5, 1.0, 2.5], requires_grad=True)
+    codes = binarizer(activation.reshape(1, 1, 1, -1))
+    assert codes.flatten().tolist() == [-1, -1, 0, 0, 0, 1, 1]
+    codes.sum().backward()
+    assert activation.grad.tolist() == [0, 1, 1, 1, 1, 1, 0]
+
+
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("projections", ["shared", "per_iteration"])
 def test_every_unit_runs_trains_and_decodes(tiny_codec, unit, projections):
@@ -80,7 +98,13 @@ def test_codes_add_up_whatever_the_decoder_makes_of_them(tiny_codec):
     codec.decoder.head.weight.mul_(-3)
     for before, after in zip(steps, codec.encode(image), strict=True):
         assert torch.equal(before.codes, after.codes)
-        torch.testing.assert_close(after.estimate.correction.sign(), -before.estimate.correction.sign())
+        torch.testing.assert_close(learned(after.estimate), -3 * learned(before.estimate), rtol=1e-4, atol=1e-6)
+
+
+def learned(estimate):
+    """What the decoder adds to the middles of intervals, in thresholds."""
+    level = estimate.value / ternary.threshold(estimate.t - 1)
+    return estimate.correction / ternary.threshold(estimate.t - 1) - level.sign() / 2
 
 
 def test_the_decoder_learns_on_top_of_it(photograph):
@@ -121,5 +145,3 @@ def test_what_does_not_know_them_refuses_them_by_name():
         NumpyCodec(config(unit="residual_gru"), {})
     with pytest.raises(ValueError, match="codes='ternary' are not supported yet"):
         BinaryCodec(RecurrentCodec(config()))
-    with pytest.raises(ValueError, match="codes='ternary' is no option of a compressor yet"):
-        GRUCompressor(**TERNARY, iterations=4)

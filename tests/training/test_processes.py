@@ -29,6 +29,7 @@ def recipes() -> dict[str, list[str]]:
     small["ternary"] = ["--model.init_args.channels=16", "--model.init_args.blocks=1", "--data.patch=32"]
     whole = {"quickstart": [*SMALL, *EARLY], "residual_gru_dct64": [*SMALL, *EARLY]}
     whole["truncated"] = [*SMALL, "--model.init_args.truncate=1"]
+    whole["recurrent"] = [*SMALL, "--data.patch=32"]
     found: dict[str, list[str]] = {}
     for path in sorted(CONFIGS.rglob("*.yaml")):
         folder = path.parent.name
@@ -92,7 +93,12 @@ def test_every_recipe_runs_three_steps_on_two_processes(fit, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "metric"), [("model/gru_one_shot", "val/auc_ms_ssim"), ("ternary/entropy", "val/bpp")]
+    ("recipe", "metric"),
+    [
+        ("model/gru_one_shot", "val/auc_ms_ssim"),
+        ("ternary/entropy", "val/bpp"),
+        ("ternary/recurrent", "val/bpp_02"),
+    ],
 )
 def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, recipe, metric):
     fit(3, *recipes()[recipe], "--trainer.max_steps=1", "--trainer.max_epochs=-1", "--model.init_args.lr=0", holdout=2)
