@@ -24,7 +24,7 @@ from torch import Tensor
 from ..codec.binary_codec import BinaryCodec
 from ..evaluation.rd import Array
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
-from ..files import SOFTWARE, Output, replacing
+from ..files import SOFTWARE, Output, write_figure
 from ..images import tensor_to_uint8, to_signal
 from .compressors import Compressor
 from .provenance import run_folder
@@ -119,8 +119,7 @@ def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], afte
         axes.set(title=metric.title, ylabel=metric.unit, xlabel="bits per pixel (nominal)")
         axes.grid(alpha=0.3)
     axes.legend()
-    with replacing(Output(path, own=True)) as temporary:
-        figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
+    write_figure(Output(path, own=True), figure, dpi=100, metadata={"Software": SOFTWARE})
 
 
 class WandbPanels(Callback):

@@ -212,3 +212,15 @@ def test_a_full_disk_ends_a_run_in_one_line(starts, tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "last.ckpt: the disk is full, or does not write" in done.stderr.splitlines()[-1]
     assert run.last()["global_step"] == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no /dev/full")
+def test_a_log_that_takes_nothing_names_the_run(starts, tmp_path):
+    run = Run(starts, tmp_path / "run", max_steps=3)
+    folder = run.folder / "runs/lightning_logs/mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("# lit-rnncomp fit\n")
+    (folder / "hparams.yaml").symlink_to("/dev/full")
+    (start,) = run.start("--trainer.logger.init_args.version=mine")
+    assert start.wait() == 2 and "Traceback" not in start.output()
+    assert start.output().splitlines()[-1].endswith("No space left on device: 'runs/lightning_logs/mine'")
