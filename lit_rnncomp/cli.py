@@ -8,10 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from . import extras
 from .advice import fail, meant
 from .arguments import call, underscored
+from .files import NO_ROOM
 
 VERBS: dict[str, tuple[str, str]] = {
     "encode": ("lit_rnncomp.codec.cli:encode", "compress a picture to an .rnnc file"),
@@ -42,6 +44,8 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(args: list[str] | None = None) -> None:
     """Runs one verb. Bad input of any kind ends with one line on standard error and exit code 2."""
+    if sys.stdout is None:  # closed, as some that start programs in the background leave it
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file's name need not be text: in UTF-8 its bytes come out as they came in.
@@ -51,10 +55,17 @@ def main(args: list[str] | None = None) -> None:
             _main(sys.argv[1:] if args is None else args)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # Who read it has had enough, as `head` has; Python's own flush at the end must not say so either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # who read it has had enough, as `head` has
+        _discard_output()
         sys.exit(1)
+    except OSError as error:
+        _discard_output()
+        fail(f"cannot write standard output: {error.strerror or error}")
+
+
+def _discard_output() -> None:
+    """Python's own flush at the end must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _main(arguments: list[str]) -> None:
@@ -95,7 +106,11 @@ def _guard(verb: str, run: Callable[[], None]) -> None:
         if (advice := extras.advice(verb, error)) is None:
             raise
         fail(advice)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except OSError as error:
+        if error.errno in NO_ROOM and not error.filename:
+            raise  # what has no name is standard output
+        fail(" ".join(str(error).split()))
+    except (ValueError, FloatingPointError) as error:
         fail(" ".join(str(error).split()))
     except (MemoryError, RuntimeError) as error:
         if not _of_memory(error):

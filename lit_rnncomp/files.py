@@ -10,6 +10,7 @@ there first.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -25,11 +26,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
 TEMPORARY = ".lit-rnncomp-"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What the system says of a write that finds no room. It does not say of which file: no more does its `OSError`."""
 PATIENCE = 30
 """Seconds to wait for whoever writes into a named pipe."""
 
@@ -240,6 +244,15 @@ def write_picture(target: str | Path | Output, picture: Image.Image, kind: str, 
     picture.save(encoded, kind, **options)
     write_bytes(target, encoded.getvalue())
     return len(encoded.getvalue())
+
+
+def write_figure(target: str | Path | Output, figure: Figure, **options: Any) -> None:
+    """Write a drawing of matplotlib in the format that the ending of `target` names, by way of memory too: on a full
+    disk one of its formats is cut in silence, another fails in words of its own."""
+    path = target.path if isinstance(target, Output) else target
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix.lower().removeprefix("."), **options)
+    write_bytes(target, drawn.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -70,12 +70,13 @@ class Photograph(NamedTuple):
 def read_photograph(source: str | os.PathLike[str] | IO[bytes]) -> Photograph:
     """Reads a picture.
 
-    The rule: the first frame; orientation applied, by Exif or else XMP; grey becomes three equal channels; palettes are
-    looked up; samples of less than 8 bits are stretched to 0..255, of more the high byte is kept (what Pillow does for
-    16-bit colour, so that grey and colour agree). Grey, CMYK and L*a*b* become sRGB by their colour profile, without
-    one (and YCbCr, HSV) by Pillow's formulas; profiles of RGB are not applied, but handed on: samples are taken as
-    sRGB. What would be a guess is an error: floating-point and signed samples, other photometric interpretations, and
-    files that Pillow would read wrong. Metadata that cannot be read, or are larger than 16 MiB, are left out.
+    The rule: the first frame; orientation applied, by Exif or else XMP; grey becomes three equal channels; palettes
+    are looked up; samples of less than 8 bits are stretched to 0..255, of more the high byte is kept (what Pillow
+    does for 16-bit colour, so that grey and colour agree). Grey, CMYK and L*a*b* become sRGB by their colour
+    profile, without one (and YCbCr, HSV) by Pillow's formulas, YCbCr of TIFF by that of its file; profiles of RGB
+    are not applied, but handed on: samples are taken as sRGB. What would be a guess is an error: floating-point and
+    signed samples, other photometric interpretations, and files that Pillow would read wrong. Metadata that cannot
+    be read, or are larger than 16 MiB, are left out.
 
     Args:
         source: a path, or a binary file object at the start of the picture.

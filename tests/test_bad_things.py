@@ -73,6 +73,8 @@ def good(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> dict
     Image.new("L", (192, 176), 255).save(paths["mask"])
     weights.save(paths["model"], tiny_codec(unit="gru", iterations=2))
     paths["file"].write_bytes(load(paths["model"]).encode(Image.open(paths["photo"])))
+    paths["coded"] = folder / "coded.rnnc"
+    paths["coded"].write_bytes(load().encode(Image.open(paths["photo"])))
     paths["pictures"] = folder / "pictures"
     paths["pictures"].mkdir()
     (paths["pictures"] / "a.png").write_bytes(paths["photo"].read_bytes())
@@ -82,7 +84,11 @@ def good(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> dict
         frames=1, json=True,
     )  # fmt: skip
     paths["sweep"] = folder / "sweep.yaml"
-    sweep = {"method": "random", "metric": {"name": "auc"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    sweep = {
+        "method": "random",
+        "metric": {"name": "auc", "goal": "maximize"},
+        "parameters": {"x": {"min": 0.0, "max": 1.0}},
+    }
     paths["sweep"].write_text(yaml.safe_dump({**sweep, "program": "none"}))
     paths["entropy"] = folder / "entropy.safetensors"
     entropy = binary_models.codec().entropy
@@ -151,7 +157,7 @@ def test_bad_input_is_one_line(verb, kind, thing, good, tmp_path, capsys, monkey
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no /dev/full")
-@pytest.mark.parametrize("verb", ["encode", "decode", "info", "truncate", "export", "compare"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "info", "truncate", "export", "compare", "plot", "report"])
 def test_a_full_device_is_one_line(verb, good, tmp_path, capsys, monkeypatch) -> None:
     """Of the verbs that write the one file that a person names."""
     monkeypatch.chdir(tmp_path)
@@ -160,11 +166,60 @@ def test_a_full_device_is_one_line(verb, good, tmp_path, capsys, monkeypatch) ->
     link = tmp_path / f"full{name[1]}"
     link.symlink_to("/dev/full")
     words = COMMANDS[verb].replace(" --entropy {entropy}", "").replace(" --focus {mask}", "")
-    words = words.replace(" --map new.png", f" --map {link}")
-    error = said(verb, [word.format(**good) for word in words.replace(name[0], str(link)).split()], capsys)
-    if verb != "info":  # there is no map of binary codes
-        assert f"cannot write {link}: No space left on device" in error
+    words = words.replace(name[0], str(link))
+    if verb == "info":  # there is no map of binary codes
+        words = words.replace("{file}", "{coded}").replace(" --model {model}", "")
+    error = said(verb, [word.format(**good) for word in words.split()], capsys)
+    assert f"cannot write {link}: No space left on device" in error
     assert list(tmp_path.iterdir()) == [link]
+
+
+LIMITED = {
+    "encode": "{photo} --model {model} -o out/new.rnnc",
+    "plot": "{results} --out out/new",
+    "plot pdf": "{results} --out out/new.pdf",
+    "compare": "{model} jpeg420 --picture {photo} --out out/new.png",
+    "report": "{results} --out out/new.html --codecs none --pictures 1",
+    "evaluate": "--model {model} --data {pictures} --codecs jpeg420 --frames 0 --out out --workers 1",
+    "data mine": "--images {pictures} --out out --workers 1",
+    "sweep run": "{sweep} --count 1 --out out",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", LIMITED)
+def test_a_disk_that_fills_up_is_one_line(verb, good, tmp_path) -> None:
+    """A limit on the size of files cuts every one of them, where the verb puts it or by the library that it uses."""
+    (tmp_path / "out").mkdir()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))"
+    words = [*verb.removesuffix(" pdf").split(), *(word.format(**good) for word in LIMITED[verb].split())]
+    command = [sys.executable, "-c", f"{limit}; from lit_rnncomp.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("lit-rnncomp: error: ")]
+    assert re.search(r"cannot write (?:\S+/)?out[/:]", line), line
+    own = {"sweep run": {"lock", "study.db"}, "evaluate": {"run.json"}, "data mine": {"plan.json"}}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= own.get(verb, set())
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", ["--help", "--version", "models", "models --json"])
+def test_a_standard_output_that_takes_nothing(words: str, buffered: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", *words.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
+    assert done.stderr == b"lit-rnncomp: error: cannot write standard output: No space left on device\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_a_closed_standard_output_is_no_error() -> None:
+    script = f'"{sys.executable}" -c "from lit_rnncomp.cli import main; main()" models >&-'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def said(verb: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -3,9 +3,7 @@ to."""
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 import os
 import stat
 import subprocess
@@ -17,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers.commands import files, refused
 from PIL import Image
 
 from lit_rnncomp.cli import VERBS, main
 from lit_rnncomp.codec import weights
-from lit_rnncomp.files import TEMPORARY, Output, OutputError, check_folder, replacing, write_bytes, wrote
+from lit_rnncomp.files import TEMPORARY, write_bytes, wrote
 
 PHOTOGRAPH = io.BytesIO()
 Image.new("RGB", (32, 32), "teal").save(PHOTOGRAPH, "PNG")
@@ -153,25 +152,12 @@ def place(made: Place) -> Place:
     return made
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line with which a command ends that must not do its work."""
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    error = capsys.readouterr().err
-    assert stopped.value.code == 2 and error.count("\n") == 1, error
-    return error
-
-
 def in_a_process(arguments: list[str], code: int) -> str:
     """The same for a verb that reads `sys.argv`; its line follows those of the libraries."""
     command = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, done.stderr
     return done.stderr.strip().split("\n")[-1]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("verb", FORCED)
@@ -358,49 +344,12 @@ def test_a_study_without_our_sweep_is_not_taken_over(place: Place, tmp_path: Pat
         Study(read_sweep(place.folder / "sweep.yaml"), tmp_path)
 
 
-def test_new_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        write_bytes(tmp_path / "a", b"")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-def test_the_owner_stays(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"")
-    os.chown(tmp_path / "a", 1234, 1234)
-    write_bytes(tmp_path / "a", b"b")
-    assert ((tmp_path / "a").stat().st_uid, (tmp_path / "a").stat().st_gid) == (1234, 1234)
-
-
 def test_a_name_may_be_as_long_as_the_file_system_allows(place: Place, tmp_path: Path) -> None:
     name = "n" * 250 + ".rnnc"
     main(place.command("encode", tmp_path / name))
     main(place.command("truncate", tmp_path / name, "-f"))
     write_bytes(tmp_path / ("n." + "s" * 253), b"")
     assert len(files(tmp_path)) == 2
-
-
-def test_what_came_into_being_during_the_work_stays(tmp_path: Path) -> None:
-    output = Output(tmp_path / "a.rnnc")
-    (tmp_path / "a.rnnc").write_bytes(PHOTOGRAPH)
-    with pytest.raises(OutputError, match="already exists"):
-        write_bytes(output, b"work")
-    assert files(tmp_path) == {"a.rnnc": PHOTOGRAPH}
-
-
-@pytest.mark.parametrize("named", [True, False], ids=["of the file", "of no file"])
-def test_errors_name_the_target(tmp_path: Path, named: bool) -> None:
-    """Of a full disk the system says which file it was, or not; nobody knows the temporary one."""
-    target = tmp_path / "a.rnnc"
-    with pytest.raises(OSError) as raised, replacing(target) as temporary:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(temporary)] if named else []))
-    assert str(raised.value) == f"cannot write {target}: No space left on device"
-    assert not files(tmp_path)
-    with pytest.raises(FileNotFoundError, match="missing"), replacing(target):
-        (tmp_path / "missing").read_bytes()
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the system has no /dev/full")
@@ -416,82 +365,3 @@ def test_folders_and_missing_folders(place: Place, tmp_path: Path, capsys) -> No
     assert "there is no folder" in refused(place.command("encode", tmp_path / "no" / "x.rnnc", "-f"), capsys)
     (tmp_path / "loop.rnnc").symlink_to("loop.rnnc")
     assert "cannot write" in refused(place.command("encode", tmp_path / "loop.rnnc", "-f"), capsys)
-
-
-def test_a_folder_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "table.json").write_bytes(b"{}")
-    check_folder(tmp_path, True, ["table.json", "missing.png"])
-    with pytest.raises(OutputError, match=r"table\.json already exists"):
-        check_folder(tmp_path, False, ["table.json"])
-
-
-def test_several_files_and_folders(place: Place, tmp_path: Path, capsys) -> None:
-    """The rest is done when one fails, in one process and in two; names within a folder stay."""
-    for name in ("in/a.jpg", "in/[b].png", "in/deep/c.bmp", "in/bad.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.open(place.photo).save(tmp_path / name)
-    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
-    for workers in ("1", "2"):
-        out = str(tmp_path / f"out{workers}")
-        with pytest.raises(SystemExit) as stopped:
-            main(
-                ["encode", str(tmp_path / "in"), "-o", out, "--workers", workers, "--json", "--model", str(place.model)]
-            )
-        said = capsys.readouterr()
-        lines = [json.loads(line) for line in said.out.splitlines()]
-        assert stopped.value.code == 1 and len(lines) == 4
-        assert sorted(files(Path(out))) == ["[b].rnnc", "a.rnnc", "deep/c.rnnc"]
-        assert [Path(line["source"]).name for line in lines if "error" in line] == ["bad.png"]
-        assert said.err.startswith("1 of 4 failed:\n") and "bad.png: not a picture" in said.err
-    assert files(tmp_path / "out1") == files(tmp_path / "out2")
-    main(["decode", *map(str, sorted((tmp_path / "out1").glob("*.rnnc"))), "--model", str(place.model)])
-    assert {"[b].png", "a.png"} <= files(tmp_path / "out1").keys()
-    main(["decode", out, "-o", str(tmp_path / "pictures"), "--suffix", "tif", "--model", str(place.model)])
-    assert sorted(files(tmp_path / "pictures")) == ["[b].tif", "a.tif", "deep/c.tif"]
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        main(["decode", out, "-o", str(tmp_path / "pictures"), "--suffix", "tif", "--model", str(place.model)])
-    assert stopped.value.code == 1 and capsys.readouterr().err.count("already exists; -f replaces it") == 3
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("a.png a.jpg", "cannot write a.rnnc twice, for a.png and for a.jpg"),
-        ("a.png b.png c.rnnc", "the output of several inputs is a folder"),
-        ("a.png b.png -", "the output of several inputs is a folder"),
-        ("a.png - b.png", "cannot be one of several inputs"),
-        ("folder", "the folder folder holds nothing to read; its files end in .txt"),
-        ("a.png b.png -o a.jpg", "the output of several inputs is a folder"),
-        ("a.png b.png --workers=-1", "--workers -1 is below 0"),
-    ],
-)
-def test_names_of_several_are_checked_before_the_work(
-    place: Place, tmp_path: Path, capsys, monkeypatch, words: str, message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.png", "a.jpg", "b.png"):
-        Path(name).write_bytes(PHOTOGRAPH)
-    Path("folder").mkdir()
-    Path("folder/notes.txt").write_text("no picture")
-    before = files(tmp_path)
-    assert message in refused(["encode", *words.split()], capsys)
-    assert files(tmp_path) == before
-
-
-def test_default_names_and_standard_input(place: Place, tmp_path: Path, capsys) -> None:
-    photo = tmp_path / "my.holiday"  # no ending of a picture
-    photo.write_bytes(place.photo.read_bytes())
-    main(["encode", str(photo), "--model", str(place.model)])
-    assert files(tmp_path).keys() == {"my.holiday", "my.holiday.rnnc"}
-    script = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()"]
-    known = ["--model", str(place.model)]
-    coded = subprocess.run(
-        [*script, "encode", "-", *known], input=photo.read_bytes(), capture_output=True, timeout=120, check=True
-    ).stdout
-    assert coded == (tmp_path / "my.holiday.rnnc").read_bytes()
-    picture = subprocess.run(
-        [*script, "decode", "-", "-", *known], input=coded, capture_output=True, timeout=120, check=True
-    ).stdout
-    main(["decode", str(tmp_path / "my.holiday.rnnc"), str(tmp_path / "a.png"), *known])
-    assert Image.open(io.BytesIO(picture)).format == "PNG" and picture == (tmp_path / "a.png").read_bytes()

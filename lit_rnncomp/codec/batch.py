@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..advice import in_flags
 from ..files import STDOUT
+from ..machine import cores, threads
 from ..progress import Bar, Progress, silent
 from .names import Pair, Plan
 
@@ -50,10 +51,10 @@ def run(work: Work, plan: Plan, workers: int, as_json: bool) -> None:
         return
     failed: list[tuple[str, str]] = []
     # Folders first: a worker finds them there.
-    for folder in {Path(pair.target).parent for pair in plan.pairs}:
+    for folder in sorted({Path(pair.target).parent for pair in plan.pairs}):
         folder.mkdir(parents=True, exist_ok=True)
     with Bar(f"{len(plan.pairs)} files") as bar:
-        for count, (pair, result) in enumerate(_results(work, plan.pairs, workers or os.cpu_count() or 1), 1):
+        for count, (pair, result) in enumerate(_results(work, plan.pairs, workers or cores()), 1):
             try:
                 _say(result(), as_json)
             except BrokenPipeError:
@@ -79,7 +80,7 @@ def _results(work: Work, pairs: list[Pair], workers: int) -> Iterator[tuple[Pair
         return
     # Threads of one worker would wait for those of another.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
+        os.environ.setdefault(name, str(threads(workers)))
     pool = ProcessPoolExecutor(min(workers, len(pairs)), get_context("spawn"), _begin)
     try:
         futures: list[Future[Done]] = [pool.submit(work, pair, silent) for pair in pairs]

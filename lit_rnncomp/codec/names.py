@@ -31,10 +31,11 @@ def encoding(names: list[str], out: str | None) -> Plan:
 
     The last of several names is the output when it alone ends in `.rnnc`, or is `-`, a pipe or a device.
     """
-    last = names[-1]
+    last, coded = names[-1], [name for name in names if _coded(name)]
+    if len(coded) > 1:
+        raise OutputError(f"encode reads pictures and writes one file that ends in {ENDING}, not {', '.join(coded)}")
     if out is None and len(names) > 1:
-        only = _coded(last) and not any(map(_coded, names[:-1]))
-        if only or last == STDOUT or (len(names) == 2 and is_stream(last)):
+        if coded == [last] or last == STDOUT or (len(names) == 2 and is_stream(last)):
             return _plan(names[:-1], last, ENDING, _pictures, folder=False)
         if len(names) == 2 and not Path(last).exists():
             raise OutputError(f"cannot write {last}: the name must end in {ENDING}, or be {STDOUT} for standard output")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..files import SOFTWARE, Output, replacing
+from ..files import SOFTWARE, Output, write_figure
 from . import rd
 from .colours import colours
 from .metric_table import Metric, shown
@@ -100,8 +100,7 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
         )
         figure.suptitle(title)
         for output in outputs:
-            with replacing(output) as temporary:
-                figure.savefig(temporary, dpi=160, metadata=_MADE_BY[Path(output.path).suffix.lower()])
+            write_figure(output, figure, dpi=160, metadata=_MADE_BY[Path(output.path).suffix.lower()])
 
 
 def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:

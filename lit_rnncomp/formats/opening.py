@@ -9,13 +9,15 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from . import jpeg, jpeg2000, pam, png, tga, tiff
+from . import bmp, gif, jpeg, jpeg2000, pam, png, psd, tga, tiff
 
 LARGEST = 1 << 24
 """Bytes of an entry of metadata; what is larger is left out."""
 
 _METADATA = ("icc_profile", "exif", "xmp")
 _WIDE = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
+_DRAWINGS = {"EPS", "WMF"}
+"""What Pillow hands to another program, which a file may have been made to harm."""
 _FULL_RANGE = {"PPM", "JPEG2000"}
 """Formats whose 16-bit samples Pillow gives on the scale 0..65535."""
 
@@ -42,10 +44,16 @@ def load(file: IO[bytes]) -> Image.Image:
         image = jpeg2000.stretch(_decode(data), data)
     elif data.startswith(pam.SIGNATURE):
         image = pam.decode(data)
+    elif data.startswith(gif.SIGNATURES):
+        image = gif.decode(data)
     else:
+        if data.startswith(psd.SIGNATURE):
+            psd.check(data)
         image = _decode(data)
         if image.format == "TGA":
             image = tga.settle_alpha(image, data)
+        elif image.format in bmp.FORMATS:
+            image = bmp.settle_alpha(image)
     if image.mode in _WIDE and image.format not in _FULL_RANGE and not data.startswith(png.SIGNATURE):
         raise ValueError(f"16-bit samples of a {image.format} file have no known range; convert the picture first")
     said = {kind: image.info.get(kind) for kind in _METADATA} | said
@@ -75,5 +83,7 @@ def again(image: Image.Image) -> Image.Image:
 
 def _decode(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
+        if image.format in _DRAWINGS:
+            raise ValueError(f"it is a drawing ({image.format}), not a picture of pixels; convert it first")
         image.load()
         return image

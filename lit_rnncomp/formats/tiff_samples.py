@@ -1,10 +1,12 @@
-"""TIFF's samples of any depth to 16 bits, and 32, in strips or tiles, planes or pixels: what Pillow reads of 8 bits."""
+"""TIFF's samples of any depth to 16 bits, and 32, in strips or tiles, planes, pixels or blocks of subsampled colours:
+what Pillow reads of 8 bits."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from .ifd import Directory
 from .limit import check_size
+from .tiff_ycbcr import YCbCr, interpolate, pixels_of, read_ycbcr, to_rgb
 
 if TYPE_CHECKING:
     from .tiff import Layout
@@ -21,7 +24,7 @@ _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA = 1, 5, 8, 32946, 32773, 3
 OWN = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA)
 """Compressions that keep samples as they are."""
 
-_WHITE_IS_ZERO, _PALETTE, _CMYK, _YCBCR, _LAB, _ICCLAB = 0, 3, 5, 6, 8, 9
+_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICCLAB = 0, 2, 3, 5, 6, 8, 9
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _AT_ONCE = 1 << 20
 
@@ -32,15 +35,21 @@ def from_samples(directory: Directory, layout: Layout) -> Image.Image:
         raise ValueError(f"its samples have {layout.bits} bits; convert the picture first")
     if layout.predictor not in (1, 2) or (layout.predictor == 2 and layout.bits not in (8, 16, 32)):
         raise ValueError(f"its predictor {layout.predictor} for {layout.bits} bits has no rule")
-    if layout.photometric == _YCBCR:
-        _check_formula(directory)
-    samples = _read(directory, layout)
+    ycbcr = read_ycbcr(directory, layout.bits) if layout.photometric == _YCBCR else None
+    if ycbcr is not None and ycbcr.subsampled:
+        _check_subsampled(directory, layout)
+    samples = _read(directory, layout, ycbcr)
+    if ycbcr is not None and ycbcr.subsampled and ycbcr.cosited:
+        interpolate(samples, ycbcr)
     if layout.bits == 32 and 0 < samples.max(initial=0) < 1 << 24:
         raise ValueError(
             f"its 32-bit samples are at most {samples.max()}, so that their range is unknown; convert the picture first"
         )
     if layout.photometric == _PALETTE:
         colours = _looked_up(directory, layout, samples[..., 0])
+    elif ycbcr is not None and not ycbcr.is_jpegs(layout.bits):
+        colours = to_rgb(samples[..., : layout.channels], ycbcr)
+        layout = layout._replace(photometric=_RGB)
     else:
         colours = _eight_bits(samples[..., : layout.channels], layout.bits)
     if layout.photometric == _WHITE_IS_ZERO:
@@ -76,19 +85,13 @@ def _image(
     return image
 
 
-def _check_formula(directory: Directory) -> None:
-    """Raises `ValueError` for YCbCr unlike JPEG's."""
-
-    def shares(tag: int, default: tuple[float, ...]) -> tuple[float, ...]:
-        parts = np.frombuffer(directory.bytes(tag), f"{directory.order}u4").reshape(-1, 2)
-        return tuple((parts[:, 0] / np.maximum(parts[:, 1], 1)).tolist()) if tag in directory.entries else default
-
-    # The default is 2x2, of which the file need not say anything.
-    if directory.integers(530) != (1, 1):
-        raise ValueError("its YCbCr colours are subsampled, without JPEG; convert the picture first")
-    weights, levels = shares(529, (0.299, 0.587, 0.114)), shares(532, (0, 255, 128, 255, 128, 255))
-    if levels != (0, 255, 128, 255, 128, 255) or np.abs(np.subtract(weights, (0.299, 0.587, 0.114))).max() > 1e-3:
-        raise ValueError("its YCbCr colours are of a formula unlike JPEG's; convert the picture first")
+def _check_subsampled(directory: Directory, layout: Layout) -> None:
+    """Raises `ValueError` for subsampled colours in a layout of which TIFF says nothing."""
+    if layout.bits not in (8, 16) or layout.planar or layout.samples != 3 or layout.predictor != 1:
+        raise ValueError(
+            f"its subsampled YCbCr colours of {layout.samples} samples of {layout.bits} bits, planar configuration "
+            f"{1 + layout.planar} and predictor {layout.predictor} have no rule; convert the picture first"
+        )
 
 
 def _eight_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -108,7 +111,7 @@ def _looked_up(directory: Directory, layout: Layout, indices: NDArray[Any]) -> N
     return np.stack([channel[indices] for channel in table], axis=-1)
 
 
-def _read(directory: Directory, layout: Layout) -> NDArray[Any]:
+def _read(directory: Directory, layout: Layout, ycbcr: YCbCr | None) -> NDArray[Any]:
     """`(height, width, samples)` unsigned."""
     width, height, each = layout.width, layout.height, 1 if layout.planar else layout.samples
     if layout.tiles:
@@ -121,11 +124,17 @@ def _read(directory: Directory, layout: Layout) -> NDArray[Any]:
     check_size(wide * tall * layout.weight)
     offsets = directory.integers(324 if layout.tiles else 273)
     counts = directory.integers(325 if layout.tiles else 279)
-    row_bytes = -(-wide * each * layout.bits // 8)
+    values, unit = wide * each, 1
+    if ycbcr is not None and ycbcr.subsampled:  # a row of data units stands for some rows of pixels
+        values, unit = -(-wide // ycbcr.across) * (ycbcr.across * ycbcr.down + 2), ycbcr.down
+        cut = wide % ycbcr.across or tall % unit if layout.tiles else tall % unit and tall < height
+        if cut:
+            raise ValueError(f"its strips or tiles of {wide}x{tall} pixels end amid a sample of its YCbCr colours")
+    row_bytes = -(-values * layout.bits // 8)
     columns, rows = -(-width // wide), -(-height // tall)
     planes = layout.samples if layout.planar else 1
     if not counts and layout.compression == _NONE:
-        counts = (row_bytes * tall,) * len(offsets)
+        counts = (row_bytes * -(-tall // unit),) * len(offsets)
     if len(offsets) < planes * rows * columns or len(counts) < planes * rows * columns:
         raise ValueError(f"it lists {len(offsets)} strips or tiles of {planes * rows * columns}")
     dtype = np.uint32 if layout.bits == 32 else np.uint16 if layout.bits > 8 else np.uint8
@@ -137,17 +146,31 @@ def _read(directory: Directory, layout: Layout) -> NDArray[Any]:
         stored = directory.data[offsets[index] : offsets[index] + counts[index]]
         if layout.fill_order == 2:
             stored = stored.translate(_REVERSED)
-        raw = _decompress(stored, layout.compression, row_bytes, lines)
-        if len(raw) < row_bytes * lines:
+        if ycbcr is not None and ycbcr.assumed:
+            _check_assumed(stored, layout, wide, lines)
+        units = -(-lines // unit)
+        raw = _decompress(stored, layout.compression, row_bytes, units)
+        if len(raw) < row_bytes * units:
             raise ValueError("the file is cut: a strip or tile of it is shorter than its pixels")
-        block = _unpack(raw[: row_bytes * lines], lines, wide * each, layout.bits, directory.order, dtype)
-        block = block.reshape(lines, wide, each)
+        block = _unpack(raw[: row_bytes * units], units, values, layout.bits, directory.order, dtype)
+        if ycbcr is not None and ycbcr.subsampled:
+            block = pixels_of(block, ycbcr)
+        else:
+            block = block.reshape(lines, wide, each)
         if layout.predictor == 2:
             block = np.cumsum(block, axis=1, dtype=dtype)
         bottom, right = min(top + lines, height), min(left + wide, width)
         channels = slice(plane, plane + 1) if layout.planar else slice(None)
         picture[top:bottom, left:right, channels] = block[: bottom - top, : right - left]
     return picture
+
+
+def _check_assumed(stored: bytes, layout: Layout, wide: int, lines: int) -> None:
+    """Raises `ValueError` for a strip or tile that holds all samples of chroma, where the file says nothing of it."""
+    row_bytes = wide * 3 * layout.bits // 8
+    with suppress(OSError):
+        if len(_decompress(stored, layout.compression, row_bytes, lines)) >= row_bytes * lines:
+            raise ValueError("it does not say how its YCbCr colours are subsampled; convert the picture first")
 
 
 def _unpack(raw: bytes, rows: int, columns: int, bits: int, order: str, dtype: Any) -> NDArray[Any]:

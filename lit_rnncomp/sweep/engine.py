@@ -170,6 +170,21 @@ def is_study(path: Path) -> bool:
 
 
 @contextmanager
+def database_of(folder: Path) -> Iterator[None]:
+    """Raises `SweepError` for what SQLite says of a study's database, below two libraries: a full disk, no permission.
+    The study is as it was before."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise SweepError(f"cannot write {folder / 'study.db'}: {cause}") from error
+
+
+@contextmanager
 def alone_in(folder: Path, patience: float = 60.0) -> Iterator[int]:
     """Holds the folder's lock, which its trials inherit, so that none of a killed sweep still runs when the next
     begins.

@@ -6,7 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from .definition import SweepError, best_of, read_sweep
-from .engine import Outcome, Study, alone_in, run_study
+from .engine import Outcome, Study, alone_in, database_of, run_study
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
             f"a {definition.method} sweep has no end of its own: say how many trials with --count (given: {wanted})"
         )
     folder = Path(out) if out else Path("runs") / "sweeps" / definition.name
-    with alone_in(folder) as lock:
+    with alone_in(folder) as lock, database_of(folder):
         study = Study(definition, folder.resolve(), seed)
         outcomes = _watched(study, wanted, workers, gpus, lock, quiet=json)
     scored = [outcome for outcome in outcomes if outcome.value is not None and outcome.state != "failed"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -73,8 +74,8 @@ class Termination:
 def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
     """Whether a validation follows this batch. A run that is killed in it goes on from before this batch: Lightning
     would take a checkpoint of here for one that was validated, and with one of the run's end there would be nothing
-    left to do."""
-    every, apart = trainer.check_val_every_n_epoch, trainer.val_check_batch or 1
+    left to do. (By the clock, none is foreseen but the last.)"""
+    every, apart = trainer.check_val_every_n_epoch, trainer.val_check_batch or math.inf
     if not trainer.enable_validation:
         return False
     if every is None:  # batches count over all epochs

@@ -32,7 +32,8 @@ class Validations(Callback):
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        chosen = trainer.check_val_every_n_epoch is not None or trainer.val_check_interval != 1.0
+        # Where validations follow the clock, the trainer has no interval.
+        chosen = trainer.check_val_every_n_epoch is not None or getattr(trainer, "val_check_interval", None) != 1.0
         if stage != "fit" or chosen or not hasattr(trainer.datamodule, "steps_per_epoch"):  # type: ignore[attr-defined]
             return
         steps = total_steps(trainer)
@@ -47,8 +48,10 @@ class Validations(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         if at_end(trainer) and trainer.enable_validation:
-            # The way in which Lightning lets a callback end a run: it validates before it does.
+            # The way in which Lightning lets a callback end a run: it validates before it does, unless there is a
+            # least number of epochs, which it assumes where one of steps is given.
             trainer.should_stop = True
+            trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = None
             if trainer.check_val_every_n_epoch is not None:
                 trainer.check_val_every_n_epoch = 1
 

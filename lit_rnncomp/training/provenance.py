@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ..files import SOFTWARE, check_folder, write_bytes, write_json
+from ..files import NO_ROOM, SOFTWARE, check_folder, write_bytes, write_json
 
 PROVENANCE, DIFF, CONFIG = "provenance.json", "diff.patch", "config.yaml"
 FILES = (PROVENANCE, DIFF, CONFIG, "checkpoints/best.ckpt", "checkpoints/last.ckpt", "rate_distortion.png", "strip.png")
@@ -92,7 +92,10 @@ class RunConfig(SaveConfigCallback):
 
 
 class Provenance(Callback):
-    """Writes `provenance.json` (one record for each start of the run) and the uncommitted changes as `diff.patch`."""
+    """Writes `provenance.json` (one record for each start of the run) and the uncommitted changes as `diff.patch`.
+
+    The error of a logger that finds no room names the run's folder.
+    """
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         # Not before: the step is restored after `on_fit_start`.
@@ -125,6 +128,10 @@ class Provenance(Callback):
             }
         )
         write_json(path, starts)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, OSError) and exception.errno in NO_ROOM and not exception.filename:
+            exception.filename = str(run_folder(trainer) or "")
 
 
 def source_state(folder: Path) -> tuple[str | None, bytes]:

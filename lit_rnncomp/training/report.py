@@ -25,7 +25,7 @@ from torch import Tensor
 from ..codec.binary_codec import BinaryCodec
 from ..evaluation.rd import Array
 from ..evaluation.strip import Panel, baseline_panel, draw_strip, numbers, save
-from ..files import SOFTWARE, Output, replacing
+from ..files import SOFTWARE, Output, write_figure
 from ..images import tensor_to_uint8, to_signal
 from ..models.recurrent_codec import RecurrentCodec
 from .code_lengths import lengths
@@ -35,8 +35,9 @@ from .rate_distortion import RateDistortionCurve
 
 
 class RunReport(Callback):
-    """Keeps the rate-distortion curve from before training; when the run ends, prints the areas and writes two
-    pictures.
+    """Keeps the rate-distortion curve from before training and that of the last validation; when the run ends, prints
+    the areas and writes two pictures, also in a start that finds nothing left to do: the one before it may have been
+    killed before it drew.
 
     `rate_distortion.png` has the curves before and after; `strip.png` a validation picture through a file of half a bit
     per pixel (or of all iterations, if that is less), beside JPEG at the same bytes.
@@ -47,25 +48,27 @@ class RunReport(Callback):
 
     def __init__(self) -> None:
         self.before: dict[str, Array] = {}
-        self._measured = False
+        self.after: dict[str, Array] = {}
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self._measured |= not trainer.sanity_checking
-        if trainer.sanity_checking and isinstance(module, Compressor) and not self.before:
+        if not isinstance(module, Compressor):
+            return
+        if not trainer.sanity_checking:
+            self.after = module.curve.compute()
+        elif not self.before:
             self.before = module.curve.compute()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"curve": {name: values.tolist() for name, values in self.before.items()}}
+        return {"curve": _as_lists(self.before), "after": _as_lists(self.after)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.before = {name: np.array(values) for name, values in state["curve"].items()}
+        self.before, self.after = _as_arrays(state["curve"]), _as_arrays(state.get("after", {}))
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not isinstance(module, Compressor) or not self._measured:
+        if not isinstance(module, Compressor) or not self.after:
             return
-        after = module.curve.compute()
-        before_area, after_area = module.curve.summary(self.before), module.curve.summary(after)
+        before_area, after_area = module.curve.summary(self.before), module.curve.summary(self.after)
         table = Table("from 0.125 to 2 bpp", "before", "after")
         for metric, value in after_area.items():
             table.add_row(metric.head.replace("\n", ", "), metric.show(before_area.get(metric)), metric.show(value))
@@ -74,12 +77,20 @@ class RunReport(Callback):
         folder = run_folder(trainer)
         if folder is not None:
             path = folder / "rate_distortion.png"
-            _plot(path, module.curve, self.before, after)
+            _plot(path, module.curve, self.before, self.after)
             console.print(f"curve: {path}", highlight=False, soft_wrap=True)
             strip = path.with_name("strip.png")
             image = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
             _strip(strip, copy.deepcopy(module.codec), to_signal(image) if image.dtype == torch.uint8 else image)
             console.print(f"pictures: {strip}", highlight=False, soft_wrap=True)
+
+
+def _as_lists(curves: dict[str, Array]) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in curves.items()}
+
+
+def _as_arrays(curves: dict[str, list[float]]) -> dict[str, Array]:
+    return {name: np.array(values) for name, values in curves.items()}
 
 
 def _strip(path: Path, network: RecurrentCodec, image: Tensor) -> None:
@@ -128,8 +139,7 @@ def _plot(path: Path, curve: RateDistortionCurve, before: dict[str, Array], afte
         axes.set(title=metric.title, ylabel=metric.unit, xlabel=f"bits per pixel ({rates})")
         axes.grid(alpha=0.3)
     axes.legend()
-    with replacing(Output(path, own=True)) as temporary:
-        figure.savefig(temporary, dpi=100, metadata={"Software": SOFTWARE})
+    write_figure(Output(path, own=True), figure, dpi=100, metadata={"Software": SOFTWARE})
 
 
 class WandbPanels(Callback):

@@ -8,21 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
 
 from ..sweep.trials import TRIAL
 
+_LEAST = 1e-3  # seconds that a start gets: Lightning does nothing at all in one that has none
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 
 
 class TimeOfThisStart(Callback):
     """Makes `max_time` the time from each start, not from the first: a job that ran into its limit can be started
-    again. That of a sweep's trial counts over all its starts, so that trials that were interrupted get no more of it.
+    again. That of a sweep's trial counts over all its starts, so that trials that were interrupted get no more of it,
+    but for one step: after that it is measured, which a trial that was killed in its last validation is not yet.
     """
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        states = checkpoint["callbacks"]
         if not {TRIAL, "WANDB_SWEEP_ID"} & set(os.environ):
-            checkpoint["callbacks"].pop("Timer", None)
+            states.pop("Timer", None)
+            return
+        for timer in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(timer, Timer) and (left := timer.time_remaining()) and timer.state_key in states:
+                elapsed = states[timer.state_key]["time_elapsed"]
+                elapsed["train"] = min(elapsed["train"], left - _LEAST)
 
 
 class RatesOfThisStart(Callback):

@@ -1,10 +1,15 @@
-"""A tiny seeded model, two small photographs and the results of evaluating them, made once for all tests of the
-evaluation."""
+"""A tiny seeded model, two small photographs, the results of evaluating them and their report, made once for all tests
+of the evaluation."""
+
+import json
+import re
 
 import pytest
 import torch
 from PIL import Image
 from skimage import data
+
+from lit_rnncomp.evaluation.report import report
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +46,18 @@ def results(tmp_path_factory, tiny_model, photographs):
     with pytest.warns(UserWarning, match=r"^broken\.png: cannot read"):
         evaluate(model=[str(tiny_model)], data=str(photographs), codecs="jpeg420,webp", out=str(out), json=True)
     return out
+
+
+@pytest.fixture(scope="session")
+def page(results, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    with pytest.warns(UserWarning, match="published curves are left out"):
+        report(str(results), out=str(path), codecs="jpeg420,webp", published="kodak", title="Tiny & <small>")
+    return path
+
+
+@pytest.fixture(scope="session")
+def content(page):
+    return json.loads(
+        re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL).group(1)
+    )

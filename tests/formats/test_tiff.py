@@ -145,14 +145,6 @@ def test_lab_becomes_srgb(photometric: int, bits: int) -> None:
         assert np.abs(shown[0, 0] - srgb((lightness / 2.55, a, b))).max() <= 3, (lightness, a, b)
 
 
-def test_ycbcr_that_is_not_subsampled() -> None:
-    values = samples(8, 3)
-    expected = np.asarray(Image.frombytes("YCbCr", (WIDTH, HEIGHT), values.astype(np.uint8).tobytes()).convert("RGB"))
-    np.testing.assert_array_equal(read(tiff(values, 8, 6, extra={530: (1, 1)})), expected)
-    with pytest.raises(ImageError, match="YCbCr colours are subsampled, without JPEG"):
-        read(tiff(values, 8, 6))  # 2x2 is the default
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

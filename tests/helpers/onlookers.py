@@ -3,6 +3,7 @@ it happen."""
 
 import os
 import time
+from pathlib import Path
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -49,3 +50,32 @@ class Slow(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         time.sleep(self.seconds)
+
+
+class Waiting(Callback):
+    """Stops within the validation that follows a step until whoever watches removes the file `waiting`.
+
+    Args:
+        step: after which the validation is.
+        place: of it: `batch`, before its first picture, or `end`, after all of them.
+        rank: of the process that waits.
+    """
+
+    def __init__(self, step: int, place: str = "batch", rank: int = 0) -> None:
+        self.step, self.place, self.rank = step, place, rank
+
+    def on_validation_batch_start(self, trainer, module, batch, batch_idx):
+        if self.place == "batch" and batch_idx == 0:
+            self.wait(trainer)
+
+    def on_validation_end(self, trainer, module):
+        if self.place == "end":
+            self.wait(trainer)
+
+    def wait(self, trainer):
+        if trainer.sanity_checking or (trainer.global_step, trainer.global_rank) != (self.step, self.rank):
+            return
+        waiting = Path("waiting")
+        waiting.touch()
+        while waiting.exists():
+            time.sleep(0.01)

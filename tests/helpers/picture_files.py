@@ -162,3 +162,12 @@ def tga(
         return head + pixels
     extension = struct.pack("<H", 495) + bytes(492) + bytes([area])
     return head + pixels + extension + struct.pack("<II", len(head + pixels), 0) + b"TRUEVISION-XFILE.\0"
+
+
+def bits_of_gif(indices: np.ndarray) -> bytes:
+    """Indices below 4 as GIF stores them, with the table cleared before each."""
+    codes = [code for index in indices.ravel() for code in (4, int(index))] + [5]
+    bits = "".join(f"{code:03b}"[::-1] for code in codes)
+    data = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+    blocks = (data[at : at + 255] for at in range(0, len(data), 255))
+    return b"\2" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"

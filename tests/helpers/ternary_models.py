@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lit_rnncomp.codec import container
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.models.context_model import ContextModel
 from lit_rnncomp.models.refiner import Refiner
@@ -55,3 +56,14 @@ def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     smooth = np.stack([y + x, 200 - y, 90 + x], -1) + 60 * ((x - y)[..., None] % 40 > 20)
     noise = np.random.RandomState(seed).randint(-9, 10, smooth.shape)
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+def psnr(picture: Any, truth: Any) -> float:
+    error = np.square(np.asarray(picture, float) - np.asarray(truth, float)).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def levels(data: bytes, codec: TernaryCodec) -> np.ndarray:
+    """What the codes of a file are worth, by coefficient."""
+    *_, state = codec._states(container.parse(data), None, False)
+    return state.after

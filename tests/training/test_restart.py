@@ -5,6 +5,7 @@ import os
 import pickle
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -158,14 +159,18 @@ def test_codes_are_opened_again_by_another_process(tmp_path):
     assert len(sent) < 10_000 and torch.equal(pickle.loads(sent)[7], crops[7])
 
 
-@pytest.mark.parametrize(
-    ("environment", "kept"), [({}, False), ({"LIT_RNNCOMP_TRIAL": "3"}, True), ({"WANDB_SWEEP_ID": "a"}, True)]
-)
-def test_the_time_of_a_trial_counts_over_all_its_starts(monkeypatch, environment, kept):
+@pytest.mark.parametrize("elapsed", [5.0, 90.0])
+@pytest.mark.parametrize("environment", [{}, {"LIT_RNNCOMP_TRIAL": "3"}, {"WANDB_SWEEP_ID": "a"}])
+def test_the_time_of_a_trial_counts_over_all_its_starts(monkeypatch, environment, elapsed):
     for name in ("LIT_RNNCOMP_TRIAL", "WANDB_SWEEP_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    checkpoint = {"callbacks": {"Timer": {"time_elapsed": {"train": 5.0}}}}
-    TimeOfThisStart().on_load_checkpoint(None, None, checkpoint)
-    assert ("Timer" in checkpoint["callbacks"]) == kept
+    checkpoint = {"callbacks": {"Timer": {"time_elapsed": {"train": elapsed}}}}
+    trainer = L.Trainer(max_time={"minutes": 1}, logger=False, accelerator="cpu")
+    TimeOfThisStart().on_load_checkpoint(trainer, None, checkpoint)
+    assert ("Timer" in checkpoint["callbacks"]) == bool(environment)
+    if environment:
+        # Nothing is left after a minute: a step, so that it is measured.
+        spent = checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"]
+        assert spent == 5 if elapsed == 5 else 59.9 < spent < 60
