@@ -1,8 +1,11 @@
 """Callbacks for the runs of tests, given by `--trainer.callbacks`: one that writes down what happens, others that make
 it happen."""
 
+import json
 import os
 import time
+from collections import Counter
+from pathlib import Path
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -49,3 +52,22 @@ class Slow(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         time.sleep(self.seconds)
+
+
+class Waits(Callback):
+    """Counts what processes, and a device, wait for in the steps from `first` to before `last`: writes how often each
+    operation of torch.distributed ran, and `fetched`, how many numbers were read from tensors, to `waits-RANK.json`."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.first:
+            self.profile.start()
+        if trainer.global_step == self.last:
+            self.profile.stop()
+            names = Counter(event.name for event in self.profile.events())
+            waits = {name.removeprefix("c10d::"): count for name, count in names.items() if name.startswith("c10d::")}
+            waits["fetched"] = names["aten::_local_scalar_dense"]
+            Path(f"waits-{trainer.global_rank}.json").write_text(json.dumps(waits))

@@ -1,12 +1,12 @@
 """Every recipe on two processes, more processes than pictures, and a validation at the end of every run."""
 
 import csv
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.starts import together
 from PIL import Image
 
 from lit_rnncomp.codec import weights
@@ -63,13 +63,9 @@ def fit(starts, folder, tmp_path):
     def run(processes: int, *arguments: str, holdout: int = 3) -> None:
         (tmp_path / "photographs").symlink_to(folder / "photographs")
         (tmp_path / "codec.safetensors").symlink_to(folder / "codec.safetensors")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         data = ["--data.train=photographs", f"--data.holdout={holdout}", "--data.max_side=64", "--data.batch_size=2"]
         command = ["fit", *arguments, *data, *QUIET, f"--trainer.devices={processes}", "--trainer.strategy=ddp"]
-        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "NODE_RANK": 0}
-        started = [starts(tmp_path, *command, **world, LOCAL_RANK=rank, RANK=rank) for rank in range(processes)]
+        started = together(starts, processes, tmp_path, *command)
         codes = [process.wait(300) for process in started]
         assert codes == [0] * processes, started[0].output() + started[-1].output()
 

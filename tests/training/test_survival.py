@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers.starts import Start, Starts
+from helpers.starts import Start, Starts, together
 
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 40, 12
@@ -50,19 +49,7 @@ class Run:
     def start(self, *arguments: object) -> list[Start]:
         """The processes of one start, the first of them first."""
         command = ["fit", "--config", "run.yaml", "--ckpt_path", "last", *arguments]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        environment = {}
-        if self.processes > 1:  # as torchrun sets it
-            environment = {
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-                "WORLD_SIZE": self.processes,
-                "NODE_RANK": 0,
-            }
-        ranks = [{"LOCAL_RANK": rank, "RANK": rank} if self.processes > 1 else {} for rank in range(self.processes)]
-        return [self.starts(self.folder, *command, **environment, **rank) for rank in ranks]
+        return together(self.starts, self.processes, self.folder, *command)
 
     def finish(self, *arguments: object) -> None:
         for process in self.start(*arguments):
@@ -190,21 +177,45 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
     torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("processes", "rank"), [(1, 0), (2, 1)])
-def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank):
+def test_processes_agree_to_end_within_an_interval(starts, whole, tmp_path):
+    """One is told; the others hear of it when they next agree, here before the validation after step 24."""
+    run = Run(starts, tmp_path / "run", processes=2, log_every_n_steps=1000)
+    slow = ["--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.05"]
+    started = run.start("--last_checkpoint.every_n_steps=1000", *slow)
+    run.until(14, started)
+    started[-1].send(signal.SIGTERM)
+    assert [process.wait() for process in started] == [143, 0], started[0].output()
+    assert run.last()["global_step"] == run.step() == 24
+    run.finish()
+    assert_same(run, whole(2))
+
+
+@pytest.mark.parametrize(
+    ("processes", "rank", "poisoned", "what"),
+    [
+        # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21 would be saved.
+        (1, 0, 20, "a weight is not a finite number after step 21"),
+        (2, 1, 20, "a weight is not a finite number after step 21"),
+        # Nothing is saved before step 24, nor said.
+        (1, 0, 21, "the loss is nan at step 23"),
+        (2, 1, 21, "the loss is nan at step 23"),
+    ],
+)
+def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank, poisoned, what):
     run = Run(starts, tmp_path / "run", processes=processes)
     started = run.start(
-        "--trainer.callbacks+=onlookers.Poison", "--trainer.callbacks.step=20", f"--trainer.callbacks.rank={rank}"
+        "--trainer.callbacks+=onlookers.Poison",
+        f"--trainer.callbacks.step={poisoned}",
+        f"--trainer.callbacks.rank={rank}",
     )
     assert [process.wait() for process in started] == [2, 0][:processes], started[0].output()
     (error,) = [line for process in started for line in process.output().splitlines() if "error" in line.lower()]
-    assert error.startswith("lit-rnncomp: error: the loss is n")
     path = "runs/lightning_logs/version_0/checkpoints/last.ckpt"
-    # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21, between the two, is not
-    # saved.
-    assert error.endswith(f"at step 22; the last good checkpoint is {path}; a lower lr may help")
-    assert run.last()["global_step"] == 18
-    assert all(weight.isfinite().all() for weight in run.last()["state_dict"].values())
+    assert error == f"lit-rnncomp: error: {what}; the last good checkpoint is {path}; a lower lr may help"
+    assert run.last()["global_step"] == poisoned // 3 * 3
+    for kept in (run.folder / path).parent.glob("*.ckpt"):
+        weights = torch.load(kept, weights_only=False)["state_dict"].values()
+        assert all(weight.isfinite().all() for weight in weights), kept
 
 
 def test_one_command_for_the_first_start_and_every_other(starts, tmp_path):
