@@ -142,13 +142,14 @@ def test_an_average_of_the_weights_survives_too(starts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("processes", "signum", "code"), [(1, signal.SIGTERM, 143), (2, signal.SIGTERM, 143), (1, signal.SIGINT, 130)]
+    ("workers", "processes", "signum", "code"),
+    [(0, 1, signal.SIGTERM, 143), (0, 2, signal.SIGTERM, 143), (0, 1, signal.SIGINT, 130), (2, 1, signal.SIGINT, 130)],
 )
-def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, signum, code):
-    run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
+def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, workers, processes, signum, code):
+    run = Run(starts, tmp_path / "run", workers, processes, log_every_n_steps=1)
     started = run.start("--last_checkpoint.every_n_steps=1000")
     run.until(16, started)
-    started[-1].send(signum)  # one process is told, all of them end
+    started[-1].send(signum, group=workers > 0)  # one process is told, all end; Ctrl-C goes to its workers too
     assert [process.wait() for process in started] == [code, 0][:processes], started[0].output()
     assert 16 <= run.last()["global_step"] == run.step() < STEPS
     run.finish()
