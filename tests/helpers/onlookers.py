@@ -71,3 +71,19 @@ class Waits(Callback):
             waits = {name.removeprefix("c10d::"): count for name, count in names.items() if name.startswith("c10d::")}
             waits["fetched"] = names["aten::_local_scalar_dense"]
             Path(f"waits-{trainer.global_rank}.json").write_text(json.dumps(waits))
+
+
+class Passes(Callback):
+    """Counts how often the codec runs in a validation: appends it to `passes-RANK.txt`."""
+
+    def on_validation_start(self, trainer, module):
+        self.count = 0
+        self.handle = module.codec.register_forward_hook(self.counted)
+
+    def counted(self, *_):
+        self.count += 1
+
+    def on_validation_end(self, trainer, module):
+        self.handle.remove()
+        with Path(f"passes-{trainer.global_rank}.txt").open("a") as file:
+            file.write(f"{self.count}\n")

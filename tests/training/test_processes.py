@@ -101,6 +101,16 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
     assert logged(tmp_path, metric) == pytest.approx(several, rel=1e-5) and len(several) > 0
 
 
+def test_the_panel_is_made_by_one_process(fit, tmp_path):
+    """Two pictures on two processes: one for each to measure, and for the first to show."""
+    length = ["--trainer.max_steps=2", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=1"]
+    watch = ["--trainer.callbacks+=onlookers.Passes", "--trainer.num_sanity_val_steps=0"]
+    fit(2, *recipes()["trainer/wandb"], *length, *watch, holdout=2)
+    assert [(tmp_path / f"passes-{rank}.txt").read_text() for rank in range(2)] == ["2\n2\n", "1\n1\n"]
+    (media,) = tmp_path.glob("runs/wandb/offline-run-*/files/media")
+    assert len(list(media.glob("images/val/pictures_*.png"))) == 2
+
+
 @pytest.mark.parametrize(
     ("length", "steps"),
     [
