@@ -112,11 +112,13 @@ class Agreement(Callback):
             self._steps.append(trainer.global_step)
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
         if stepped and self._due(trainer):
-            self.agree(trainer, pl_module)
+            every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+            logged = getattr(pl_module, "step_values", {}) if every and trainer.global_step % every == 0 else {}
+            self.agree(trainer, pl_module, logged)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._losses and not trainer.sanity_checking:
-            self.agree(trainer, pl_module)
+            self.agree(trainer, pl_module, {})
 
     def _due(self, trainer: L.Trainer) -> bool:
         step = trainer.global_step
@@ -131,15 +133,14 @@ class Agreement(Callback):
         )
 
     @torch.no_grad()
-    def agree(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The reduction, and what follows from it. All processes must call this after the same step.
+    def agree(self, trainer: L.Trainer, module: L.LightningModule, values: dict[str, Tensor]) -> None:
+        """The reduction, and what follows from it; `values` are logged. All processes must call this after the same
+        step.
 
         Raises:
             FloatingPointError: a loss of any process since the last call, or a weight, is not finite.
         """
         device = module.device
-        logs = trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        values: dict[str, Tensor] = getattr(module, "step_values", {}) if logs else {}
         broken = torch.stack([weight.isfinite().all() for weight in module.parameters()]).logical_not().any()
         flags = torch.tensor([self.termination.came, _out_of_time(trainer)]).float().to(device)
         scalars = [broken, *(loss.to(device) for loss in self._losses), *values.values()]

@@ -24,7 +24,7 @@ MODELS = {
 def run(starts, folder: Path, processes: int, *arguments: str) -> list[dict[str, int]]:
     """What each process waited for in the steps from 10 to before 30, which are two intervals of logging."""
     watch = ["--trainer.callbacks+=onlookers.Waits", "--trainer.callbacks.first=10", "--trainer.callbacks.last=30"]
-    length = ["--trainer.max_steps=31", "--trainer.max_epochs=-1", "--trainer.log_every_n_steps=10", *watch]
+    length = ["--trainer.max_steps=31", "--trainer.max_epochs=-1", "--trainer.max_time=00:01:00:00", *watch]
     devices = [f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []
     started = together(starts, processes, folder, "fit", *arguments, *SMALL, *length, *devices, *QUIET)
     assert [process.wait(300) for process in started] == [0] * processes, started[0].output()

@@ -158,9 +158,10 @@ def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, workers, proce
     assert all(f"\n{step // EPOCH},{step}," in logged for step in range(STEPS)), "the logs of all starts are kept"
 
 
-def test_out_of_time_and_on_again(starts, whole, tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_out_of_time_and_on_again(starts, whole, tmp_path, processes):
     """`max_time` counts from each start, so that the same command goes on."""
-    run = Run(starts, tmp_path / "run")
+    run = Run(starts, tmp_path / "run", processes=processes)
     limited = [
         "--trainer.max_time=00:00:00:01",
         "--trainer.callbacks+=onlookers.Slow",
@@ -173,9 +174,10 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
         reached.append(run.step())
     run.finish()
     # Out of time, a run measures where it stands; the training is the same.
-    assert run.record("train") == whole(1).record("train")
+    assert run.record("train") == whole(processes).record("train")
     assert len(run.record("val")[0]) > VALIDATIONS
-    torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
+    ours, theirs = (each.last()["optimizer_states"] for each in (run, whole(processes)))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_processes_agree_to_end_within_an_interval(starts, whole, tmp_path):
