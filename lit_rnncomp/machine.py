@@ -11,6 +11,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def workers(processes: int = 1) -> int:
+    """How many others may prepare data for each of `processes` at work on this machine: the cores of its share but one,
+    at most 8; none on one or two cores, which the work itself can use."""
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")  # of each process, where `cores` may be those of all
+    share = int(given) if given.isdecimal() else cores() // processes
+    return min(8, share - 1) if share > 2 else 0
+
+
 def threads(processes: int) -> int:
     """Threads for each of `processes` at work at a time: `OMP_NUM_THREADS` where that is given, else an equal share of
     the cores."""

@@ -1,6 +1,8 @@
-"""`python -m lit_rnncomp.data.benchmark`: how fast pictures become tiles, and tiles batches, on one core."""
+"""`python -m lit_rnncomp.data.benchmark`: how fast pictures become tiles, and tiles batches, on one core; and what
+workers that prepare batches cost."""
 
 import itertools
+import multiprocessing
 import os
 import platform
 import tempfile
@@ -50,7 +52,11 @@ def benchmark(images: str | None = None, tiles: int = 100_000, batch_size: int =
         for name, batches in _loading(Path(folder), tiles, batch_size):
             rates = _rates(batches, seconds)
             table.add_row(f"{name}: tiles", f"{median(rates):,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}")
-    Console().print(table)
+        Console().print(table)
+        table = Table("4 workers, 200 batches of crops of 32 pictures", "core seconds", "memory, MB")
+        for name, taken, memory in _workers([path for path in paths for _ in range(8)][:32], batch_size):
+            table.add_row(name, f"{taken:.1f}", f"{memory:.0f}")
+        Console().print(table)
 
 
 def _rates(work: Callable[[], int], seconds: float) -> list[float]:
@@ -87,6 +93,40 @@ def _loading(folder: Path, tiles: int, batch_size: int) -> Iterator[tuple[str, C
     )
     yield "the training loader, uint8", lambda: len(next(whole))
     yield "the training loader, float32 in [-1, 1]", lambda: len(to_signal(next(whole)))
+
+
+def _workers(
+    paths: list[Path], batch_size: int, count: int = 4, batches: int = 200
+) -> Iterator[tuple[str, float, float]]:
+    """Processor seconds and memory of workers that each keep what they decode, and of those that share it (Linux)."""
+    import resource
+
+    from .photographs import RandomCrops
+    from .sampling import ResumableLoader, as_is
+
+    def taken() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [Path(folder) / f"{number}{path.suffix}" for number, path in enumerate(paths)]
+        for path, copy in zip(paths, copies, strict=True):
+            copy.write_bytes(path.read_bytes())
+        for name in ("each by itself", "sharing"):
+            crops, before, memory = RandomCrops(copies), taken(), 0.0
+            if name == "sharing":
+                crops.share(count)
+            loader = ResumableLoader(crops, batches * batch_size, batch_size, collate_fn=as_is, num_workers=count)
+            for number, _ in enumerate(loader, 1):
+                if number == batches:
+                    memory = sum(_proportional_mb(child.pid) for child in multiprocessing.active_children())
+            yield name, taken() - before, memory
+
+
+def _proportional_mb(pid: int | None) -> float:
+    """Memory of a process; what it shares with others counts for each in equal parts."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
 def _web_pictures(folder: Path) -> list[Path]:

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..images import to_signal
+from ..machine import workers
 from .photographs import RandomCrops, WholePictures, find_pictures, hold_out
 from .samples import sample_photographs
-from .sampling import RankSampler, ResumableLoader, as_is, one_by_one, repeated
+from .sampling import RankSampler, ResumableLoader, as_is, leave_signals, one_by_one, repeated
 from .shards import INDEX, TileShards
 from .tiles import ShuffledTiles
 
@@ -39,10 +40,11 @@ class PhotographData(LightningDataModule):
         flips: mirror crops at random, both ways.
         multiple: whole pictures are cropped to multiples of it: the codec's stride or a multiple of that.
         max_side: longer sides of whole pictures are cropped to it, in pixels.
-        num_workers: processes that prepare training batches; 0 prepares them in the training process.
+        num_workers: processes that prepare training batches; 0 prepares them in the training process. Not given: the
+            cores there are for each device but one, at most 8, and 0 on one or two. Batches are the same with any.
         seed: of the data order and every random choice.
         strict: stop at an unreadable picture instead of skipping it with a warning.
-        cache_mb: megabytes of decoded pictures to keep in memory, for each process and data set.
+        cache_mb: megabytes of decoded pictures to keep in memory, for each device and data set; workers share them.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class PhotographData(LightningDataModule):
         flips: bool = True,
         multiple: int = 32,
         max_side: int | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         strict: bool = False,
         cache_mb: float = 2000,
@@ -68,6 +70,8 @@ class PhotographData(LightningDataModule):
         for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
             if value < 1:
                 raise ValueError(f"data.{name} is {value}, must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f"data.num_workers is {num_workers}, must be at least 0")
         self.batch_size, self.steps_per_epoch, self.num_workers = batch_size, steps_per_epoch, num_workers
         self.train, self.val, self.test, self.predict = train, val, test, predict
         self.holdout = holdout
@@ -110,17 +114,29 @@ class PhotographData(LightningDataModule):
                 self._train_data = ShuffledTiles(TileShards(self._tiles), self._crops["seed"])
             else:
                 self._train_data = RandomCrops(self.split()[0], **self._crops)
+                if self.workers and not getattr(self.trainer, "overfit_batches", 0):
+                    self._train_data.share(self.workers)
+        return self._training(self._train_data)
+
+    def _training(self, data: Dataset[Tensor]) -> DataLoader[Tensor]:
+        samples = self.steps_per_epoch * self.batch_size
         if getattr(self.trainer, "overfit_batches", 0):
-            return repeated(self._train_data, self.steps_per_epoch * self.batch_size, self.batch_size)
+            return repeated(data, samples, self.batch_size)
         return ResumableLoader(
-            self._train_data,
-            self.steps_per_epoch * self.batch_size,
+            data,
+            samples,
             self.batch_size,
             collate_fn=as_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=self.workers,
+            worker_init_fn=leave_signals,
+            persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    @property
+    def workers(self) -> int:
+        """Processes that prepare training batches for this one."""
+        return workers(getattr(self.trainer, "num_devices", 1)) if self.num_workers is None else self.num_workers
 
     @property
     def _tiles(self) -> Path | None:

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from ..images import ImageError, list_images, read_image
 from .sampling import NOTHING, shuffled
+from .shared import SharedPictures, can_share
 
 
 def find_pictures(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -58,7 +59,7 @@ class PictureCache:
     It never evicts: with random access over more pictures than fit, the share that stays is the share that hits.
 
     Args:
-        megabytes: what to keep, in 10^6 bytes and for this process (each worker has its own); 0 keeps nothing.
+        megabytes: what to keep, in 10^6 bytes, for this process and its workers together; 0 keeps nothing.
         strict: raise on an unreadable picture instead of warning (once a file) and answering `None`.
     """
 
@@ -66,11 +67,26 @@ class PictureCache:
         self.room = int(megabytes * 1e6)
         self.strict = strict
         self._kept: dict[Path, np.ndarray | None] = {}
+        self._numbers: dict[Path, int] = {}
+        self._shared: SharedPictures | None = None
+
+    def share(self, paths: Sequence[Path], workers: int) -> None:
+        """Before a number of processes is started that read these pictures: what one decodes, all have.
+
+        Where processes cannot share memory, each gets its part of the room.
+        """
+        if can_share():
+            self._numbers = {path: number for number, path in enumerate(paths)}
+            self._shared = SharedPictures(len(paths), self.room)
+        else:
+            self.room //= workers
 
     def read(self, path: Path, smallest: int) -> np.ndarray | None:
         """Returns the picture, or None when it is unreadable or one of its sides is below `smallest` pixels."""
         if path in self._kept:
             return self._kept[path]
+        if self._shared and (known := self._shared.read(self._numbers[path])) is not None:
+            return known
         try:
             picture = np.asarray(read_image(path))
             if min(picture.shape[:2]) < smallest:
@@ -83,7 +99,9 @@ class PictureCache:
             warnings.warn(f"skipped: {error}", stacklevel=2)
             self._kept[path] = None
             return None
-        if picture.nbytes <= self.room:
+        if self._shared:
+            self._shared.keep(self._numbers[path], picture)
+        elif picture.nbytes <= self.room:
             self.room -= picture.nbytes
             self._kept[path] = picture
         return picture
@@ -102,7 +120,7 @@ class RandomCrops(Dataset[Tensor]):
         flips: mirror half of the crops left to right, and half of them upside down.
         seed: of order, places, factors and flips.
         strict: raise on such a picture instead of warning.
-        cache_mb: megabytes of decoded pictures to keep in each process.
+        cache_mb: megabytes of decoded pictures to keep.
     """
 
     def __init__(
@@ -127,6 +145,10 @@ class RandomCrops(Dataset[Tensor]):
     def __len__(self) -> int:
         """The number of pictures; positions beyond it are further runs through them."""
         return len(self.paths)
+
+    def share(self, workers: int) -> None:
+        """Lets processes that are started after this share what they decode."""
+        self.cache.share(self.paths, workers)
 
     def __getitem__(self, position: int) -> Tensor:
         return self.__getitems__([position])[0]
@@ -186,7 +208,7 @@ class WholePictures(Dataset[Tensor]):
         multiple: what height and width must divide by (a codec's `stride`); smaller pictures count as unreadable.
         max_side: crop sides longer than this many pixels.
         strict: raise on an unreadable picture instead of leaving it out with a warning.
-        cache_mb: megabytes of decoded pictures to keep in each process.
+        cache_mb: megabytes of decoded pictures to keep.
 
     Raises:
         ImageError: no picture is left.

@@ -4,6 +4,7 @@ A training position is a plain integer that counts samples over the whole run an
 position to content; samplers only hand out positions. So no order has to be stored, and nothing is repeated or dropped.
 """
 
+import signal
 from collections.abc import Iterator, Sized
 from math import isqrt
 from typing import Any
@@ -67,6 +68,13 @@ def mix(words: np.ndarray) -> np.ndarray:
 def as_is(batch: Tensor) -> Tensor:
     """The `collate_fn` of data sets that return whole batches: nothing is left to collate."""
     return batch
+
+
+def leave_signals(worker: int) -> None:
+    """The `worker_init_fn` of training: Ctrl-C, and SIGTERM of a cluster, reach the workers too, and the step that is
+    to be finished needs them. They end with the process that they work for."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def rank_and_world() -> tuple[int, int]:

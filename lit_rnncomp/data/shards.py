@@ -7,6 +7,7 @@ jobs/00000.json     what the first shard was made of; exists once that shard is 
 
 import json
 import os
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ import numpy as np
 
 FORMAT = 1
 INDEX = "index.json"
-_MAPS = 4096  # kept open
+
+
+def _most_maps() -> int:
+    """How many maps to keep: each holds one of the files that a process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 128
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 4096 if files == resource.RLIM_INFINITY else max(16, min(4096, files // 4))
 
 
 class ShardError(ValueError):
@@ -49,7 +59,8 @@ class TileShards:
         self.tile = int(index["tile"])
         for shard in index["shards"]:
             self._open(shard)
-        self._maps: dict[int, np.ndarray] = {}
+        self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._most = _most_maps()
         self._ends = np.cumsum([shard["tiles"] for shard in index["shards"]])
         self._starts = np.concatenate([[0], self._ends[:-1]])
 
@@ -84,10 +95,12 @@ class TileShards:
         return tiles
 
     def _shard(self, number: int) -> np.ndarray:
-        """The map of a shard; a process may have some ten thousand maps, and there may be more shards."""
-        if number not in self._maps:
-            if len(self._maps) == _MAPS:
-                del self._maps[next(iter(self._maps))]
+        """The map of a shard, of which those used last are kept: there may be thousands."""
+        if number in self._maps:
+            self._maps.move_to_end(number)
+        else:
+            if len(self._maps) == self._most:
+                self._maps.popitem(last=False)
             self._maps[number] = self._open(self.index["shards"][number])
         return self._maps[number]
 

@@ -96,9 +96,11 @@ class MeasuredGain(Reconstruction):
 
     A running mean over training batches, as in batch normalisation, and constants afterwards. (Learned gains can run
     away: one that is too high makes both the encoder's input and the decoder's target too large to be reached, and a
-    coefficient that is not coded early is then never coded.)
+    coefficient that is not coded early is then never coded.) Each of several processes follows its own batches, until
+    training averages what they found.
     """
 
+    averaged = ("deviation",)
     deviation: Tensor
 
     def __init__(self, config: CodecConfig, momentum: float = 0.02) -> None:
@@ -118,12 +120,9 @@ class MeasuredGain(Reconstruction):
 
     @torch.no_grad()
     def follow(self) -> None:
-        # All iterations at once: each read its gain before, and processes wait for each other once a step.
+        # All iterations at once: each read its gain before.
         squares = torch.stack(self._squares)
         self._squares = []
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(squares)
-            squares /= torch.distributed.get_world_size()
         self.deviation[: len(squares)].lerp_(squares.sqrt().to(self.deviation), self.momentum)
 
 

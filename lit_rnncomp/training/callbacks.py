@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from typing import Any
@@ -35,29 +34,6 @@ class Precision(Callback):
                 f"trainer.precision={trainer.precision} would keep weights and sums in another type than float32: use "
                 "bf16-mixed, which has the convolutions alone in bfloat16, or 32-true"
             )
-
-
-class FiniteLoss(Callback):
-    """Stops a run whose loss is no longer a number, naming the last good checkpoint. Raises `FloatingPointError`."""
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        wrong = loss is not None and not math.isfinite(loss)
-        if not trainer.strategy.reduce_boolean_decision(wrong, all=False):
-            return
-        if not trainer.is_global_zero:  # one message is enough
-            raise SystemExit(0)
-        kept = [
-            getattr(callback, name, "")
-            for name in ("last_model_path", "best_model_path")
-            for callback in trainer.checkpoint_callbacks
-        ]
-        checkpoint = next(filter(None, kept), None)
-        way_out = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
-        value = float(loss) if wrong else "not a number on another process"
-        raise FloatingPointError(f"the loss is {value} at step {trainer.global_step}; {way_out}; a lower lr may help")
 
 
 class Diagnostics(Callback):

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import torch
@@ -20,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from ..codec.weights import CheckpointError, whole
 from ..files import remove_unfinished, replacing
 from ..sweep.trials import keep_metrics
+from .agreement import Agreement
 from .processes import at_end
 
 LAST, BEFORE = "last.ckpt", "last-1.ckpt"
@@ -32,43 +31,6 @@ def best_checkpoint(monitor: str = "val/auc_ms_ssim", mode: str = "max") -> Mode
     return ModelCheckpoint(
         monitor=monitor, mode=mode, auto_insert_metric_name=False, filename="best", enable_version_counter=False
     )
-
-
-class Termination:
-    """Remembers that SIGTERM came, as a cluster sends it before it takes a machine back, or SIGINT, which is Ctrl-C,
-    for the run to end between two steps. A second Ctrl-C ends it at once.
-
-    (Lightning's own handler broadcasts inside the signal handler, amid whatever the other processes are exchanging, and
-    ends with exit code 0, as if the run were done.)
-    """
-
-    def __init__(self) -> None:
-        self._came: int | None = None
-
-    def listen(self) -> None:
-        """From here on the signals are only remembered. Lightning puts the former handlers back when the run ends."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._remember)
-            signal.signal(signal.SIGINT, self._remember)
-
-    def done(self) -> None:
-        """The last step is saved: from here on Ctrl-C ends the process as ever."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _remember(self, signum: int, *_: Any) -> None:
-        if self._came == signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._came = signum
-
-    def asked(self, trainer: L.Trainer) -> bool:
-        """Whether any process was asked to end. All processes must ask this at the same place."""
-        return trainer.strategy.reduce_boolean_decision(self._came is not None, all=False)
-
-    def end(self, trainer: L.Trainer) -> NoReturn:
-        """Ends the process: the first with exit code 143 or 130 (128 and the signal), for whoever started it; the
-        others without a complaint."""
-        raise SystemExit(128 + (self._came or signal.SIGTERM) if trainer.is_global_zero else 0)
 
 
 def _validates_next(trainer: L.Trainer, batch_idx: int) -> bool:
@@ -90,8 +52,9 @@ class LastCheckpoint(ModelCheckpoint):
 
     It is written every `every_n_steps` optimizer steps, after every validation, a step after the end of every epoch
     without one, when the run ends, and when SIGTERM or Ctrl-C arrives, which ends the run with exit code 143 or 130
-    after that; not while gradients are being accumulated, and not with weights that are not finite. The one before it
-    stays as `last-1.ckpt`, for a disk that loses the newer one.
+    after that (of several processes, at the next step in which they agree on it, see `Agreement`); not while gradients
+    are being accumulated, and not with weights that are not finite. The one before it stays as `last-1.ckpt`, for a
+    disk that loses the newer one.
 
     (Lightning's `save_on_exception` is not used: it writes the broken or half-way state over the best checkpoint.)
 
@@ -106,25 +69,31 @@ class LastCheckpoint(ModelCheckpoint):
         self.every_n_steps = every_n_steps
         self._seen = -1
         self._between_steps = self._ending = self._due = False
-        self._termination = Termination()
+        self._agreement = Agreement()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        known = [callback for callback in trainer.callbacks if isinstance(callback, Agreement)]  # type: ignore[attr-defined]
+        if known:
+            self._agreement = known[0]
+        else:  # before this: it is asked before anything is saved
+            trainer.callbacks.append(self._agreement)  # type: ignore[attr-defined]
+            self._agreement.setup(trainer, pl_module, stage)
         # Behind all others, so that what they know after this step is saved with it.
         trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self] + [self]  # type: ignore[attr-defined]
         if stage == "fit" and trainer.is_global_zero and self.dirpath and "://" not in str(self.dirpath):
             remove_unfinished(Path(self.dirpath))
 
     def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._termination.listen()
+        self._agreement.termination.listen()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._termination.listen()
+        self._agreement.termination.listen()
         self._seen, self._between_steps = trainer.global_step, True
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         if self._ending:
-            self._termination.end(trainer)
+            self._agreement.termination.end(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -135,10 +104,10 @@ class LastCheckpoint(ModelCheckpoint):
         ends = at_end(trainer) or trainer.should_stop
         if last_of_epoch and not ends and not _validates_next(trainer, batch_idx):
             # Lightning miscounts the epochs of a run that goes on from here: the next step will do.
-            self._due = True
+            self._due = self._agreement.wanted = True
             return
         # The run ends a moment later, before the next batch: this step's values are still to be logged.
-        self._ending = self._between_steps and self._termination.asked(trainer)
+        self._ending = self._between_steps and self._agreement.ends
         self._due |= ends or self._ending or step % self.every_n_steps == 0
         if self._due and not _validates_next(trainer, batch_idx):
             self._write(trainer)
@@ -146,28 +115,24 @@ class LastCheckpoint(ModelCheckpoint):
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         # With several processes, which may have different numbers of pictures, only the end of the validation is a
         # common place.
-        if trainer.world_size == 1 and self._termination.asked(trainer):
-            self._termination.end(trainer)
+        if trainer.world_size == 1 and self._agreement.termination.asked(trainer):
+            self._agreement.termination.end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._write(trainer)
-        if self._termination.asked(trainer):
-            self._termination.end(trainer)
+        if self._agreement.termination.asked(trainer):
+            self._agreement.termination.end(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing: the last batch of the epoch was its end."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves nothing: the last batch was saved."""
-        self._termination.done()
+        self._agreement.termination.done()
 
     def _write(self, trainer: L.Trainer) -> None:
-        if (
-            not self._between_steps
-            or trainer.fast_dev_run  # type: ignore[attr-defined]
-            or not all(p.isfinite().all() for p in trainer.lightning_module.parameters())
-        ):
+        if not self._between_steps or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._due = False
         assert self.dirpath is not None

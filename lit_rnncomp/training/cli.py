@@ -17,8 +17,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
 from . import compressors, entropy, entropy_data, ternary
+from .agreement import Agreement
 from .artifacts import BestArtifact
-from .callbacks import Diagnostics, FiniteLoss, Precision, StepSeeds
+from .callbacks import Diagnostics, Precision, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
 from .command import prepared
 from .processes import Distributed, Validations
@@ -43,7 +44,7 @@ class CompressionCLI(LightningCLI):
                     best_checkpoint(),
                     Precision(),
                     StepSeeds(),
-                    FiniteLoss(),
+                    Agreement(),
                     Diagnostics(),
                     Provenance(),
                     WandbPanels(),

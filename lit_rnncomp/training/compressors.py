@@ -108,6 +108,7 @@ class Compressor(L.LightningModule):
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, None if config.codes == "ternary" else config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0))
+        self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
@@ -142,16 +143,11 @@ class Compressor(L.LightningModule):
             loss = (
                 sum_of_segments(losses(), self.codec) if length and self.training else torch.stack(list(losses())).sum()
             )
-        self.log("train/l1", torch.stack([part.l1 for part in parts]).sum(), prog_bar=True, sync_dist=True)
+        self.step_values = {"train/l1": torch.stack([part.l1 for part in parts]).sum()}
         if share:
-            self.log(
-                "train/1-ms_ssim",
-                torch.stack([part.dissimilarity for part in parts]).sum(),
-                prog_bar=True,
-                sync_dist=True,
-            )
+            self.step_values["train/1-ms_ssim"] = torch.stack([part.dissimilarity for part in parts]).sum()
         if self.curve.measured:
-            self.log("train/bpp", torch.stack([part.bpp for part in parts]).sum(), prog_bar=True, sync_dist=True)
+            self.step_values["train/bpp"] = torch.stack([part.bpp for part in parts]).sum()
         return loss
 
     @property

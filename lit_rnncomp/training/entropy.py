@@ -109,6 +109,7 @@ class EntropyModel(L.LightningModule):
         )
         self.model = BinaryRNN(config)
         self.rounded, self.exact = BitsPerBit(config.iterations), BitsPerBit(config.iterations)
+        self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and (path := self.hparams["weights"]):
@@ -127,7 +128,7 @@ class EntropyModel(L.LightningModule):
     def training_step(self, codes: Tensor, batch_index: int) -> Tensor:
         self.model.quantized = self.global_step >= self.hparams["round_from"] * total_steps(self.trainer)
         bits_per_bit = self.information(codes).mean()
-        self.log("train/bits_per_bit", bits_per_bit, prog_bar=True, sync_dist=True)
+        self.step_values = {"train/bits_per_bit": bits_per_bit.detach()}
         return bits_per_bit
 
     def information(self, codes: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..codec import weights
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
-from ..data.sampling import NOTHING, RankSampler, ResumableLoader, as_is, one_by_one, repeated, shuffled
+from ..data.sampling import NOTHING, RankSampler, one_by_one, shuffled
 from ..files import replacing
 from ..images import to_signal
 from ..models.recurrent_codec import RecurrentCodec
@@ -113,17 +113,7 @@ class EntropyData(PhotographData):
         return self.cache / f"pictures-{self._key(codec, paths, 1, self._wholes)}"
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        crops = PackedCrops(self.crops_file(self._codec()), self._crops["seed"])
-        if getattr(self.trainer, "overfit_batches", 0):
-            return repeated(crops, self.steps_per_epoch * self.batch_size, self.batch_size)
-        return ResumableLoader(
-            crops,
-            self.steps_per_epoch * self.batch_size,
-            self.batch_size,
-            collate_fn=as_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        return self._training(PackedCrops(self.crops_file(self._codec()), self._crops["seed"]))
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         return self._pictures(self.split()[1])

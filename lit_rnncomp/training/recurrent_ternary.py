@@ -52,7 +52,7 @@ class RecurrentTernaryEntropyModel(TernaryEntropyModel):
         t = torch.arange(ITERATIONS, device=image.device)
         self.follow(t.repeat(len(image)), bpp.detach().flatten())
         drawn = torch.tensor(DRAWN, device=image.device)
-        self.log("train/bpp", (bpp.mean(0) * drawn).sum(), prog_bar=True, sync_dist=True)
+        self.step_values = {"train/bpp": (bpp.mean(0) * drawn).sum().detach()}
         return ((bpp / (self.mean_bits + LEAST_BITS)).mean(0) * drawn).sum()
 
     def rates(self, image: Tensor, tune: str) -> Tensor:
@@ -90,7 +90,7 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         errors = torch.stack([relative_error(*part).mean() for part in self._unrolled(image, ITERATIONS)])
         loss = (errors * torch.tensor(DRAWN, device=image.device)).sum()
-        self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
+        self.step_values = {"train/relative_error": loss.detach()}
         return loss
 
     def refinements(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Refinement]:

@@ -75,6 +75,7 @@ class TernaryTraining(L.LightningModule):
         self.frontend = LappedDCT()
         table = torch.tensor(lapped.coefficient_weights()).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
+        self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
     @abstractmethod
     def start(self, path: Path) -> nn.Module:
@@ -151,6 +152,7 @@ class TernaryEntropyModel(TernaryTraining):
 
     config_key = codec_weights.CONTEXT_CONFIG_KEY
     monitor = ("val/bpp", "min")
+    averaged = ("mean_bits",)
     mean_bits: Tensor
 
     def __init__(
@@ -194,7 +196,7 @@ class TernaryEntropyModel(TernaryTraining):
         sample = self.sample(image)
         bpp = self.bpp(sample)
         self.follow(sample.t, bpp.detach())
-        self.log("train/bpp", bpp.mean(), prog_bar=True, sync_dist=True)
+        self.step_values = {"train/bpp": bpp.mean().detach()}
         return (bpp / (self.mean_bits[sample.t] + LEAST_BITS)).mean()
 
     def rates(self, image: Tensor, tune: str) -> Tensor:
@@ -209,10 +211,12 @@ class TernaryEntropyModel(TernaryTraining):
         self.means.update({**points, "val/bpp": rates[-1]}, len(image))
 
     def follow(self, t: Tensor, bpp: Tensor) -> None:
-        """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own."""
+        """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own.
+
+        (Each process follows its own batches; `Agreement` averages what they know.)
+        """
         drawn = F.one_hot(t, ITERATIONS).to(bpp)
-        sums = self.trainer.strategy.reduce(torch.stack([drawn.sum(0), bpp @ drawn]), reduce_op="sum")
-        count, total = sums
+        count, total = drawn.sum(0), bpp @ drawn
         share = torch.where(self.mean_bits > 0, 1 - (1 - _MOMENTUM) ** count, (count > 0).to(bpp))
         self.mean_bits.lerp_(total / count.clamp_min(1), share)
 
@@ -270,7 +274,7 @@ class TernaryDecoder(TernaryTraining):
         sample = self.sample(image)
         level = levels(sample.x, sample.t + 1)
         loss = relative_error(sample, middle(level), self.refined(level, sample)).mean()
-        self.log("train/relative_error", loss, prog_bar=True, sync_dist=True)
+        self.step_values = {"train/relative_error": loss.detach()}
         return loss
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:

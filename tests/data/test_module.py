@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -58,6 +60,22 @@ def test_wrong_options_are_named(option):
         PhotographData(**{option: 0})
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(
+    ("cores", "slurm", "devices", "expected"),
+    [(1, "", 1, 0), (2, "", 1, 0), (3, "", 1, 2), (64, "", 1, 8), (64, "", 8, 7), (8, "", 4, 0), (4, "4", 4, 3)],
+)
+def test_workers_are_the_cores_that_are_left(monkeypatch, cores, slurm, devices, expected):
+    monkeypatch.setattr("lit_rnncomp.machine.cores", lambda: cores)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+    data = PhotographData()
+    data.trainer = SimpleNamespace(num_devices=devices)
+    assert data.workers == expected and data.train_dataloader().num_workers == expected
+    assert PhotographData(num_workers=5).workers == 5
+    with pytest.raises(ValueError, match=r"data\.num_workers is -1"):
+        PhotographData(num_workers=-1)
+
+
 class Toy(pl.LightningModule):
     """One weight, trained on the mean of each batch; keeps what it saw."""
 
@@ -104,11 +122,12 @@ def run(folder, workers: int, steps: int, checkpoint=None):
     "ignore:Checkpoint directory",
     "ignore:.*treespec.*",
     "ignore:.*LeafSpec.*",
+    "ignore:This DataLoader will create",
 )
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_a_resumed_run_sees_what_an_unbroken_one_sees(folder, workers):
     """Bit for bit, from a checkpoint after any step: in an epoch, at its end, behind it."""
     whole = run(folder, 0, steps=10)
     assert [step for step, *_ in whole] == list(range(10))
-    for stop in range(1, 10) if workers == 0 else (3, 4, 5):
+    for stop in range(1, 10) if workers == 0 else (3, 4, 5) if workers == 2 else (6,):
         assert run(folder, workers, steps=10, checkpoint=folder / "checkpoints" / f"step={stop}.ckpt") == whole[stop:]

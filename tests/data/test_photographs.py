@@ -3,8 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_rnncomp.data import ImageError, read_image, sample_photographs
+from lit_rnncomp.data import ImageError, photographs, read_image, sample_photographs
 from lit_rnncomp.data.photographs import PictureCache, RandomCrops, WholePictures, _resample, find_pictures, hold_out
+from lit_rnncomp.data.sampling import ResumableLoader, as_is
+from lit_rnncomp.data.shared import SharedPictures, can_share
 from lit_rnncomp.images import to_signal
 
 
@@ -131,6 +133,57 @@ def test_the_cache_keeps_within_its_bounds(ramps):
     again = [cache.read(path, 1) for path in ramps]
     assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, False]
     assert cache.room == int(2.5 * size) - 2 * size
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.skipif(not can_share(), reason="processes are not forked here")
+def test_workers_share_what_one_of_them_decoded(tmp_path, monkeypatch):
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
+    read, log = photographs.read_image, tmp_path / "decoded.txt"
+
+    def logged(path):
+        with log.open("a") as file:
+            file.write(f"{path.name}\n")
+        return read(path)
+
+    def batches(workers, cache_mb):
+        log.write_text("")
+        crops = RandomCrops(find_pictures(list(tmp_path.glob("*.png"))), patch=8, cache_mb=cache_mb)
+        if workers:
+            crops.share(workers)
+        loader = ResumableLoader(crops, 48, 4, collate_fn=as_is, num_workers=workers, persistent_workers=workers > 0)
+        found, decoded = [], []
+        for epoch in range(3):
+            loader.epoch_sampler.set_epoch(epoch)
+            found += list(loader)
+            decoded.append(len(log.read_text().splitlines()))
+        return torch.stack(found), decoded
+
+    monkeypatch.setattr(photographs, "read_image", logged)
+    alone, once = batches(0, 1)
+    assert once == [12, 12, 12]
+    together, decoded = batches(3, 1)
+    torch.testing.assert_close(together, alone, rtol=0, atol=0)
+    # Two may decode the same picture at the same moment; after a run through all of them nobody decodes any.
+    assert decoded[0] == decoded[2] < 3 * 12
+    room = 5.5 * 40 * 50 * 3 / 1e6
+    bounded, again = batches(3, room)
+    torch.testing.assert_close(bounded, alone, rtol=0, atol=0)
+    assert again[2] - again[1] == 48 - 48 // 12 * 5, "five of twelve are kept"
+
+
+def test_shared_pictures_keep_within_their_room():
+    first, second = (np.full((4, 5, 3), value, np.uint8) for value in (1, 2))
+    shared = SharedPictures(3, 100)
+    assert shared.read(0) is None
+    shared.keep(2, first)
+    shared.keep(0, second)
+    np.testing.assert_array_equal(shared.read(2), first)
+    assert shared.read(0) is None, "there was no room"
+    shared.keep(2, second)
+    np.testing.assert_array_equal(shared.read(2), first)
 
 
 def test_whole_pictures_are_cropped_around_the_centre(ramps):

@@ -1,8 +1,10 @@
 """Callbacks for the runs of tests, given by `--trainer.callbacks`: one that writes down what happens, others that make
 it happen."""
 
+import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -79,3 +81,38 @@ class Waiting(Callback):
         waiting.touch()
         while waiting.exists():
             time.sleep(0.01)
+
+
+class Waits(Callback):
+    """Counts what processes, and a device, wait for in the steps from `first` to before `last`: writes how often each
+    operation of torch.distributed ran, and `fetched`, how many numbers were read from tensors, to `waits-RANK.json`."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.first:
+            self.profile.start()
+        if trainer.global_step == self.last:
+            self.profile.stop()
+            names = Counter(event.name for event in self.profile.events())
+            waits = {name.removeprefix("c10d::"): count for name, count in names.items() if name.startswith("c10d::")}
+            waits["fetched"] = names["aten::_local_scalar_dense"]
+            Path(f"waits-{trainer.global_rank}.json").write_text(json.dumps(waits))
+
+
+class Passes(Callback):
+    """Counts how often the codec runs in a validation: appends it to `passes-RANK.txt`."""
+
+    def on_validation_start(self, trainer, module):
+        self.count = 0
+        self.handle = module.codec.encoder.register_forward_hook(self.counted)
+
+    def counted(self, *_):
+        self.count += 1
+
+    def on_validation_end(self, trainer, module):
+        self.handle.remove()
+        with Path(f"passes-{trainer.global_rank}.txt").open("a") as file:
+            file.write(f"{self.count // module.codec.config.iterations}\n")

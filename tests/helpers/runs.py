@@ -1,13 +1,12 @@
 """A folder in which a small run is started again and again with the same command."""
 
-import socket
 import time
 from pathlib import Path
 
 import torch
 import yaml
 
-from .starts import Start, Starts
+from .starts import Start, Starts, together
 
 STEPS, EPOCH = 40, 12
 VALIDATIONS = 4  # after each epoch, and at the end
@@ -42,19 +41,7 @@ class Run:
     def start(self, *arguments: object) -> list[Start]:
         """The processes of one start, the first of them first."""
         command = ["fit", "--config", "run.yaml", "--ckpt_path", "last", *arguments]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        environment = dict(self.environment)
-        if self.processes > 1:  # as torchrun sets it
-            environment |= {
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-                "WORLD_SIZE": self.processes,
-                "NODE_RANK": 0,
-            }
-        ranks = [{"LOCAL_RANK": rank, "RANK": rank} if self.processes > 1 else {} for rank in range(self.processes)]
-        return [self.starts(self.folder, *command, **environment, **rank) for rank in ranks]
+        return together(self.starts, self.processes, self.folder, *command, **self.environment)
 
     def finish(self, *arguments: object) -> None:
         for process in self.start(*arguments):

@@ -8,6 +8,7 @@ each.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,6 +71,18 @@ class Starts:
 
     def close(self) -> None:
         self._process.communicate(timeout=60)
+
+
+def together(starts: Starts, processes: int, folder: Path, *arguments: object, **environment: object) -> list[Start]:
+    """One start of several processes that know of each other, as torchrun starts them, the first of them first; of one
+    process alone, as a person does."""
+    if processes == 1:
+        return [starts(folder, *arguments, **environment)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "NODE_RANK": 0, **environment}
+    return [starts(folder, *arguments, **world, LOCAL_RANK=rank, RANK=rank) for rank in range(processes)]
 
 
 def serve() -> list[str]:

@@ -1,5 +1,5 @@
-"""As much of a Weights & Biases server as `wandb sweep`, `wandb agent` and its public API for sweeps talk to, on the
-loopback."""
+"""As much of a Weights & Biases server as `wandb sweep`, `wandb agent`, runs that upload artifacts, and the public API
+for sweeps talk to, on the loopback."""
 
 import json
 import re
@@ -11,14 +11,18 @@ ENTITY, PROJECT, SWEEP = "someone", "something", "abcd1234"
 
 
 class Stub:
-    """Hands the `queue` of agent commands out one by one, then tells the agent to exit; `runs` is what the API sees."""
+    """Hands the `queue` of agent commands out one by one, then tells the agent to exit; `orders` at once, whatever
+    runs; `runs` is what the API sees."""
 
     def __init__(self):
         self.config = ""
         self.queue = []
+        self.orders = []
         self.runs = []
         self.states = []
         self.operations = []
+        self.artifacts = {}
+        self.files = {}
         self.url = ""
 
     def answer(self, operation, variables):
@@ -32,7 +36,9 @@ class Stub:
         if operation == "Heartbeat":
             self.states.append(json.loads(variables["runState"]))
             busy = any(self.states[-1].values())
-            commands = [] if busy else [self.queue.pop(0) if self.queue else {"type": "exit"}]
+            commands, self.orders = self.orders, []
+            if not busy and not commands:
+                commands = [self.queue.pop(0) if self.queue else {"type": "exit"}]
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
         if operation in ("SweepWithRuns", "GetSweepState", "GetSweep", "GetSweepLegacy"):
             sweep = {
@@ -52,6 +58,21 @@ class Stub:
             }
             sweep |= {"runCount": len(self.runs), "runCountExpected": None, "runs": {"edges": []}, "scheduler": None}
             return {"project": {"sweep": sweep}}
+        if "Artifact" in operation:
+            return self._artifact(operation, variables)
+        if operation == "UpsertBucket":
+            names = {"name": variables.get("name"), "displayName": variables.get("name")}
+            bucket = {"id": names["name"], **names, "description": None, "config": None, "sweepName": SWEEP}
+            bucket |= {
+                "project": {**project, "id": "1", "entity": {"id": "1", "name": ENTITY}},
+                "historyLineCount": None,
+            }
+            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if operation == "RunResumeStatus":
+            return {"model": {"id": "1", "name": PROJECT, "entity": {"id": "1", "name": ENTITY}, "bucket": None}}
+        if operation == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": self._place(name)} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
         if "Runs" in operation:
             return {
                 "project": {
@@ -75,6 +96,37 @@ class Stub:
             return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {"max_cli_version": "99"}}}
         return {}
 
+    def _artifact(self, operation, variables):
+        """Takes an artifact: `artifacts` has its run, its aliases and whether it is whole, `files` what it is of."""
+        given = variables.get("input") or variables
+        if operation == "ArtifactType":
+            return {"project": {"artifact": None}}
+        if operation == "CreateArtifact":
+            number = str(len(self.artifacts))
+            aliases = [each["alias"] for each in given["aliases"]]
+            self.artifacts[number] = {"run": given["runName"], "aliases": aliases, "whole": False}
+            sequence = {"id": number, "latestArtifact": None}
+            return {"createArtifact": {"artifact": {"id": number, "state": "PENDING", "artifactSequence": sequence}}}
+        if operation == "CreateArtifactManifest":
+            manifest = {"id": given["artifactID"], "file": self._file(f"{given['artifactID']}/manifest")}
+            return {"createArtifactManifest": {"artifactManifest": manifest}}
+        if operation == "CreateArtifactFiles":
+            names = [(each["artifactID"], each["name"]) for each in given["artifactFiles"]]
+            nodes = [
+                {**self._file(f"{number}/{name}"), "name": name, "artifact": {"id": number}} for number, name in names
+            ]
+            return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+        assert operation == "CommitArtifact", operation
+        self.artifacts[given["artifactID"]]["whole"] = True
+        return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "any"}}}
+
+    def _file(self, name):
+        file = {"id": name, "name": name, "displayName": name, "storagePath": name, "uploadUrl": self._place(name)}
+        return {**file, "uploadHeaders": [], "uploadMultipartUrls": None}
+
+    def _place(self, name):
+        return f"{self.url}/storage/{name}"
+
     @staticmethod
     def _page(nodes):
         edges = [{"node": node, "cursor": str(number)} for number, node in enumerate(nodes)]
@@ -89,10 +141,18 @@ def wandb_stub():
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
+            sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            if self.path.startswith("/storage/"):
+                stub.files[self.path.removeprefix("/storage/")] = sent
+                self.say({})
+                return
+            body = json.loads(sent or "{}")
             operation = re.search(r"(?:query|mutation)\s+(\w+)", body.get("query", ""))
             data = stub.answer(operation[1] if operation else "", body.get("variables") or {})
-            answer = json.dumps({"data": data}).encode()
+            self.say({"data": data})
+
+        def say(self, data):
+            answer = json.dumps(data).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))

@@ -4,8 +4,11 @@ stub."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,55 @@ def test_the_agent_runs_the_smoke_sweep(server, tmp_path, monkeypatch, capsys):
     from lit_rnncomp.codec import weights
 
     assert weights.load(tmp_path / "best.safetensors").config.unit == "lstm"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="`ps -s`")
+@pytest.mark.parametrize("end", ["by itself", "stopped", "pre-empted"])
+def test_the_best_checkpoint_arrives_at_the_server_however_a_trial_ends(server, tmp_path, monkeypatch, end):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    sweep = yaml.safe_load((ROOT / "sweeps" / "smoke.yaml").read_text())
+    length = 3 if end == "by itself" else 1000
+    sweep["command"][-1:] = [f"--trainer.max_epochs={length}", "--data.max_side=64", "${args}"]
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    subprocess.run(["wandb", "sweep", "sweep.yaml"], check=True, capture_output=True, timeout=120)
+    swept = {"model.class_path": {"value": "GRUCompressor"}, "model.init_args.lr": {"value": 0.01}}
+    server.queue = [{"type": "run", "run_id": "run00001", "program": None, "args": swept}]
+    with (tmp_path / "agent.txt").open("w") as log:
+        agent = subprocess.Popen(
+            ["wandb", "agent", "--forward-signals", PATH], stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        if end != "by itself":
+            wait_for(lambda: any(each["whole"] for each in server.artifacts.values()), agent)
+        if end == "stopped":
+            server.orders = [{"type": "stop", "run_id": "run00001"}]
+        if end == "pre-empted":
+            agent.terminate()  # which ends its trial
+        agent.wait(120)
+        wait_for(lambda: not in_session(agent.pid))  # the trial, which saves and uploads
+        (best,) = tmp_path.glob("runs/*/run00001/checkpoints/best.ckpt")
+    finally:
+        for process in in_session(agent.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    number, last = list(server.artifacts.items())[-1]
+    assert last["run"] == "run00001" and sorted(last["aliases"]) == ["best", "latest"] and last["whole"]
+    assert server.files[f"{number}/best.ckpt"] == best.read_bytes(), (tmp_path / "agent.txt").read_text()
+
+
+def in_session(leader: int) -> list[int]:
+    found = subprocess.run(["ps", "-s", str(leader), "-o", "pid="], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def wait_for(condition, process=None, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end and (process is None or process.poll() is None)
+        time.sleep(0.1)
 
 
 def test_the_best_run_of_a_server_sweep_is_found(server, tmp_path, monkeypatch, capsys):

@@ -19,7 +19,7 @@ from lit_rnncomp.sweep.run import run
 
 # Stands in for `lit-rnncomp fit`: logs `x` ten times over, writes checkpoints, saves on SIGTERM, resumes.
 TRAINER = """
-import csv, pathlib, signal, sys, time
+import csv, os, pathlib, signal, sys, time
 options = dict(argument.lstrip('-').split('=', 1) for argument in sys.argv[1:])
 folder = pathlib.Path(options['trainer.logger.init_args.save_dir'])
 (folder / 'checkpoints').mkdir(exist_ok=True)
@@ -27,6 +27,7 @@ x, pause = float(options['x']), float(options.get('pause', 0))
 if x == 13:
     sys.exit('unlucky x')
 (folder / 'arguments.txt').write_text('\\n'.join(sys.argv))
+(folder / 'device.txt').write_text(os.environ.get('CUDA_VISIBLE_DEVICES', ''))
 start = int(pathlib.Path(options['ckpt_path']).read_text()) if 'ckpt_path' in options else 0
 (folder / 'starts.txt').open('a').write(f'{start}\\n')
 stop = []
@@ -159,6 +160,20 @@ def test_a_grid_is_covered_once_and_then_done(sweep, tmp_path, capsys):
     run(str(path), out=str(tmp_path / "study"))
     assert "best: trial" in capsys.readouterr().out
     assert len(outcomes(tmp_path / "study", path)) == 6
+
+
+def test_eight_trials_at_a_time_have_a_device_each(sweep, tmp_path):
+    path = sweep(pause=0.3)
+    run(str(path), count=16, workers=8, gpus=8, out=str(tmp_path / "study"))
+    found = outcomes(tmp_path / "study", path)
+    assert [outcome.state for outcome in found] == ["complete"] * 16
+    assert len({outcome.parameters["x"] for outcome in found}) == 16
+    folders = [Path(outcome.folder) for outcome in found]
+    devices = [(folder / "device.txt").read_text() for folder in folders]
+    assert sorted(devices[:8]) == [str(number) for number in range(8)]
+    begun = max((folder / "device.txt").stat().st_mtime for folder in folders[:8])
+    ended = min((folder / "checkpoints/last.ckpt").stat().st_mtime for folder in folders[:8])
+    assert begun < ended, "the first eight ran at the same time"
 
 
 def test_failures_are_recorded_and_not_fatal(sweep, tmp_path, capsys):

@@ -1,6 +1,10 @@
 """What `fit` and its sisters understand, and what they say when there is no such thing."""
 
+import csv
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,10 +74,67 @@ def test_a_checkpoint_knows_its_model(starts, tmp_path):
 @pytest.mark.slow
 def test_a_part_of_ones_own_is_trained_as_the_page_says(starts, tmp_path):
     page = (Path(__file__).parents[2] / "configs/README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     (tmp_path / "mine.py").write_text(code)
     fit = starts(tmp_path, "fit", "--model=mine.SquaredError", *SMALL, *QUIET, "--trainer.max_steps=2")
     assert fit.wait() == 0, fit.output()
     (metrics,) = tmp_path.glob("runs/*/version_0/metrics.csv")
     assert "val/auc_ms_ssim" in metrics.read_text()
     assert (metrics.parent / "checkpoints/best.ckpt").exists()
+
+
+REST = """
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+"""
+ALEXNET = f"""
+from torch import nn
+{REST}
+
+def alexnet(weights=None):
+    net = nn.Module()
+    sizes = [(3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1)]
+    layers = []
+    for number, size in enumerate(sizes):
+        layers += [nn.Conv2d(*size), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(3, 2)] if number in (0, 1, 4) else []
+    net.features = nn.Sequential(*layers)
+    return net
+
+
+class AlexNet_Weights:
+    DEFAULT = None
+"""
+
+
+@pytest.mark.slow
+def test_lpips_is_a_loss_as_the_page_says(tmp_path):
+    """The page's class and torchmetrics, with AlexNet's layers in the place of torchvision: its weights are a
+    download."""
+    page = (Path(__file__).parents[2] / "configs/README.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision/__init__.py").write_text("from . import models\n")
+    (tmp_path / "torchvision/models.py").write_text(ALEXNET)
+    for name in ("transforms", "ops"):  # torchmetrics imports them for other metrics
+        (tmp_path / f"torchvision/{name}.py").write_text(REST)
+    (tmp_path / "torchvision-1.0.dist-info").mkdir()
+    (tmp_path / "torchvision-1.0.dist-info/METADATA").write_text("Name: torchvision\nVersion: 1.0\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    model = [
+        "--model=mine.Perceptual",
+        "--model.init_args.share=0.5",
+        "--data.patch=64",
+        "--trainer.log_every_n_steps=1",
+    ]
+    command = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", "fit", *model, *SMALL, *QUIET]
+    done = subprocess.run(
+        [*command, "--trainer.max_steps=2"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (metrics,) = tmp_path.glob("runs/*/version_0/metrics.csv")
+    with metrics.open() as file:
+        found = [float(row["train/lpips"]) for row in csv.DictReader(file) if row.get("train/lpips")]
+    assert len(found) == 2 and min(found) > 0

@@ -22,7 +22,8 @@ from lit_rnncomp.training import (
     LSTMCompressor,
     ResidualGRUCompressor,
 )
-from lit_rnncomp.training.callbacks import FiniteLoss, StepSeeds
+from lit_rnncomp.training.agreement import Agreement
+from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import best_checkpoint
 from lit_rnncomp.training.optimizers import make_optimizer, make_schedule
 from lit_rnncomp.training.rate_distortion import RateDistortionCurve
@@ -50,7 +51,7 @@ def quick_trainer(folder: Path, **options: object) -> L.Trainer:
         "enable_model_summary": False,
         **options,
     }
-    return L.Trainer(default_root_dir=folder, callbacks=[best_checkpoint(), StepSeeds(), FiniteLoss()], **values)  # type: ignore[arg-type]
+    return L.Trainer(default_root_dir=folder, callbacks=[best_checkpoint(), StepSeeds(), Agreement()], **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,12 +1,12 @@
 """Every recipe on two processes, more processes than pictures, and a validation at the end of every run."""
 
 import csv
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.starts import together
 from PIL import Image
 
 from lit_rnncomp.codec import weights
@@ -64,13 +64,9 @@ def fit(starts, folder, tmp_path):
     def run(processes: int, *arguments: str, holdout: int = 3) -> None:
         (tmp_path / "photographs").symlink_to(folder / "photographs")
         (tmp_path / "codec.safetensors").symlink_to(folder / "codec.safetensors")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         data = ["--data.train=photographs", f"--data.holdout={holdout}", "--data.max_side=64", "--data.batch_size=2"]
         command = ["fit", *arguments, *data, *QUIET, f"--trainer.devices={processes}", "--trainer.strategy=ddp"]
-        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "NODE_RANK": 0}
-        started = [starts(tmp_path, *command, **world, LOCAL_RANK=rank, RANK=rank) for rank in range(processes)]
+        started = together(starts, processes, tmp_path, *command)
         codes = [process.wait(300) for process in started]
         assert codes == [0] * processes, started[0].output() + started[-1].output()
 
@@ -109,6 +105,16 @@ def test_more_processes_than_pictures_measure_each_once(fit, starts, tmp_path, r
     one = starts(tmp_path, "fit", *arguments, *data, *QUIET)
     assert one.wait() == 0, one.output()
     assert logged(tmp_path, metric) == pytest.approx(several, rel=1e-5) and len(several) > 0
+
+
+def test_the_panel_is_made_by_one_process(fit, tmp_path):
+    """Two pictures on two processes: one for each to measure, and for the first to show."""
+    length = ["--trainer.max_steps=2", "--trainer.max_epochs=-1", *EACH_EPOCH, "--data.steps_per_epoch=1"]
+    watch = ["--trainer.callbacks+=onlookers.Passes", "--trainer.num_sanity_val_steps=0"]
+    fit(2, *recipes()["trainer/wandb"], *length, *watch, holdout=2)
+    assert [(tmp_path / f"passes-{rank}.txt").read_text() for rank in range(2)] == ["2\n2\n", "1\n1\n"]
+    (media,) = tmp_path.glob("runs/wandb/offline-run-*/files/media")
+    assert len(list(media.glob("images/val/pictures_*.png"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -73,13 +73,14 @@ def test_an_average_of_the_weights_survives_too(starts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("processes", "signum", "code"), [(1, signal.SIGTERM, 143), (2, signal.SIGTERM, 143), (1, signal.SIGINT, 130)]
+    ("workers", "processes", "signum", "code"),
+    [(0, 1, signal.SIGTERM, 143), (0, 2, signal.SIGTERM, 143), (0, 1, signal.SIGINT, 130), (2, 1, signal.SIGINT, 130)],
 )
-def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, signum, code):
-    run = Run(starts, tmp_path / "run", processes=processes, log_every_n_steps=1)
+def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, workers, processes, signum, code):
+    run = Run(starts, tmp_path / "run", workers, processes, log_every_n_steps=1)
     started = run.start("--last_checkpoint.every_n_steps=1000")
     run.until(16, started)
-    started[-1].send(signum)  # one process is told, all of them end
+    started[-1].send(signum, group=workers > 0)  # one process is told, all end; Ctrl-C goes to its workers too
     assert [process.wait() for process in started] == [code, 0][:processes], started[0].output()
     assert 16 <= run.last()["global_step"] == run.step() < STEPS
     run.finish()
@@ -88,9 +89,10 @@ def test_a_signal_saves_at_the_next_step(starts, whole, tmp_path, processes, sig
     assert all(f"\n{step // EPOCH},{step}," in logged for step in range(STEPS)), "the logs of all starts are kept"
 
 
-def test_out_of_time_and_on_again(starts, whole, tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_out_of_time_and_on_again(starts, whole, tmp_path, processes):
     """`max_time` counts from each start, so that the same command goes on."""
-    run = Run(starts, tmp_path / "run")
+    run = Run(starts, tmp_path / "run", processes=processes)
     limited = [
         "--trainer.max_time=00:00:00:01",
         "--trainer.callbacks+=onlookers.Slow",
@@ -103,26 +105,51 @@ def test_out_of_time_and_on_again(starts, whole, tmp_path):
         reached.append(run.step())
     run.finish()
     # Out of time, a run measures where it stands; the training is the same.
-    assert run.record("train") == whole(1).record("train")
+    assert run.record("train") == whole(processes).record("train")
     assert len(run.record("val")[0]) > VALIDATIONS
-    torch.testing.assert_close(run.last()["optimizer_states"], whole(1).last()["optimizer_states"], rtol=0, atol=0)
+    ours, theirs = (each.last()["optimizer_states"] for each in (run, whole(processes)))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("processes", "rank"), [(1, 0), (2, 1)])
-def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank):
+def test_processes_agree_to_end_within_an_interval(starts, whole, tmp_path):
+    """One is told; the others hear of it when they next agree, here before the validation after step 24."""
+    run = Run(starts, tmp_path / "run", processes=2, log_every_n_steps=1000)
+    slow = ["--trainer.callbacks+=onlookers.Slow", "--trainer.callbacks.seconds=0.05"]
+    started = run.start("--last_checkpoint.every_n_steps=1000", *slow)
+    run.until(14, started)
+    started[-1].send(signal.SIGTERM)
+    assert [process.wait() for process in started] == [143, 0], started[0].output()
+    assert run.last()["global_step"] == run.step() == 24
+    run.finish()
+    assert_same(run, whole(2))
+
+
+@pytest.mark.parametrize(
+    ("processes", "rank", "poisoned", "what"),
+    [
+        # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21 would be saved.
+        (1, 0, 20, "a weight is not a finite number after step 21"),
+        (2, 1, 20, "a weight is not a finite number after step 21"),
+        # Nothing is saved before step 24, nor said.
+        (1, 0, 21, "the loss is nan at step 23"),
+        (2, 1, 21, "the loss is nan at step 23"),
+    ],
+)
+def test_not_a_number_names_the_last_good_checkpoint(starts, tmp_path, processes, rank, poisoned, what):
     run = Run(starts, tmp_path / "run", processes=processes)
     started = run.start(
-        "--trainer.callbacks+=onlookers.Poison", "--trainer.callbacks.step=20", f"--trainer.callbacks.rank={rank}"
+        "--trainer.callbacks+=onlookers.Poison",
+        f"--trainer.callbacks.step={poisoned}",
+        f"--trainer.callbacks.rank={rank}",
     )
     assert [process.wait() for process in started] == [2, 0][:processes], started[0].output()
     (error,) = [line for process in started for line in process.output().splitlines() if "error" in line.lower()]
-    assert error.startswith("lit-rnncomp: error: the loss is n")
     path = "runs/lightning_logs/version_0/checkpoints/last.ckpt"
-    # The weight is one of the encoder: its signs stay finite, its gradient does not. Step 21, between the two, is not
-    # saved.
-    assert error.endswith(f"at step 22; the last good checkpoint is {path}; a lower lr may help")
-    assert run.last()["global_step"] == 18
-    assert all(weight.isfinite().all() for weight in run.last()["state_dict"].values())
+    assert error == f"lit-rnncomp: error: {what}; the last good checkpoint is {path}; a lower lr may help"
+    assert run.last()["global_step"] == poisoned // 3 * 3
+    for kept in (run.folder / path).parent.glob("*.ckpt"):
+        weights = torch.load(kept, weights_only=False)["state_dict"].values()
+        assert all(weight.isfinite().all() for weight in weights), kept
 
 
 def test_one_command_for_the_first_start_and_every_other(starts, tmp_path):
