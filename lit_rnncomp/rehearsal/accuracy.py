@@ -70,8 +70,8 @@ def _error(op: Op, dtype: torch.dtype, device: str, channels: int, side: int) ->
     shapes = [(4, k * channels, side, side) for k in op.blocks]
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype) for shape in shapes]
     definition = getattr(reference, op.name)
-    exact = _results(op, definition, [x.double() for x in inputs])
-    plain, ours = (_results(op, function, inputs) for function in (definition, getattr(ops, op.name)))
+    exact = _results(op, definition, [x.double() for x in inputs], dtype)
+    plain, ours = (_results(op, function, inputs, dtype) for function in (definition, getattr(ops, op.name)))
     worst = 0.0
     for truth, eager, kernel in zip(exact, plain, ours, strict=True):
         rounding = torch.finfo(dtype).eps * truth.abs().max().item()
@@ -80,13 +80,13 @@ def _error(op: Op, dtype: torch.dtype, device: str, channels: int, side: int) ->
     return worst
 
 
-def _results(op: Op, function: Callable[..., Any], given: list[Tensor]) -> list[Tensor]:
-    """Outputs, and gradients of a weighted sum of them, the same for every type."""
+def _results(op: Op, function: Callable[..., Any], given: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Outputs, and gradients of a weighted sum of them, with weights that `dtype` has too."""
     inputs = [x.detach().requires_grad_() for x in given]
     made = function(*inputs, **op.options)
     outputs = [made] if isinstance(made, Tensor) else list(made)
     generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(given[0]) for x in outputs]
+    weights = [torch.randn(x.shape, generator=generator).to(dtype).to(given[0]) for x in outputs]
     return [*outputs, *torch.autograd.grad(outputs, inputs, weights)]
 
 

@@ -17,7 +17,7 @@ NO_GPU = "no CUDA device"
 _STEPS, _SMALL_STEPS = 12, 3
 _QUIET = [
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.max_epochs=-1"),
-    *("--trainer.num_sanity_val_steps=0", "--trainer.limit_val_batches=1"),
+    "--trainer.num_sanity_val_steps=0",
 ]
 _PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 # Of the kernels' tests, what proves without a GPU what a GPU then shows, and takes minutes of a CPU.
@@ -69,11 +69,11 @@ def _ways(found: list[Recipe], gpus: int, small: bool) -> Iterator[Part]:
     one, whole = ["--trainer.devices=1"], [recipe for recipe in found if not recipe.option]
 
     def fit(recipe: Recipe, *more: str, limit: float = 120, processes: int = 1) -> Work:
-        words = [*recipe.words, *_QUIET, *device, *steps, *more]
+        words = [*recipe.words, *_QUIET, *device, *steps, "--trainer.limit_val_batches=0", *more]
         return Work("lit_rnncomp.rehearsal.steps:fit", {"words": words}, limit, processes)
 
     for recipe in found:
-        yield Part(recipe.name, "fp32", fit(recipe, *one))
+        yield Part(recipe.name, "fp32", fit(recipe, *one, "--trainer.limit_val_batches=1"))
     for recipe in whole:
         yield Part(recipe.name, "bf16", fit(recipe, *one, "--trainer.precision=bf16-mixed"))
     for recipe in whole:
@@ -85,7 +85,8 @@ def _ways(found: list[Recipe], gpus: int, small: bool) -> Iterator[Part]:
     processes = 2 if small else gpus
     for recipe in whole:
         several = [f"--trainer.devices={processes}", "--trainer.strategy=ddp"]
-        yield Part(recipe.name, f"DDP, {processes} processes", fit(recipe, *several, processes=processes))
+        way = f"DDP, {processes} process{'es' if processes > 1 else ''}"
+        yield Part(recipe.name, way, fit(recipe, *several, processes=processes))
     for recipe in whole:
         compiled = fit(recipe, *one, "--model.init_args.accelerate=compile", limit=240)
         yield _on_gpu(recipe.name, "compile", compiled, small, recipe.no_compile)

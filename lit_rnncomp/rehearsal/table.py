@@ -14,12 +14,13 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """Prints a row for each part that ran, and below why one did not, or failed."""
+    """Prints a row for each part that ran (of plans, what they say is beside what was measured), and below why one did
+    not, or failed."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    machine, console = result["machine"], Console()
+    machine, console = result["machine"], Console(width=max(Console().width, 110))  # a name must not be cut
     place = ", ".join(machine["devices"]) if result["device"] == "cuda" else machine["processor"]
     table = Table(title=escape(f"Rehearsal on {place}"), title_justify="left", caption=_caption(result))
     for name in ("part", "way", ""):
@@ -30,7 +31,7 @@ def print_table(result: dict[str, Any]) -> None:
     for row in result["parts"]:
         if "why" in row:
             reasons.setdefault(f"{row['state']}: {row['why']}", []).append(f"{row['name']} {row['way']}")
-        if row["state"] != "not run":
+        if row["state"] == "failed" or (row["state"] == "passed" and row["way"] != "plan"):
             state = "passed" if row["state"] == "passed" else "[red]failed[/]"
             cells = [_cell(show, row) for show in COLUMNS.values()]
             table.add_row(escape(row["name"]), row["way"], state, f"{row['seconds']:.0f}", *cells)

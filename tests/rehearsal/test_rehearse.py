@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from lit_rnncomp.rehearsal import accuracy
 from lit_rnncomp.rehearsal.figures import compare
 from lit_rnncomp.rehearsal.parts import NO_GPU, Part, parts
 from lit_rnncomp.rehearsal.recipes import recipes
+from lit_rnncomp.training.cli import CompressionCLI
+from rnncomp_kernels import reference
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -112,6 +116,13 @@ def _running(folder: Path) -> list[str]:
     return found
 
 
+class Parser(CompressionCLI):
+    """Stops before anything is built."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
 def listed(gpus: int, small: bool) -> list[Part]:
     return parts(recipes(CONFIGS, small), gpus, small)
 
@@ -133,6 +144,37 @@ def test_with_gpus_every_recipe_is_run_in_every_way_that_it_has() -> None:
     several = found["quickstart", "DDP, 8 processes"].work
     assert several is not None and several.processes == 8
     assert sum(part.work.limit for part in found.values() if part.work) > 600, "so that --minutes is what bounds it"
+
+
+def test_what_is_given_to_fit_on_gpus_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lit-rnncomp"])
+    parser = Parser(run=False, args=["--model=LSTMCompressor"]).parser
+    works = [part.work for part in listed(8, small=False) if part.work and "rehearsal.steps" in part.work.function]
+    fits = [work.arguments["words"] for work in works]
+    assert len(fits) > 80
+    for words in fits:
+        parsed = parser.parse_args(words)
+        assert parsed.trainer.accelerator == "gpu" and parsed.trainer.max_epochs == -1 and parsed.trainer.max_steps > 3
+
+
+def test_a_kernel_that_is_a_little_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain PyTorch in the place of the kernels is right, and one op a ten thousandth off is named with its type."""
+    monkeypatch.setattr(accuracy, "use_kernels", lambda x: True)
+    for op in accuracy.OPS:
+        monkeypatch.setattr(accuracy.ops, op.name, getattr(reference, op.name))
+    found = accuracy.accuracy("cpu", channels=4, side=5)
+    assert all(0 < error <= 0.5 for errors in found["errors_over_allowed"].values() for error in errors.values())
+    off = lambda *inputs: reference.gru_reset(*inputs) * 1.0001  # noqa: E731
+    monkeypatch.setattr(accuracy.ops, "gru_reset", off)
+    with pytest.raises(SystemExit, match="too far from the formula: gru_reset in float32$"):
+        accuracy.accuracy("cpu", channels=4, side=5)
+
+
+def test_kernels_that_do_not_run_are_no_success() -> None:
+    if accuracy.use_kernels(torch.empty(0)):
+        pytest.skip("Triton interprets here")
+    with pytest.raises(ValueError, match="kernels do not run on cpu here"):
+        accuracy.accuracy("cpu")
 
 
 def test_shares_wait_for_what_they_are_shares_of() -> None:
