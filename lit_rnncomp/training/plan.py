@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     `accumulated` ones, `pictures` over all devices. `multiply_adds`: of convolutions and matrix products, forward and
     backward, on one device in a step with all iterations; `early_multiply_adds` in the first steps, where those unroll
     fewer. `reduced`: bytes of gradients that processes add up each step. `steps`, `validations`: of the whole run, the
-    validation before it left out; None where it has no end. `folder`: what the run would fill, None where nothing is
+    validation before it left out; None where no end is known. `folder`: what the run would fill, None where nothing is
     kept or a logger of another kind says; `goes_on`: whether from a checkpoint.
     """
 
@@ -86,6 +86,9 @@ def make_plan(
     The model's weights are gone afterwards: it has ones without data.
     """
     batch, accumulated, steps = example(trainer), trainer.accumulate_grad_batches, total_steps(trainer)
+    if devices.all > 1 and not hasattr(trainer.datamodule, "steps_per_epoch"):  # type: ignore[attr-defined]
+        # How processes would share its epochs is not known.
+        steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
     trained = [p for p in model.parameters() if p.requires_grad]
     reduced = size(trained) if devices.all > 1 else 0
     averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
@@ -112,13 +115,21 @@ def make_plan(
 
 def example(trainer: L.Trainer) -> Tensor:
     """A batch like those of training, without data where the data module knows their shape (`batch_shape`), else the
-    first one."""
+    first one.
+
+    Raises:
+        ValueError: a batch is not one tensor.
+    """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     if hasattr(data, "batch_shape"):
         return torch.empty(data.batch_shape(), device="meta")
     data.prepare_data()
     data.setup("fit")
-    batch: Tensor = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    if not isinstance(batch, Tensor):
+        raise ValueError(
+            f"a plan counts batches of one tensor, and {type(data).__name__} makes a {type(batch).__name__}"
+        )
     return batch
 
 

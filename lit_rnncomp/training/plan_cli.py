@@ -42,8 +42,9 @@ class PlanCLI(CompressionCLI):
     def fit(self, model: L.LightningModule, datamodule: Any, **_: Any) -> None:
         """In the place of the trainer's."""
         devices, trainer = devices_of(self._options), self.trainer
-        trainer.datamodule, datamodule.trainer, model.trainer = datamodule, trainer, trainer  # type: ignore[attr-defined]
+        model.trainer = trainer
         trainer.strategy.connect(model)
+        trainer._data_connector.attach_data(model, datamodule=datamodule)
         if trainer.max_epochs is None:  # Lightning chooses when a run starts
             limited = trainer.max_steps != -1 or self._options.max_time
             trainer.fit_loop.max_epochs = -1 if limited else 1000
@@ -118,7 +119,11 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
     exchanged = f"{_bytes(plan.reduced)} of gradients over {devices.all} processes" if plan.reduced else "nothing"
     frozen = f", of which {plan.trained:,} are trained" if plan.trained != plan.parameters else ""
     places = f"{devices.each} x {devices.kind}" + (f" on each of {devices.nodes} nodes" if devices.nodes > 1 else "")
-    often = "no end" if plan.steps is None else f"{plan.steps:,} steps, {plan.steps * plan.pictures:,} pictures"
+    often = (
+        "no end that is known"
+        if plan.steps is None
+        else f"{plan.steps:,} steps, {plan.steps * plan.pictures:,} pictures"
+    )
     measured = "" if plan.validations is None else f", {plan.validations} validations and one before"
     return [
         ("parameters", f"{plan.parameters:,}{frozen}"),
