@@ -133,8 +133,11 @@ def _last_words(folder: Path, rank: int) -> str:
 
 
 def _kill(process: BaseProcess) -> None:
+    """And what it started; it may not yet have come to lead a group."""
+    assert process.pid is not None
     with suppress(ProcessLookupError):
-        os.killpg(process.pid or 0, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
 
 

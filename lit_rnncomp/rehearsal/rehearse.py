@@ -27,12 +27,13 @@ def rehearse(
     force: bool = False,
     json: bool = False,
 ) -> None:
-    """Try everything that needs a GPU: the kernels' tests and errors, then some steps of each recipe in float32, in
-    bfloat16, as a CUDA graph, on all devices, and compiled; speed, share of the device's peak, memory.
+    """Try the kernels and every recipe on this machine's GPUs: what works, how fast, and in how much memory.
 
-    Each part is a process of its own with a time limit, and fails alone; its line says why. The file is written after
-    each part, so a rehearsal that is killed leaves what it knew. Exit code 1 says that a part failed. Without a CUDA
-    device everything runs on the CPU at a small size, and what needs a GPU is listed as not run.
+    The kernels' tests and errors come first, then some steps of each recipe in float32, in bfloat16, as a CUDA graph,
+    on all devices, and compiled. Each part is a process of its own with a time limit, and fails alone; its line says
+    why. The file is written after each part, so a rehearsal that is killed leaves what it knew. Exit code 1 says that a
+    part failed. Without a CUDA device everything runs on the CPU at a small size, and what needs a GPU is listed as not
+    run.
 
     Args:
         out: the JSON file to write.
