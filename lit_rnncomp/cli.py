@@ -35,6 +35,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "data mine": ("lit_rnncomp.data.mine:mine", "cut photographs into shards of hard tiles"),
     "sweep run": ("lit_rnncomp.sweep.run:run", "run a W&B sweep file on this machine, without a server"),
     "sweep best": ("lit_rnncomp.sweep.best:best", "name and export the best run of a sweep"),
+    "rehearse": (
+        "lit_rnncomp.rehearsal.rehearse:rehearse",
+        "try the kernels and every recipe on this machine's GPUs, in ten minutes",
+    ),
     "fit": ("lit_rnncomp.training.cli:main", "train a codec"),
     "validate": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the validation pictures"),
     "test": ("lit_rnncomp.training.cli:main", "measure a checkpoint on the test pictures"),

@@ -19,6 +19,7 @@ VERBS: dict[str, str | None] = {
     "demo": "demo",
     "sweep run": "sweeps",
     "sweep best": "sweeps",
+    "rehearse": "train",
     "fit": "train",
     "validate": "train",
     "test": "train",

@@ -53,7 +53,8 @@ def test_every_verb_and_module_is_there() -> None:
 
 
 def test_floors_only_look_down() -> None:
-    """models <- codec, data <- evaluation <- demo; sweep, training; the kernels know nothing of lit_rnncomp."""
+    """models <- codec, data <- evaluation <- demo; sweep, training <- rehearsal; the kernels know nothing of
+    lit_rnncomp, and only the command line knows the rehearsal."""
     allowed = {
         "models": {"models", "images"},
         "codec": {"models", "codec", "images", "files", "machine", "progress", "advice"},
@@ -61,11 +62,15 @@ def test_floors_only_look_down() -> None:
         "evaluation": {"models", "codec", "data", "images", "files", "machine", "evaluation", "arguments"},
         "demo": {"models", "codec", "data", "evaluation", "formats", "images"},
         "sweep": {"codec", "images", "files", "machine"},
+        "rehearsal": {"training", "files"},
     }
     pattern = re.compile(r"^\s*(?:from|import) +(?:lit_rnncomp\.|\.\.)(\w+)", re.MULTILINE)
     for floor, reachable in allowed.items():
         for path in (ROOT / "lit_rnncomp" / floor).rglob("*.py"):
             assert set(pattern.findall(path.read_text())) <= reachable, path
+    for path in (ROOT / "lit_rnncomp").rglob("*.py"):
+        if path.parent.name != "rehearsal" and path != ROOT / "lit_rnncomp" / "cli.py":
+            assert not re.search(r"import.*rehearsal|from.*rehearsal|lit_rnncomp\.rehearsal", path.read_text()), path
     for path in (ROOT / "kernels" / "rnncomp_kernels").rglob("*.py"):
         assert "lit_rnncomp" not in path.read_text(), path
 

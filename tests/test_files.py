@@ -44,6 +44,7 @@ class Place:
             "export": [str(self.model), str(output)],
             "compare": [str(self.model), "jpeg420", "--picture", str(self.photo), "--out", str(output)],
             "sweep best": [str(self.study), "--export", str(output)],
+            "rehearse": ["--small", "--only", "peak", "--out", str(output)],
             "plot": [str(self.results), "--out", str(output)],
             "report": [str(self.results), "--out", str(output), "--codecs", "none", "--pictures", "1"],
             "evaluate": [
@@ -90,6 +91,7 @@ FORCED = {
     "export": "new.safetensors",
     "compare": "strip.png",
     "sweep best": "new.ckpt",
+    "rehearse": "new.json",
 }
 # What such a verb replaces, it wrote itself: the file that a person names, or files in the folder that a person names.
 OWN = {
@@ -182,7 +184,8 @@ def test_links_are_written_through(place: Place, tmp_path: Path, verb: str) -> N
     first = target.read_bytes()
     target.write_bytes(PHOTOGRAPH)
     main(place.command(verb, link, "-f"))
-    assert link.is_symlink() and len(target.read_bytes()) == len(first)
+    same = target.read_bytes() != PHOTOGRAPH if verb == "rehearse" else len(target.read_bytes()) == len(first)
+    assert link.is_symlink() and same  # measured figures have as many digits as they have
     assert files(tmp_path / "elsewhere").keys() == {target.name}
 
 

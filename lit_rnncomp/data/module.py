@@ -108,6 +108,11 @@ class PhotographData(LightningDataModule):
         lines = [f"{path.name}\t{path.stat().st_size}\n" for path in self.split()[0]]
         return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
+    def batch_shape(self) -> tuple[int, ...]:
+        """The shape of a training batch as the model gets it; pictures need not be there."""
+        side = TileShards(self._tiles).tile if self._tiles else self._crops["patch"]
+        return self.batch_size, 3, side, side
+
     def train_dataloader(self) -> DataLoader[Tensor]:
         if self._train_data is None:
             if self._tiles:

@@ -13,6 +13,9 @@ from lightning.pytorch.callbacks import Callback
 
 from ..data.sampling import mix
 
+COMPUTED_IN = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""The type of convolutions in each precision of Lightning's that has weights of float32."""
+
 
 class StepSeeds(Callback):
     """Makes the binarizer's noise a function of (seed, step, rank), so that resumed runs repeat unbroken ones."""
@@ -29,11 +32,16 @@ class Precision(Callback):
     lost in them, and entropy models count in integers."""
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        if trainer.precision not in ("32-true", "bf16-mixed", "16-mixed"):
-            raise ValueError(
-                f"trainer.precision={trainer.precision} would keep weights and sums in another type than float32: use "
-                "bf16-mixed, which has the convolutions alone in bfloat16, or 32-true"
-            )
+        check_precision(trainer.precision)
+
+
+def check_precision(precision: Any) -> None:
+    """Raises `ValueError` for a precision of Lightning's that is not in `COMPUTED_IN`."""
+    if precision not in COMPUTED_IN:
+        raise ValueError(
+            f"trainer.precision={precision} would keep weights and sums in another type than float32: use "
+            "bf16-mixed, which has the convolutions alone in bfloat16, or 32-true"
+        )
 
 
 class Diagnostics(Callback):

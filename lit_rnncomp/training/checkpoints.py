@@ -195,26 +195,52 @@ def go_on(config: Any) -> None:
         config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger
             that would number or name a new run becomes that of the old one. A logger of another kind is left as it is.
     """
-    if config.get("ckpt_path") != "last":
+    kind, options = _logger(config)
+    if config.get("ckpt_path") != "last" or kind not in _VERSIONS:
         return
-    logger = config.trainer.get("logger")
-    logger = logger[0] if isinstance(logger, list) and logger else logger
-    kind = str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1]
-    if kind not in _VERSIONS:
-        return
-    options = logger.init_args
-    version, runs = options.get("id") or options.get("version"), runs_folder(kind, options)
-    found = newest(
-        runs, _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version
-    )
+    found = last_run(config)
     if found is None:
         config["ckpt_path"] = None
-        rank_zero_info(f"no run to go on with in {runs / (version or '')}: this is the first start")
+        version = options.get("id") or options.get("version")
+        place = runs_folder(kind, options) / (version or "")
+        rank_zero_info(f"no run to go on with in {place}: this is the first start")
         return
     check_whole(found / "checkpoints" / LAST)
     options["version"] = found.name
     if kind == "CSVLogger":
         rank_zero_only(keep_metrics)(found)
+
+
+def last_run(config: Any) -> Path | None:
+    """The folder of the run that a parsed `fit` with `--ckpt_path last` goes on with; None where there is none."""
+    kind, options = _logger(config)
+    if config.get("ckpt_path") != "last" or kind not in _VERSIONS:
+        return None
+    version = options.get("id") or options.get("version")
+    pattern = _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version
+    return newest(runs_folder(kind, options), pattern)
+
+
+def next_folder(config: Any) -> Path | None:
+    """The folder that a parsed `fit` fills when it starts anew; `ID` stands for what W&B draws. None for a logger of
+    another kind."""
+    if (named := named_folder(config)) is not None:
+        return named
+    kind, options = _logger(config)
+    if kind not in _VERSIONS:
+        return None
+    runs = runs_folder(kind, options)
+    if kind == "WandbLogger":
+        return runs / "ID"
+    numbers = (path.name.removeprefix("version_") for path in runs.glob("version_*"))
+    return runs / f"version_{max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1}"
+
+
+def _logger(config: Any) -> tuple[str, Any]:
+    """The class of the logger of a parsed `fit`, of the first of several, and its options."""
+    logger = config.trainer.get("logger")
+    logger = logger[0] if isinstance(logger, list) and logger else logger
+    return str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1], getattr(logger, "init_args", None)
 
 
 def runs_folder(kind: str, options: Any) -> Path:
@@ -225,15 +251,13 @@ def runs_folder(kind: str, options: Any) -> Path:
 
 def named_folder(config: Any) -> Path | None:
     """The run's folder where the command of a `fit` names it; None where the logger makes a new one for each start."""
-    logger = config.trainer.get("logger")
-    logger = logger[0] if isinstance(logger, list) and logger else logger
-    if not logger:
+    if not config.trainer.get("logger"):
         return Path(config.trainer.get("default_root_dir") or ".")
-    kind = str(getattr(logger, "class_path", "")).rsplit(".", 1)[-1]
-    version = (logger.init_args.get("id") or logger.init_args.get("version")) if kind in _VERSIONS else None
+    kind, options = _logger(config)
+    version = (options.get("id") or options.get("version")) if kind in _VERSIONS else None
     if version is None:
         return None
-    return runs_folder(kind, logger.init_args) / (f"version_{version}" if isinstance(version, int) else version)
+    return runs_folder(kind, options) / (f"version_{version}" if isinstance(version, int) else version)
 
 
 def newest(runs: Path, pattern: str) -> Path | None:

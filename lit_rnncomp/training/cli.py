@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ class CompressionCLI(LightningCLI):
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")  # type: ignore[arg-type]
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **options: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **options)
+        if subcommand == "fit":
+            text = "Only say what the run would cost and where it would write: nothing is trained or written."
+            parser.add_argument("--plan", action="store_true", default=SUPPRESS, help=text)
+            parser.add_argument("--json", action="store_true", default=SUPPRESS, help="Print the plan as JSON.")
+        return parser
+
     def _parse_ckpt_path(self) -> None:
         chosen = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
         if chosen and Path(chosen).is_file():
@@ -85,6 +94,8 @@ class CompressionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":
+            if self.config.fit.get("json"):
+                raise ValueError("--json is an option of --plan, and a run prints no JSON")
             go_on(self.config.fit)
 
     def before_fit(self) -> None:
@@ -111,6 +122,11 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))  # for `--model mine.Codec` of a file mine.py beside the run
     sys.argv[1:] = prepared(sys.argv[1:])
     try:
+        if "--plan" in sys.argv:
+            from .plan_cli import planned, print_plan
+
+            print_plan(planned(), "--json" in sys.argv)
+            return
         CompressionCLI()
     except MisconfigurationException as error:  # a device that is not there, options that exclude each other
         raise ValueError(str(error)) from error

@@ -112,6 +112,11 @@ class EntropyData(PhotographData):
         """Where the codes of whole pictures lie."""
         return self.cache / f"pictures-{self._key(codec, paths, 1, self._wholes)}"
 
+    def batch_shape(self) -> tuple[int, ...]:
+        config = self._codec().config
+        side = self._crops["patch"] // config.code_stride
+        return self.batch_size, config.iterations, config.bits, side, side
+
     def train_dataloader(self) -> DataLoader[Tensor]:
         return self._training(PackedCrops(self.crops_file(self._codec()), self._crops["seed"]))
 

@@ -127,6 +127,10 @@ def total_steps(trainer: L.Trainer) -> float:
 
 def steps_of_epoch(trainer: L.Trainer) -> int:
     """Optimizer steps of an epoch, of a data module that has `steps_per_epoch`, its batches."""
+    return math.ceil(batches_of_epoch(trainer) / trainer.accumulate_grad_batches)
+
+
+def batches_of_epoch(trainer: L.Trainer) -> int:
+    """Batches of an epoch that are trained on, likewise."""
     batches, limit = trainer.datamodule.steps_per_epoch, trainer.limit_train_batches  # type: ignore[attr-defined]
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    return math.ceil(batches / trainer.accumulate_grad_batches)
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)

@@ -120,7 +120,7 @@ class Provenance(Callback):
                 "diff": name,
                 "data": _digest(trainer),
                 "processes": trainer.world_size,
-                "device": _device(trainer.strategy.root_device),
+                "device": device_name(trainer.strategy.root_device),
                 "precision": str(trainer.precision),
                 "platform": platform.platform(),
                 "python": platform.python_version(),
@@ -165,7 +165,8 @@ def _digest(trainer: L.Trainer) -> str | None:
     return None if fingerprint is None else fingerprint()
 
 
-def _device(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What a device is called, of the CPU with its cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")

@@ -142,7 +142,7 @@ def test_the_commands_of_sweeps_are_parsed(parse, path: Path) -> None:
 def test_the_training_commands_of_the_pages_are_parsed(parse, page: Path) -> None:
     for words in commands(page):
         if words[0] in ("fit", "validate", "test", "predict"):
-            parse(*" ".join(words[1:]).replace("--ckpt_path last", "").split())
+            parse(*re.sub("--ckpt_path last|--plan|--json", "", " ".join(words[1:])).split())
 
 
 def test_help_has_the_networks_options_with_their_documentation(parse, capsys: pytest.CaptureFixture[str]) -> None:
