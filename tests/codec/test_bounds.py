@@ -21,6 +21,7 @@ from lit_rnncomp.codec.container import SCALES, BitstreamError, Chunk, Header, T
 from lit_rnncomp.codec.names import Pair
 from lit_rnncomp.codec.pixels import DEFAULT_MEMORY, MEMORY, TERNARY_BYTES, TERNARY_EXACT_BYTES
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
+from lit_rnncomp.codec.ternary_picture import Picture, decibel
 
 CODEC, BINARY = ternary_models.codec(), binary_models.codec()
 BYTES_A_PIXEL = TERNARY_BYTES
@@ -101,6 +102,19 @@ def test_a_large_picture_is_held_once() -> None:
     assert encoding < 29 * picture.size / 3
     assert memory(CODEC, data) < 29 * picture.size / 3
     assert memory(CODEC, cut) < 45 * picture.size / 3
+
+
+def test_a_decoded_picture_is_compared_a_few_rows_at_a_time() -> None:
+    """To the same value to the last bit: squares of whole numbers are exact in any order."""
+    random = np.random.default_rng(0)
+    original, decoded = random.integers(0, 256, (2, 1003, 1024, 3), dtype=np.uint8)
+    picture = Picture(CODEC, original, "psnr")
+    tracemalloc.start()
+    psnr = picture.psnr(decoded)
+    assert tracemalloc.get_traced_memory()[1] < original.size
+    tracemalloc.stop()
+    error = np.square(decoded.astype(np.float32) - original).mean(dtype=np.float64)
+    assert psnr == decibel(float(error) / 255**2)
 
 
 def test_the_command_line_keeps_none_of_pillows_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
