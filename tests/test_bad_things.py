@@ -48,8 +48,9 @@ COMMANDS = {
     "test": f"{' '.join(TRAINING[:-1])} --data.test={{pictures}} --ckpt_path={{checkpoint}}",
     "predict": f"{' '.join(TRAINING[:-1])} --data.predict={{pictures}} --ckpt_path={{checkpoint}}",
     "models": "",
+    "rehearse": "--small --only peak --configs {recipes} --out new.json",
 }
-FOLDERS = {"pictures", "results", "study"}
+FOLDERS = {"pictures", "results", "study", "recipes"}
 BAD = ["missing", "empty", "folder or file", "broken", "wrong kind", "no permission"]
 OUTPUTS = {verb: re.findall(r"(?:new\.\w+|\bout\b)$|new\.\w+", words) for verb, words in COMMANDS.items()}
 PROCESS = {"fit", "validate", "test", "predict"}  # they read `sys.argv`
@@ -94,7 +95,8 @@ def good(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> dict
     entropy = binary_models.codec().entropy
     assert entropy is not None
     weights.save_entropy_model(paths["entropy"], entropy)
-    return {**paths, "study": folder / "study", "checkpoint": folder / "a.ckpt"}
+    recipes = Path(__file__).parents[1] / "configs"
+    return {**paths, "study": folder / "study", "checkpoint": folder / "a.ckpt", "recipes": recipes}
 
 
 def bad(kind: str, thing: str, good: dict[str, Path], folder: Path) -> Path:
@@ -108,7 +110,7 @@ def bad(kind: str, thing: str, good: dict[str, Path], folder: Path) -> Path:
             return path
         path.mkdir()
         if thing in ("broken", "no permission"):
-            name = {"pictures": "a.png", "results": "run.json", "study": "study.db"}[kind]
+            name = {"pictures": "a.png", "results": "run.json", "study": "study.db", "recipes": "quickstart.yaml"}[kind]
             (path / name).write_bytes(b"\x89PNG\r\n\x1a\nbroken" * 9)
         elif thing == "wrong kind":
             (path / "a.txt").write_text("text")

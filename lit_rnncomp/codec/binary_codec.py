@@ -19,7 +19,7 @@ from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
 from .pixels import Pixels, Source, as_pixels, check_pixels, is_grey
-from .rate import RateError
+from .rate import RateError, check_targets
 
 if TYPE_CHECKING:
     import torch
@@ -107,8 +107,7 @@ class BinaryCodec:
             RateError: not even one iteration fits.
         """
         array = as_pixels(image)
-        if sum(target is not None for target in (bpp, max_bytes, psnr, iterations)) > 1:
-            raise ValueError("give one of bpp, max_bytes, psnr and iterations, not several")
+        check_targets({"bpp": bpp, "max_bytes": max_bytes, "psnr": psnr, "iterations": iterations})
         budget = container.byte_budget(array.shape[0] * array.shape[1], bpp, max_bytes)
         limit = self._iterations(iterations)
         header, tiling = self._header(array, coder)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ _OVERHEAD = 60
 
 class RateError(ValueError):
     """A rate target that no file of this picture and model can meet."""
+
+
+def check_targets(targets: Mapping[str, object]) -> None:
+    """Raises `ValueError` for two targets that are not None, for what is no number, and for a part of an iteration, a
+    quality or a step."""
+    given = [name for name, value in targets.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"give one of {', '.join(targets)}, not {' and '.join(given)}")
+    for name in given:
+        whole = name in ("iterations", "quality", "step")
+        if not isinstance(targets[name], Integral if whole else Real):
+            raise ValueError(f"{name}={targets[name]!r} is not a {'whole ' * whole}number")
 
 
 def meet_size(encode: Callable[[int], bytes], significant: NDArray[np.int64], budget: float, pixels: int) -> bytes:

@@ -29,6 +29,7 @@ from .pixels import (
     check_pixels,
     opened,
 )
+from .rate import check_targets
 from .ternary_coder import TernaryCoder
 from .ternary_picture import FINEST, Picture, Tune, decibel
 from .ternary_state import State
@@ -109,9 +110,7 @@ class TernaryCodec:
             "iterations": iterations,
             "step": step,
         }
-        given = [name for name, value in targets.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of {', '.join(targets)}, not {' and '.join(given)}")
+        check_targets(targets)
         if tune not in TUNES:
             raise ValueError(f"tune={tune!r} is not one of {', '.join(TUNES)}")
         if iterations is not None:

@@ -80,7 +80,14 @@ def _model(configs: Path, files: list[str]) -> tuple[str, dict[str, Any]]:
     kind = ""
     options: dict[str, Any] = {}
     for file in files:
-        model = (yaml.safe_load((configs / f"{file}.yaml").read_text()) or {}).get("model") or {}
+        path = configs / f"{file}.yaml"
+        try:
+            read = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(read or {}, dict):
+            raise ValueError(f"{path} is no recipe: not a mapping of keys to values")
+        model = (read or {}).get("model") or {}
         kind = str(model.get("class_path", kind)).rsplit(".", 1)[-1]
         options |= model.get("init_args") or {}
     return kind, options

@@ -85,6 +85,7 @@ def test_psnr_target_stops_at_the_first_iteration_that_reaches_it(codec: Codec, 
 def test_arguments_outside_their_range_are_named(codec: Codec, photo: np.ndarray) -> None:
     for wrong, message in (
         ({"bpp": 1, "iterations": 2}, "give one of"),
+        ({"psnr": "30"}, "psnr='30' is not a number"),
         ({"bpp": -1}, "bpp=-1"),
         ({"max_bytes": 0}, "bytes=0"),
         ({"iterations": 5}, r"iterations=5 is outside 1\.\.4"),

@@ -52,6 +52,10 @@ def test_a_cut_file_is_cut_where_the_whole_one_would_be(image: np.ndarray, step:
     ("options", "message"),
     [
         ({"bpp": 1, "psnr": 30}, "give one of bpp, .* not bpp and psnr"),
+        ({"bpp": "half"}, "bpp='half' is not a number"),
+        ({"ms_ssim": "14"}, "ms_ssim='14' is not a number"),
+        ({"quality": 74.5}, "quality=74.5 is not a whole number"),
+        ({"iterations": "all"}, "iterations='all' is not a whole number"),
         ({"bpp": 0}, "bpp=0 is not a positive number"),
         ({"bpp": math.nan}, "bpp=nan"),
         ({"bpp": math.inf}, "bpp=inf"),
