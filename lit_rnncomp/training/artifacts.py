@@ -28,7 +28,10 @@ class BestArtifact(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
         self._upload(trainer)
 
-    # Not of training, which a run that was killed after its last step does not come to again.
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._upload(trainer)
+
+    # A run that was killed after its last step does not come to the end of training again.
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._upload(trainer)
 
