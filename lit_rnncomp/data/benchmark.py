@@ -7,6 +7,7 @@ import os
 import platform
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -116,10 +117,12 @@ def _workers(
             crops, before, memory = RandomCrops(copies), taken(), 0.0
             if name == "sharing":
                 crops.share(count)
-            loader = ResumableLoader(crops, batches * batch_size, batch_size, collate_fn=as_is, num_workers=count)
-            for number, _ in enumerate(loader, 1):
-                if number == batches:
-                    memory = sum(_proportional_mb(child.pid) for child in multiprocessing.active_children())
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "This DataLoader will create")  # more of them than there are cores
+                loader = ResumableLoader(crops, batches * batch_size, batch_size, collate_fn=as_is, num_workers=count)
+                for number, _ in enumerate(loader, 1):
+                    if number == batches:
+                        memory = sum(_proportional_mb(child.pid) for child in multiprocessing.active_children())
             yield name, taken() - before, memory
 
 

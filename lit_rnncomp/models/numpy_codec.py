@@ -41,6 +41,7 @@ _COMPUTED: dict[str, tuple[Any, ...] | None] = {
     "projections": ("shared", "per_iteration"),
     "shortcut": (False, True),
     "codes": ("binary",),
+    "layers": ("toderici2017",),
 }
 
 

@@ -30,6 +30,7 @@ DEFAULTS = {
     "projections": "shared",
     "shortcut": False,
     "codes": "binary",
+    "layers": "toderici2017",
 }
 
 
