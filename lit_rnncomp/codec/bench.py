@@ -117,20 +117,29 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from lit_rnncomp.cli import main; main()", *arguments]
 
 
+# A process in between: what a command is said to have held at most counts what its parent held when it was started.
+_WATCHED = """
+import json, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+seconds, peak = time.perf_counter() - start, 0
+try:
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+except ImportError:
+    pass
+print(json.dumps([seconds, peak / 1024, done.returncode, done.stderr]))
+"""
+
+
 def _run(command: list[str]) -> tuple[float, float]:
-    """Wall seconds, and the largest resident memory of any command so far, in MiB (0 where the system does not
-    tell)."""
-    start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise ValueError(done.stderr.strip().removeprefix("lit-rnncomp: error: "))
-    try:
-        import resource
-    except ImportError:
-        return seconds, 0.0
-    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return seconds, kilobytes / 1024
+    """Wall seconds, and the largest resident memory of the command in MiB (0 where the system does not tell)."""
+    watched = [sys.executable, "-I", "-S", "-c", _WATCHED, *command]
+    said = subprocess.run(watched, capture_output=True, text=True, check=True).stdout
+    seconds, peak, code, error = _json.loads(said)
+    if code:
+        raise ValueError(error.strip().removeprefix("lit-rnncomp: error: "))
+    return seconds, peak
 
 
 def _encode(codec: "Codec", photo: str, bpp: float, out: Path) -> dict[str, float]:

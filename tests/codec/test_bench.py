@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lit_rnncomp.codec import weights
-from lit_rnncomp.codec.bench import bench
+from lit_rnncomp.codec.bench import _run, bench
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ def test_stages_add_up_to_the_command(photo: Path, tiny_codec, capsys: pytest.Ca
         stages = [row[name] for name in ("start-up", "network", "entropy coding", "files")]
         assert min(stages) >= 0 and row["command"] == pytest.approx(sum(stages))
         assert row["network"] > 0 and row["peak_mib"] > 50
+
+
+def test_the_memory_is_that_of_the_command_alone() -> None:
+    held = np.ones(40_000_000)  # 305 MiB of this process
+    seconds, peak = _run([sys.executable, "-c", "held = b'1' * 70_000_000"])
+    assert 60 < peak < 200 and seconds > 0 and held[-1] == 1
+    with pytest.raises(ValueError, match="^no such thing$"):
+        _run([sys.executable, "-c", "import sys; sys.exit('lit-rnncomp: error: no such thing')"])
 
 
 def test_bad_input_is_one_line(photo: Path) -> None:
