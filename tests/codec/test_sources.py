@@ -67,6 +67,7 @@ def test_what_is_no_picture_is_refused_by_name(source: object, message: str) -> 
 def test_the_package_and_a_codec_say_what_they_are(tiny_codec) -> None:
     assert re.fullmatch(r"\d+\.\d+.*", lit_rnncomp.__version__)
     assert {"load", "Codec", "__version__"} <= set(dir(lit_rnncomp))
+    assert "import_module" not in dir(lit_rnncomp)
     assert repr(CODEC) == f"<TernaryCodec {CODEC.name}, model {CODEC.digest.hex()}>"
     assert repr(BinaryCodec(tiny_codec(), "tiny")).startswith("<BinaryCodec tiny, model ")
 
