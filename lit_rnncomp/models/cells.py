@@ -44,10 +44,7 @@ class PaddedConv2d(nn.Conv2d):
         self.pad = None if even else (before, total - before) * 2
 
     def reset_parameters(self) -> None:
-        deviation = 1 / math.sqrt(self.weight[0].numel())
-        nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        _start(self, self.weight[0].numel())
 
     def padded(self, x: Tensor) -> Tensor:
         """`x` with the zeros that the convolution itself can't add: as many on all sides it adds."""
@@ -56,6 +53,14 @@ class PaddedConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """In the type of the weights: autocast is for the convolution, not for gates, states and sums behind it."""
         return super().forward(self.padded(x)).to(self.weight.dtype)
+
+
+def _start(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: int) -> None:
+    """Weights and biases as `PaddedConv2d` says."""
+    deviation = 1 / math.sqrt(fan_in)
+    nn.init.trunc_normal_(conv.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 class Cell(nn.Module):
@@ -206,10 +211,8 @@ class DeconvLSTM(nn.Module):
         super().__init__()
         self.input_conv = nn.ConvTranspose2d(in_channels, 4 * channels, 2, 2)
         self.hidden_conv = PaddedConv2d(channels, 4 * channels, hidden_kernel, bias=False)
+        _start(self.input_conv, in_channels)
         assert self.input_conv.bias is not None
-        deviation = 1 / math.sqrt(in_channels)
-        nn.init.trunc_normal_(self.input_conv.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-        nn.init.zeros_(self.input_conv.bias)
         nn.init.ones_(self.input_conv.bias[:channels])
 
     def forward(self, x: Tensor, state: State = None, convolve: Convolve | None = None) -> tuple[Tensor, State]:
