@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import container, weights, zoo
 from .binary_codec import BinaryCodec
 from .container import BitstreamError
+from .tensor_files import CheckpointError
 from .ternary_codec import TernaryCodec
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _open(path: Path, device: str | torch.device) -> Codec:
         try:
             return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
         except ValueError as error:
-            raise weights.CheckpointError(f"{path}: {error}") from error
+            raise CheckpointError(f"{path}: {error}") from error
     network = weights.load_numpy(path) if str(device) == "cpu" else None
     return BinaryCodec(network or weights.load_binary(path), path.stem, device, weights.load_entropy(path))
 

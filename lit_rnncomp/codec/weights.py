@@ -7,22 +7,32 @@ No code in them is run; torch is imported where a checkpoint or a network of tor
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from ..files import Output, write_bytes
+from ..files import Output
 from ..models import ternary
 from ..models.config import CodecConfig
 from ..models.numpy_codec import NumpyCodec, shapes, unsupported
 from .digest import fingerprint
 from .entropy import EntropyCoder
 from .entropy_network import EntropyModelError
+from .tensor_files import (
+    Arrays,
+    CheckpointError,
+    damaged,
+    finite,
+    first_line,
+    present,
+    read_checkpoint,
+    read_json,
+    read_tensors,
+    write_tensors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +56,6 @@ CONTEXT_CONFIG_KEY = "context_config"
 REFINER_CONFIG_KEY = "refiner_config"
 """In checkpoints of the two networks of ternary codes: the arguments of `ContextModel` and `Refiner`."""
 
-Arrays = dict[str, NDArray[Any]]
-
 
 class TernaryWeights(NamedTuple):
     """A model of ternary codes: `context.*` and `refiner.*` tensors, and the step of each quality (none:
@@ -63,10 +71,6 @@ class TernaryWeights(NamedTuple):
         state = refiner.cpu().state_dict()
         tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}
         return cls(tensors, [])
-
-
-class CheckpointError(ValueError):
-    """A file that holds no usable codec. The message is one line and names the file."""
 
 
 def digest(network: RecurrentCodec | NumpyCodec) -> bytes:
@@ -96,7 +100,7 @@ def save(
     if entropy is not None:
         tensors |= {ENTROPY_PREFIX + name: tensor for name, tensor in entropy.tensors.items()}
         metadata |= _described(entropy)
-    _write(path, tensors, metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def load(path: str | Path) -> RecurrentCodec:
@@ -110,14 +114,14 @@ def load(path: str | Path) -> RecurrentCodec:
     from ..models.recurrent_codec import RecurrentCodec
 
     path = Path(path)
-    _present(path, "model file")
+    present(path, "model file")
     state: dict[str, torch.Tensor]
     claimed = None
     if path.suffix == ".safetensors":
         config, arrays, claimed = read(path)
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     else:
-        config, state = _read_checkpoint(path, "a lit-rnncomp codec", CONFIG_KEY, "codec.")
+        config, state = read_checkpoint(path, "a lit-rnncomp codec", CONFIG_KEY, "codec.")
     try:
         known = _codec_config(config)
         # Without memory: what a file claims of its network's size is believed when its weights have that size.
@@ -126,9 +130,9 @@ def load(path: str | Path) -> RecurrentCodec:
         codec = RecurrentCodec(known)
         codec.load_state_dict(state)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: the weights do not fit this version's network: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: the weights do not fit this version's network: {first_line(error)}") from error
     if claimed is not None and digest(codec).hex() != claimed:
-        raise CheckpointError(_damaged(path, claimed))
+        raise CheckpointError(damaged(path, claimed))
     if not all(tensor.isfinite().all() for tensor in codec.state_dict().values()):
         raise CheckpointError(f"{path}: weights that are not finite")
     return codec.requires_grad_(False).eval()
@@ -158,7 +162,7 @@ def load_numpy(path: Path) -> NumpyCodec | None:
         return None
     if unsupported(config) or {name: tensor.shape for name, tensor in tensors.items()} != shapes(config):
         return None
-    intact = _digest(config, tensors).hex() == claimed and _finite(tensors)
+    intact = _digest(config, tensors).hex() == claimed and finite(tensors)
     return NumpyCodec(config, tensors) if intact else None
 
 
@@ -172,7 +176,7 @@ def save_ternary(path: str | Path | Output, model: TernaryWeights, **metadata: s
     named = {CODES_KEY: "ternary", DIGEST_KEY: ternary_digest(model.tensors).hex(), **metadata}
     if model.qualities:
         named[QUALITIES_KEY] = json.dumps(model.qualities)
-    _write(path, model.tensors, named)
+    write_tensors(path, model.tensors, named)
 
 
 def load_ternary(path: Path) -> TernaryWeights | None:
@@ -183,17 +187,17 @@ def load_ternary(path: Path) -> TernaryWeights | None:
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     try:
-        metadata, tensors = _read(path)
+        metadata, tensors = read_tensors(path)
     except CheckpointError:
         return None
     if metadata.get(CODES_KEY) != "ternary":
         return None
     claimed = metadata.get(DIGEST_KEY, "")
     if ternary_digest(tensors).hex() != claimed:
-        raise CheckpointError(_damaged(path, claimed))
-    if not _finite(tensors):
+        raise CheckpointError(damaged(path, claimed))
+    if not finite(tensors):
         raise CheckpointError(f"{path}: weights that are not finite")
-    qualities = _json(path, metadata.get(QUALITIES_KEY, "[]"))
+    qualities = read_json(path, metadata.get(QUALITIES_KEY, "[]"))
     steps = range(ternary.ITERATIONS * ternary.SCALES)
     if not isinstance(qualities, list) or any(type(step) is not int or step not in steps for step in qualities):
         raise CheckpointError(f"{path}: its qualities are not a list of steps")
@@ -218,7 +222,7 @@ def load_refiner(path: Path) -> Refiner:
 def holds_refiner(path: Path) -> bool:
     """Whether a file is a checkpoint of the decoder of ternary codes."""
     try:
-        _read_checkpoint(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, "network.")
+        read_checkpoint(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, "network.")
     except (CheckpointError, FileNotFoundError):
         return False
     return True
@@ -226,9 +230,9 @@ def holds_refiner(path: Path) -> bool:
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:
     """Configuration, weights and the digest that the file of a codec claims. Raises `CheckpointError`."""
-    metadata, weights = _read(path, lambda name: not name.startswith(ENTROPY_PREFIX))
+    metadata, weights = read_tensors(path, lambda name: not name.startswith(ENTROPY_PREFIX))
     try:
-        return _json(path, metadata[CONFIG_KEY]), weights, metadata[DIGEST_KEY]
+        return read_json(path, metadata[CONFIG_KEY]), weights, metadata[DIGEST_KEY]
     except KeyError as error:
         raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error
 
@@ -240,7 +244,7 @@ def load_entropy(path: str | Path) -> EntropyCoder | None:
     """
     if Path(path).suffix != ".safetensors":
         return None
-    metadata, tensors = _read(path, lambda name: name.startswith(ENTROPY_PREFIX))
+    metadata, tensors = read_tensors(path, lambda name: name.startswith(ENTROPY_PREFIX))
     if ENTROPY_CONFIG_KEY not in metadata:
         return None
     return _entropy_coder(
@@ -250,18 +254,18 @@ def load_entropy(path: str | Path) -> EntropyCoder | None:
 
 def save_entropy_model(path: str | Path, coder: EntropyCoder, **metadata: str) -> None:
     """Write an entropy model by itself as safetensors: integers, and the configuration as JSON in the metadata."""
-    _write(path, coder.tensors, {**_described(coder), **metadata})
+    write_tensors(path, coder.tensors, {**_described(coder), **metadata})
 
 
 def load_entropy_model(path: str | Path) -> EntropyCoder:
     """What `save_entropy_model` wrote, or the integers of a training checkpoint. Raises `FileNotFoundError` or
     `EntropyModelError`."""
     path = Path(path)
-    _present(path, "entropy model")
+    present(path, "entropy model")
     if path.suffix == ".ckpt":
         return EntropyCoder.from_model(load_binary_rnn(path))
     try:
-        metadata, tensors = _read(path)
+        metadata, tensors = read_tensors(path)
     except CheckpointError as error:
         raise EntropyModelError(str(error)) from error
     if ENTROPY_CONFIG_KEY not in metadata:
@@ -274,14 +278,14 @@ def load_binary_rnn(path: Path) -> BinaryRNN:
     from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 
     try:
-        config, state = _read_checkpoint(path, "an entropy model", ENTROPY_CONFIG_KEY, "model.")
+        config, state = read_checkpoint(path, "an entropy model", ENTROPY_CONFIG_KEY, "model.")
         model = BinaryRNN(BinaryRNNConfig(**config))
         model.load_state_dict(state)
     except CheckpointError as error:
         raise EntropyModelError(str(error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise EntropyModelError(
-            f"{path}: not a checkpoint of an entropy model of this version: {_first_line(error)}"
+            f"{path}: not a checkpoint of an entropy model of this version: {first_line(error)}"
         ) from error
     return model
 
@@ -321,105 +325,26 @@ def _described(coder: EntropyCoder) -> dict[str, str]:
 def _entropy_coder(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> EntropyCoder:
     """Files of version 0.1.0 name no digest of their entropy model."""
     try:
-        coder = EntropyCoder(tensors, _json(path, metadata[ENTROPY_CONFIG_KEY]))
+        coder = EntropyCoder(tensors, read_json(path, metadata[ENTROPY_CONFIG_KEY]))
     except EntropyModelError as error:
         raise EntropyModelError(f"{path}: {error}") from error
     except CheckpointError as error:
         raise EntropyModelError(str(error)) from error
     claimed = metadata.get(ENTROPY_DIGEST_KEY)
     if claimed is not None and coder.digest.hex() != claimed:
-        raise EntropyModelError(_damaged(path, claimed))
+        raise EntropyModelError(damaged(path, claimed))
     return coder
-
-
-def _present(path: Path, what: str) -> None:
-    """Raises `FileNotFoundError` where nothing has the name, `CheckpointError` where it cannot be read."""
-    try:
-        path.open("rb").close()  # safetensors would say of every file that it cannot open that it does not exist
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no such {what}: {path}") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _finite(tensors: Arrays) -> bool:
-    return all(bool(np.isfinite(tensor).all()) for tensor in tensors.values())
-
-
-def _damaged(path: str | Path, claimed: str) -> str:
-    return f"{path}: the weights are not the ones that their digest names ({claimed}): the file is damaged"
-
-
-def _json(path: str | Path, text: str) -> Any:
-    """Raises `CheckpointError` for what is no JSON, or nested too deeply."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable metadata: {_first_line(error)}") from error
-
-
-def _write(path: str | Path | Output, tensors: Arrays, metadata: dict[str, str]) -> None:
-    from safetensors.numpy import save
-
-    write_bytes(path, save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, metadata))
-
-
-def _read(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> tuple[dict[str, str], Arrays]:
-    """Metadata and tensors of a safetensors file. Raises `FileNotFoundError`, `CheckpointError`."""
-    _present(Path(path), "model file")
-    try:
-        with safe_open(path, "np") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
-    # The last two: types of numbers that NumPy does not have.
-    except (SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {_first_line(error)}") from error
-
-
-def whole(path: Path) -> bool:
-    """Whether a checkpoint has all its bytes, by the checksums within."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
-        return False
-
-
-def _read_checkpoint(path: Path, what: str, key: str, prefix: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The configuration under `key` of a Lightning checkpoint, and the weights under `prefix`. Raises
-    `FileNotFoundError`, `CheckpointError`."""
-    import torch
-
-    _present(path, "checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever damaged bytes make the parsers of torch raise: KeyError, struct.error, ...
-        raise CheckpointError(
-            f"{path}: not a checkpoint that loads without running code from it: {_first_line(error)}"
-        ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(key), dict):
-        raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no {key})")
-    state = checkpoint.get("state_dict")
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: not a checkpoint of {what} (it has no state_dict of tensors)")
-    if not whole(path):
-        raise CheckpointError(f"{path}: the weights are not the ones that were written: the file is damaged")
-    weights = {str(name).removeprefix(prefix): value for name, value in state.items() if str(name).startswith(prefix)}
-    return checkpoint[key], weights
 
 
 def _network(path: Path, what: str, key: str, make: Callable[..., Any]) -> Any:
     import torch
 
-    config, state = _read_checkpoint(path, what, key, "network.")
+    config, state = read_checkpoint(path, what, key, "network.")
     try:
         with torch.device("meta"):  # see `load`
             make(**config).load_state_dict(state, assign=True)
         network = make(**config)
         network.load_state_dict(state)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint of {what} of this version: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: not a checkpoint of {what} of this version: {first_line(error)}") from error
     return network.requires_grad_(False).eval()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]

@@ -15,7 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from ..codec.weights import CheckpointError, whole
+from ..codec.tensor_files import CheckpointError, whole
 from ..files import remove_unfinished, replacing
 from ..sweep.trials import keep_metrics
 from .agreement import Agreement

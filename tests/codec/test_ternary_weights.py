@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 import lit_rnncomp
 from lit_rnncomp.codec import weights
-from lit_rnncomp.codec.weights import CheckpointError, TernaryWeights
+from lit_rnncomp.codec.tensor_files import CheckpointError
+from lit_rnncomp.codec.weights import TernaryWeights
 
 PHOTO = ternary_models.picture(40, 56)
 Tensors = dict[str, np.ndarray]

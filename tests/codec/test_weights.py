@@ -22,7 +22,7 @@ from safetensors.torch import save_file as save_torch
 import lit_rnncomp
 from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.entropy_network import EntropyModelError
-from lit_rnncomp.codec.weights import CheckpointError
+from lit_rnncomp.codec.tensor_files import CheckpointError
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.numpy_codec import shapes
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec

@@ -14,6 +14,7 @@ import torch
 from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.api import load
 from lit_rnncomp.codec.binary_codec import BinaryCodec as Codec
+from lit_rnncomp.codec.tensor_files import CheckpointError
 from lit_rnncomp.codec.torch_engine import TorchEngine
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.numpy_codec import NumpyCodec, unsupported
@@ -97,7 +98,7 @@ def test_a_file_that_is_not_what_was_saved_is_left_to_torch_which_names_the_faul
     tensors = load_file(path)
     tensors["decoder.gate.bias"] = tensors["decoder.gate.bias"][:-1]
     save_file(tensors, path, {"codec_config": json.dumps(config), "digest": digest})
-    with pytest.raises(weights.CheckpointError, match="do not fit this version's network"):
+    with pytest.raises(CheckpointError, match="do not fit this version's network"):
         load(path)
 
 

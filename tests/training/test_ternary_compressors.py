@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec.weights import CheckpointError, load_binary
+from lit_rnncomp.codec.tensor_files import CheckpointError
+from lit_rnncomp.codec.weights import load_binary
 from lit_rnncomp.data.samples import sample_photographs
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.baselines import BASELINES
