@@ -60,19 +60,22 @@ def jit(function: Callable) -> Any:
     return function if triton is None else triton.jit(function)
 
 
-_chosen = False
+_chosen: bool | None = None
 
 
 def use_kernels(x: Tensor) -> bool:
     """Whether an op on `x` launches kernels; otherwise its public function calls the reference."""
-    return _chosen or (triton is not None and (x.is_cuda or INTERPRETED))
+    if _chosen is not None:
+        return _chosen
+    return triton is not None and (x.is_cuda or INTERPRETED)
 
 
 @contextmanager
-def kernels_chosen() -> Iterator[None]:
-    """The ops take the path of a GPU, wherever their tensors are: to count on tensors without data."""
+def kernels_chosen(chosen: bool = True) -> Iterator[None]:
+    """The ops take the path of a GPU, wherever their tensors are: to count on tensors without data. Or, not `chosen`,
+    the reference, on a GPU too: to time what kernels are compared with."""
     global _chosen
-    before, _chosen = _chosen, True
+    before, _chosen = _chosen, chosen
     try:
         yield
     finally:

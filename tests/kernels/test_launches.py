@@ -199,3 +199,18 @@ def test_layers_of_more_pixels_than_31_bits_are_left_to_the_library(monkeypatch)
         )
     assert launched == ["conv_lstm_step", "conv_gru_step"]
     assert _launch.MOST < 1 << 31
+
+
+def test_the_reference_can_be_chosen_where_kernels_run(monkeypatch):
+    """To time what kernels are compared with; and the other way round, to count without a GPU."""
+    monkeypatch.setattr(_launch, "INTERPRETED", True)
+    x = torch.zeros(1)
+    assert _launch.use_kernels(x)
+    with _launch.kernels_chosen(False):
+        assert not _launch.use_kernels(x)
+        with _launch.kernels_chosen():
+            assert _launch.use_kernels(x)
+        assert not _launch.use_kernels(x)
+    assert _launch.use_kernels(x)
+    monkeypatch.setattr(_launch, "INTERPRETED", False)
+    assert not _launch.use_kernels(x)
