@@ -105,14 +105,14 @@ class Count(TorchDispatchMode):
 
 
 def forget_values(module: nn.Module, mode: FakeTensorMode) -> None:
-    """Puts tensors of the same shapes without data in the place of all parameters and buffers."""
+    """Puts tensors of the same shapes and memory formats without data in the place of all parameters and buffers."""
     for part in module.modules():
         tables: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
         for table in tables:
             for name, value in table.items():
                 if value is not None:
                     with mode:
-                        empty: Tensor = torch.empty(value.shape, dtype=value.dtype)
+                        empty: Tensor = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
                     table[name] = nn.Parameter(empty, value.requires_grad) if table is part._parameters else empty
 
 
