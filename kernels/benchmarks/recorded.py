@@ -129,3 +129,15 @@ def touched(launch: Launch) -> int:
         launch.kernel, tuple(types.items()), tuple(constants.items()), tuple(launch.options.items())
     )
     return element * values["rows"] * values["inner"] + program * launch.programs
+
+
+def multiply_adds(launch: Launch) -> int:
+    """Of a convolution's kernel, which takes all weights to each of its positions, the hidden ones where there is a
+    state; 0 of an element-wise one."""
+    values = launch.values
+    if "rows" in values:
+        return 0
+    weights = [name for name in values if name.endswith("weight")]
+    if not values.get("STATE", True):
+        weights.remove("hidden_weight")
+    return values["count"] * sum(values[name].numel() for name in weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lit_rnncomp.models.config import UNITS as UNITS
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.frontend import COEFFICIENTS
 from lit_rnncomp.models.networks import decoder_layers, encoder_layers

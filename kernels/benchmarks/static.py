@@ -38,7 +38,7 @@ def measure() -> dict[str, Any]:
     }
     iterations = {}
     for network in shapes.NETWORKS:
-        for unit in traffic.UNITS:
+        for unit in shapes.UNITS:
             count = traffic.iteration(network, unit, kernels=True)
             iterations[f"{network} {unit}"] = {**count.total._asdict(), "multiply_adds": count.multiply_adds}
     table = json.loads(REGISTERS.read_text())

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import shapes
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 import rnncomp_kernels
+from lit_rnncomp.models.config import CodecConfig, Unit
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
+from lit_rnncomp.training.counting import forget_values
 from rnncomp_kernels import reference
 from rnncomp_kernels._launch import kernels_chosen
 
 Shape = tuple[int, int, int, int]
+Made = TypeVar("Made", bound=nn.Module)
 SEED = 1
 
 
@@ -112,7 +115,7 @@ class Count(TorchDispatchMode):
         return result
 
     def _launched(self, function: Any, args: tuple) -> Any:
-        from recorded import recorders, touched
+        from recorded import multiply_adds, recorders, touched
 
         stem, backward, into = function._opname.partition("_backward")
         module = importlib.import_module(f"rnncomp_kernels.{stem}")
@@ -121,6 +124,7 @@ class Count(TorchDispatchMode):
             result = op._init_fn(*args)
         for launch in launches:
             self.total = self.total.plus(Traffic(touched(launch), 1))
+            self.multiply_adds += multiply_adds(launch)
         return result
 
 
@@ -177,33 +181,46 @@ def _unit(shape: Shape, dtype: torch.dtype) -> int:
     return batch * channels * height * width * dtype.itemsize
 
 
-UNITS = ("lstm", "associative_lstm", "gru", "residual_gru")
+class Whole(nn.Module):
+    """A network, and pictures of a scene (of `shapes.SCENES`) for it, always the same ones."""
+
+    image: Tensor
+
+    def __init__(self, config: CodecConfig, scene: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        batch, height, width = shapes.SCENES[scene]
+        self.codec = RecurrentCodec(config)
+        self.register_buffer("image", torch.rand(batch, 3, height, width) * 2 - 1)
 
 
-def iteration(network: str, unit: str, kernels: bool) -> Count:
+def counted(make: Callable[[], Made], run: Callable[[Made], Any], kernels: bool = True) -> Count:
+    """What `run(make())` costs, on parameters and buffers without data; with `kernels` ops go the way of a GPU."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)  # unlike meta tensors, these are on a device
+    with torch.device("meta"):
+        module = make()
+    forget_values(module, mode)
+    with mode, kernels_chosen(kernels), Count() as count:
+        run(module)
+    return count
+
+
+def iteration(network: str, unit: Unit, kernels: bool) -> Count:
     """What one further training iteration costs, forward and backward, convolutions and all: the fourth less
     the third, of `network` (of `shapes.NETWORKS`) with `unit` at training patches, on tensors without data.
 
     With `kernels` as on a GPU with deferred weight gradients; without, the gates are the reference's and gradients
     autograd's.
     """
+
+    def step(whole: Whole) -> None:
+        whole.codec.defer_gradients = kernels
+        torch.stack([r.abs().mean() for r in whole.codec(whole.image).residuals]).mean().backward()
+
     counts = []
     for iterations in (3, 4):  # two of the hidden convolutions, whose gradients are joined when there is more than one
         config = replace(shapes.NETWORKS[network], unit=unit, iterations=iterations)
-        batch, height, width = shapes.SCENES["train"]
-        with torch.device("meta"):
-            codec = RecurrentCodec(config)
-        codec.defer_gradients = kernels
-        with FakeTensorMode():  # unlike meta tensors, these are on a device
-            weights = {
-                name: torch.empty(p.shape, dtype=p.dtype).requires_grad_(p.requires_grad)
-                for name, p in (*codec.named_parameters(), *codec.named_buffers())
-            }
-            image = torch.empty(batch, 3, height, width)
-            with kernels_chosen() if kernels else nullcontext(), Count() as count:
-                residuals = torch.func.functional_call(codec, weights, image).residuals
-                torch.stack([r.abs().mean() for r in residuals]).mean().backward()
-        counts.append(count)
+        counts.append(counted(partial(Whole, config, "train"), step, kernels))
     less, more = counts
     more.total = Traffic(more.total.bytes - less.total.bytes, more.total.launches - less.total.launches)
     more.multiply_adds -= less.multiply_adds

@@ -1,8 +1,5 @@
-"""The benchmark of the kernels: its counts, and its plumbing with a clock that is not one."""
+"""The benchmark of the kernels: its counts, and what its command says without a GPU."""
 
-import csv
-import functools
-import itertools
 import json
 import sys
 from pathlib import Path
@@ -27,8 +24,8 @@ def benchmarks(monkeypatch):
     import traffic
 
     yield run, traffic
-    for name in ("run", "traffic", "shapes", "static", "recorded"):
-        sys.modules.pop(name, None)
+    for module in FOLDER.glob("*.py"):
+        sys.modules.pop(module.stem, None)
 
 
 def test_shapes_are_the_layer_table(benchmarks):
@@ -95,8 +92,10 @@ def test_what_got_worse_is_named(benchmarks):
 
 
 def test_against_an_older_file(benchmarks, tmp_path, capsys, monkeypatch):
-    run, traffic = benchmarks
-    monkeypatch.setattr(traffic, "UNITS", ("gru",))
+    import shapes
+
+    run, _ = benchmarks
+    monkeypatch.setattr(shapes, "UNITS", ("gru",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     path = tmp_path / "old.json"
     assert run.main(["--json", str(path)]) == 0
@@ -111,62 +110,16 @@ def test_against_an_older_file(benchmarks, tmp_path, capsys, monkeypatch):
 
 
 def test_without_a_gpu_it_says_that_nothing_was_timed(benchmarks, capsys, monkeypatch):
-    run, traffic = benchmarks
-    monkeypatch.setattr(traffic, "UNITS", ("gru",))
+    import shapes
+
+    run, _ = benchmarks
+    monkeypatch.setattr(shapes, "UNITS", ("gru",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run.main(["--op", "gru_reset"]) == 0
     text = capsys.readouterr().out
     assert "nothing was timed" in text
     assert "gru_reset" in text
     assert run.main(["--plot"]) == 2
-
-
-def test_rows_and_plot(benchmarks, tmp_path, monkeypatch):
-    run, traffic = benchmarks
-    small = [(op, f"layer {op.name}", (1, 4, 2, n)) for op in traffic.OPS[:3] for n in (2, 3)]
-    monkeypatch.setattr(run, "cases", lambda: small)
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(run, "copy_bandwidth", lambda *_: 10.0)
-    ticks = itertools.count(1)
-
-    def clock(function):
-        function()
-        n = next(ticks)
-        return n, n * 0.9, n * 1.1
-
-    rows = run.benchmark(["lstm_update", "gru_reset"], "cpu", clock, "none")
-    assert len(rows) == 4 * 2 * 3 * 2  # case, dtype, provider, pass
-    assert all(set(row) == set(run.FIELDS) for row in rows)
-    assert rows[0]["gb_per_s"] == round(11 * 4 * 4 * 4 / 1e6, 1)
-    path = tmp_path / "times.csv"
-    run.write_csv(path, rows)
-    with path.open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(rows)
-    assert run.plot(path).read_text().startswith("<?xml")
-
-
-def test_every_case_of_the_baseline_is_compiled(benchmarks, monkeypatch):
-    """More shapes than torch compiles one function for: none falls back to eager, none leaves its sizes open."""
-    run, traffic = benchmarks
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    graphs = []
-
-    def clock(function):
-        function()
-        graphs.append(run.counters["stats"]["unique_graphs"])
-        return 1.0, 1.0, 1.0
-
-    cases = torch._dynamo.config.recompile_limit + 2
-    for n in range(cases):
-        assert len(list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2 + n), torch.float32, "cpu", clock))) == 6
-    assert len(graphs) == 6 * cases
-
-
-def test_a_baseline_that_is_not_compiled_is_no_baseline(benchmarks, monkeypatch):
-    run, traffic = benchmarks
-    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
-    with pytest.raises(RuntimeError, match="torch.compile made 0 graphs of gru_reset, expected 2"):
-        list(run.timed(traffic.BY_NAME["gru_reset"], (1, 2, 2, 2), torch.float32, "cpu", lambda f: (f(), 1.0, 1.0)))
 
 
 def test_cpu_training_step(monkeypatch, capsys):

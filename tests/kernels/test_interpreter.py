@@ -24,6 +24,7 @@ GROUPS = {
         "on_kernels/test_fused_convolutions.py",
         "on_kernels/test_training_step.py",
     ],
+    "benchmark": ["test_benchmark_providers.py"],
     "registration": ["on_kernels/test_registration.py", "on_kernels/test_capture.py", "test_compiled.py"],
 }
 
