@@ -28,8 +28,8 @@ from .reference import LSTMUpdate
 
 # The most channels of the state for which one fused kernel is preferred, by (kernel, hidden kernel). The fewer the
 # channels, the more of a layer's time goes to gates in memory and to launches; the more, the more a library's tuned
-# GEMM is worth. From the ratio of bytes to operations, not from a measurement; `kernels/benchmarks/run.py` times the
-# element-wise ops alone: on a GPU, time whole layers against two convolutions and the update before changing this.
+# GEMM is worth. From the ratio of bytes to operations, not from a measurement: before changing this, see on a GPU what
+# `kernels/benchmarks/run.py --only layers` says, which times every layer both ways whatever stands here.
 FUSED_CHANNELS = {(1, 1): 128, (3, 1): 96, (3, 3): 64}
 
 
