@@ -103,6 +103,12 @@ def check_paths(parser: argparse.ArgumentParser, options: argparse.Namespace, be
         parser.error(f"--csv: cannot write into {beside.parent}: {error.strerror}")
 
 
+def say(console: Console, title: str, lines: list[str]) -> None:
+    """Prints the lines under their title, if there are any."""
+    if lines:
+        console.print(title, *lines, sep="\n", soft_wrap=True)
+
+
 def read(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """The JSON that `--against` names."""
     hint = "it is a file that --json wrote, or the JSON beside a CSV"
@@ -137,6 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
     old = {} if options.against is None else read(parser, options.against)
     names, name = options.op or list(traffic.BY_NAME), gpu()
     path = options.csv or HERE / "results" / f"{name}.csv".replace(" ", "-")
+    if name is None and options.plot and options.csv is None:
+        parser.error("--plot without a GPU draws times measured elsewhere: name them with --csv PATH")
     if name is not None:
         check_paths(parser, options, path.with_suffix(".json"))
     if importlib.util.find_spec("triton") is None:
@@ -147,12 +155,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json is not None:
         write_json(options.json, found)
     before = old.pop("times", None)
-    worse, times, failed = list(static.worse(old, found)), None, []
+    larger, times, failed, slower = list(static.worse(old, found)), None, [], []
+    say(console, f"Worse than {options.against}:", larger)
     if name is None:
         console.print("No CUDA device: nothing was timed.")
-        if options.plot and options.csv is None:
-            console.print("--plot without a GPU draws times measured elsewhere: name them with --csv PATH")
-            return 2
     else:
         tests = subprocess.run(
             [sys.executable, "-m", "pytest", "-n0", str(HERE.parents[1] / "tests" / "kernels")], check=False
@@ -168,17 +174,17 @@ def main(arguments: list[str] | None = None) -> int:
     elif before is not None and times is not None:
         compared = sum(1 for _ in gate.pairs(before, times))
         console.print(f"{compared} of {len(times['rows'])} rows have a time in {options.against}.", soft_wrap=True)
-        worse += gate.worse(before, times, options.tolerance)
+        slower = list(gate.worse(before, times, options.tolerance))
+    say(console, "Failed:", failed)
+    say(console, f"Worse than {options.against}:", slower)
+    code = 1 if larger or failed or slower else 0
     if options.plot:
         try:
             console.print(f"Drew {plot(path)}", soft_wrap=True)
         except (OSError, ValueError) as error:
             console.print(f"Cannot draw {path}: {error}", soft_wrap=True)
-            return 2
-    for title, lines in (("Failed:", failed), (f"Worse than {options.against}:", worse)):
-        if lines:
-            console.print(title, *lines, sep="\n", soft_wrap=True)
-    return 1 if failed or worse else 0
+            return code or 2
+    return code
 
 
 if __name__ == "__main__":

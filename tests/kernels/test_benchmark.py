@@ -119,7 +119,11 @@ def test_without_a_gpu_it_says_that_nothing_was_timed(benchmarks, capsys, monkey
     text = capsys.readouterr().out
     assert "nothing was timed" in text
     assert "gru_reset" in text
-    assert run.main(["--plot"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["--plot"])
+    assert "--plot without a GPU draws times measured elsewhere" in capsys.readouterr().err
+    assert run.main(["--plot", "--csv", "none.csv"]) == 2
+    assert "Cannot draw none.csv: [Errno 2]" in capsys.readouterr().out
 
 
 def test_cpu_training_step(monkeypatch, capsys):

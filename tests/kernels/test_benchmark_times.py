@@ -393,6 +393,12 @@ def test_failed_rows_are_named_at_the_end(tmp_path, monkeypatch, capsys):
     assert main(["--csv", str(tmp_path / "new.csv"), "--only", "layers", "--only", "encode"]) == 1
     assert capsys.readouterr().out.endswith("op, broken, here, forward, float32, triton: OutOfMemoryError: too large\n")
     assert asked == [{"layer", "encode"}]
+    assert main(["--csv", str(tmp_path / "new.csv"), "--plot"]) == 1
+    assert ": OutOfMemoryError: too large\nCannot draw " in capsys.readouterr().out
+    times["rows"][0] |= {"error": None, "bytes": 1, "share_of_roofline": 0.5, "pass": "forward+backward"}
+    assert main(["--csv", str(tmp_path / "new.csv"), "--plot"]) == 0
+    assert capsys.readouterr().out.endswith(f"Drew {tmp_path / 'new.svg'}\n")
+    assert (tmp_path / "new.svg").read_text().startswith("<?xml")
 
 
 @pytest.mark.parametrize(
