@@ -32,13 +32,12 @@ def lstm_forward(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None) -
     return LSTMUpdate(o * t, new_c), (opened, j, t, c)
 
 
-def lstm_backward(kept: Kept, grad_h: Gradient, grad_c: Gradient) -> tuple[Tensor, Gradient]:
-    """The gradient of the gates' sum, and that of c."""
+def lstm_backward(kept: Kept, grad_h: Gradient, grad_c: Gradient, into: Tensor) -> Gradient:
+    """Writes the gradient of the gates' sum; returns that of c."""
     opened, j, t, c = kept
     assert opened is not None and j is not None and t is not None
     f, i, o = opened.split(j.shape[1], 1)
-    grad = _blocks(opened, 4, j.shape[1])
-    d_f, d_i, d_o, d_j = grad.split(j.shape[1], 1)
+    d_f, d_i, d_o, d_j = into.split(j.shape[1], 1)
     if grad_h is None:
         d_o.zero_()
         d_c = torch.zeros_like(t)
@@ -51,9 +50,9 @@ def lstm_backward(kept: Kept, grad_h: Gradient, grad_c: Gradient) -> tuple[Tenso
     _tanh_slope(d_c * i, j, grad_input=d_j)
     if c is None:
         d_f.zero_()
-        return grad, None
+        return None
     _sigmoid_slope(d_c * c, f, grad_input=d_f)
-    return grad, d_c.mul_(f)
+    return d_c.mul_(f)
 
 
 def gru_reset_forward(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> tuple[Tensor, Kept]:
@@ -93,36 +92,33 @@ def gru_update_forward(
 
 
 def gru_update_backward(
-    alphas: Alphas, kept: Kept, grad_h: Gradient, grad_out: Gradient
-) -> tuple[Tensor, Gradient, Gradient, Gradient]:
-    """The gradients of gates, hidden gates, candidate and state. With a state the blocks of r are not written."""
+    alphas: Alphas,
+    kept: Kept,
+    grad_h: Gradient,
+    grad_out: Gradient,
+    gates: Tensor,
+    hidden: Gradient,
+    candidate: Gradient,
+) -> Gradient:
+    """Writes the gradients of gates, hidden gates and candidate, with a state all but the blocks of r; returns that of
+    the state."""
     z, n, h, _ = kept
     assert z is not None and n is not None
     channels = z.shape[1]
     d = grad_out if grad_h is None else grad_h if grad_out is None else grad_h + grad_out
     assert d is not None
-    gates = _blocks(z, 4 if alphas else 3, channels)
     d_z, d_r, d_n, *d_skip = gates.split(channels, 1)
     if alphas:
         d_skip[0].zero_() if grad_out is None else torch.mul(grad_out, alphas[1], out=d_skip[0])
     through = d * z
-    candidate = torch.ops.aten.tanh_backward(through, n)
-    d_n.copy_(candidate)
-    if h is None:
+    _tanh_slope(through, n, grad_input=d_n)
+    if h is None or hidden is None or candidate is None:
         _sigmoid_slope(d * n, z, grad_input=d_z)
         d_r.zero_()
-        return gates, None, None, None
+        return None
     _sigmoid_slope((n - h).mul_(d), z, grad_input=d_z)
-    hidden = _blocks(z, 3 if alphas else 2, channels)
+    candidate.copy_(d_n)
     hidden[:, :channels] = d_z
     if alphas:
         torch.mul(d, alphas[0], out=hidden[:, 2 * channels :])
-    return gates, hidden, candidate, d - through
-
-
-def _blocks(like: Tensor, number: int, channels: int) -> Tensor:
-    """Room for as many blocks of `channels` channels, in the memory format of `like`."""
-    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
-    size = (len(like), number * channels, *like.shape[2:])
-    form = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=form)
+    return d - through

@@ -1,10 +1,11 @@
 """The gates of one layer's step, for a caller with an autograd node of its own around the whole layer.
 
 Each unit has a forward that also returns what its backward needs, and a backward that takes both gradients of the
-output, that of the next layer and that of the next step, and hands out one whole gradient for each convolution: nothing
-is added outside a kernel, and no block of zeros is written. On a CPU it is `_plain_step.py`; of the associative LSTM it
-is the reference, and autograd through it. All tensors are `(B, channels, H, W)`; without a state (None) the layer is at
-its first step. Nothing is validated: the shapes are those of the ops whose names the functions have.
+output, that of the next layer and that of the next step, and writes one whole gradient for each convolution where it is
+told to, in the type that it finds there: nothing is added outside a kernel, and no block of zeros is written. On a CPU
+it is `_plain_step.py`; of the associative LSTM it is the reference, and autograd through it. All tensors are `(B,
+channels, H, W)`; without a state (None) the layer is at its first step. Nothing is validated: the shapes are those of
+the ops whose names the functions have.
 """
 
 from __future__ import annotations
@@ -50,21 +51,22 @@ def lstm_forward(name: str, gates: Tensor, c: Tensor | None, hidden_gates: Tenso
 
 
 def lstm_backward(
-    name: str, kept: Kept, grad_h: Gradient, grad_out: Gradient, grad_c: Gradient
-) -> tuple[Tensor, Gradient]:
-    """The gradient of both convolutions' outputs, and that of the old cell."""
+    name: str, kept: Kept, grad_h: Gradient, grad_out: Gradient, grad_c: Gradient, into: Tensor
+) -> Gradient:
+    """Writes the gradient of both convolutions' outputs; returns that of the old cell."""
     if grad_h is None:
         grad_h, grad_out = grad_out, None
     gates, c = kept[0], kept[-1]
     assert gates is not None
     if use_kernels(gates):
-        grad_gates, grad_old_c = _op(name)._backward(gates, c, grad_h, grad_c, grad_out)
-        return grad_gates, None if c is None else grad_old_c
+        grad_old_c = None if c is None else torch.empty_like(c)
+        _op(name)._backward_into(gates, c, grad_h, grad_out, grad_c, into, grad_old_c)
+        return grad_old_c
     if grad_h is not None and grad_out is not None:
         grad_h = grad_h + grad_out
     if name == "lstm_update":
-        return _plain_step.lstm_backward(kept, grad_h, grad_c)
-    return _associative_through(gates, c, grad_h, grad_c)
+        return _plain_step.lstm_backward(kept, grad_h, grad_c, into)
+    return _associative_through(gates, c, grad_h, grad_c, into)
 
 
 def gru_reset_forward(gates: Tensor, hidden_gates: Tensor, h: Tensor) -> tuple[Tensor, Kept]:
@@ -88,18 +90,21 @@ def gru_update_forward(
     return ResidualGRUUpdate(new, new), inputs
 
 
-def gru_update_backward(alphas: Alphas, kept: Kept, grad_h: Gradient, grad_out: Gradient) -> GRUGradients:
-    """Both gradients of the output through the update alone."""
-    if not use_kernels(_there(kept[0])):
-        return GRUGradients(*_plain_step.gru_update_backward(alphas, kept, grad_h, grad_out))
-    first = kept[1] is None
+def gru_update_backward(
+    alphas: Alphas, kept: Kept, grad_h: Gradient, grad_out: Gradient, into: tuple[Tensor, Gradient, Gradient]
+) -> GRUGradients:
+    """Both gradients of the output through the update alone, written where those of the three convolutions' outputs
+    belong."""
+    if not use_kernels(into[0]):
+        return GRUGradients(*into, _plain_step.gru_update_backward(alphas, kept, grad_h, grad_out, *into))
+    found = GRUGradients(*into, None if kept[3] is None else torch.empty_like(kept[3]))
     if alphas:
-        found = _op("residual_gru_update")._backward(grad_h, grad_out, *kept, *alphas, first)
+        _op("residual_gru_update")._backward_into(grad_h, grad_out, *alphas, *kept, *found)
     else:
         if grad_h is None:
             grad_h, grad_out = grad_out, None
-        found = _op("gru_update")._backward(grad_h, *kept, grad_out, first)
-    return GRUGradients(found[0], None, None, None) if first else GRUGradients(*found)
+        _op("gru_update")._backward_into(grad_h, grad_out, *kept, *found)
+    return found
 
 
 def gru_reset_backward(kept: Kept, grad: Tensor, into: GRUGradients) -> None:
@@ -116,9 +121,7 @@ def _there(x: Tensor | None) -> Tensor:
     return x
 
 
-def _associative_through(
-    total: Tensor, c: Tensor | None, grad_h: Gradient, grad_c: Gradient
-) -> tuple[Tensor, Gradient]:
+def _associative_through(total: Tensor, c: Tensor | None, grad_h: Gradient, grad_c: Gradient, into: Tensor) -> Gradient:
     """Gradients of the gates' sum and of the old cell, by running the reference again."""
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in (total, c) if x is not None]
@@ -126,4 +129,5 @@ def _associative_through(
         asked = [(output, grad) for output, grad in zip(outputs, (grad_h, grad_c), strict=True) if grad is not None]
         wanted, above = zip(*asked, strict=True)
         found = torch.autograd.grad(wanted, leaves, above, materialize_grads=True)
-    return found[0], found[1] if len(found) > 1 else None
+    into.copy_(found[0])
+    return found[1] if len(found) > 1 else None

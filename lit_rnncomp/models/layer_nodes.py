@@ -88,8 +88,8 @@ class _LSTMStep(torch.autograd.Function):
             return (None,) * 8
         x, h, weight, hidden_weight, *kept = ctx.saved_tensors
         layer, needs = ctx.layer, ctx.needs_input_grad
-        grad_gates, grad_c = layer_step.lstm_backward(ctx.update, kept, grad_h, grad_out, grad_c)
-        grad_gates = grad_gates.to(weight.dtype)
+        grad_gates = layer.input.room(kept[0], weight)
+        grad_c = layer_step.lstm_backward(ctx.update, tuple(kept), grad_h, grad_out, grad_c, grad_gates)
         grad_x = _back(layer.input, x, weight, grad_gates, needs[2], any(needs[5:7]))
         grad_h = None
         if h is not None:
@@ -130,18 +130,19 @@ class _GRUStep(torch.autograd.Function):
             return (None,) * 8
         x, narrow, reset, weight, hidden_weight, candidate_weight, *kept = ctx.saved_tensors
         layer, needs = ctx.layer, ctx.needs_input_grad
-        found = layer_step.gru_update_backward(ctx.alphas, tuple(kept[:4]), grad_h, grad_out)
+        into = layer.input.room(kept[0], weight), None, None
+        if narrow is not None:
+            into = into[0], layer.hidden.room(kept[0], hidden_weight), layer.candidate.room(kept[0], candidate_weight)
+        found = layer_step.gru_update_backward(ctx.alphas, tuple(kept[:4]), grad_h, grad_out, into)
         grad_h = None
         if narrow is not None:
             assert found.hidden_gates is not None and found.hidden_candidate is not None and found.h is not None
-            grad = found.hidden_candidate.to(weight.dtype)
-            grad_reset = _back(layer.candidate, reset, candidate_weight, grad, True, needs[7])
+            grad_reset = _back(layer.candidate, reset, candidate_weight, found.hidden_candidate, True, needs[7])
             assert grad_reset is not None
             layer_step.gru_reset_backward(tuple(kept[4:]), grad_reset.to(layer.dtype), found)
-            grad = found.hidden_gates.to(weight.dtype)
-            through = _back(layer.hidden, narrow, hidden_weight, grad, needs[3], needs[6])
+            through = _back(layer.hidden, narrow, hidden_weight, found.hidden_gates, needs[3], needs[6])
             grad_h = None if through is None else found.h.add_(through)
-        grad_x = _back(layer.input, x, weight, found.gates.to(weight.dtype), needs[2], any(needs[4:6]))
+        grad_x = _back(layer.input, x, weight, found.gates, needs[2], any(needs[4:6]))
         return None, None, grad_x, grad_h, None, None, None, None
 
 

@@ -65,16 +65,18 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         importlib.import_module(f"rnncomp_kernels.{name}")
         for name in ("lstm_update", "associative_lstm_update", "gru_reset", "gru_update", "residual_gru_update")
     )
-    yield "lstm_update.node", lambda: lstm._launch_backward(t(4), one, one, one, one)
-    yield "associative_lstm_update.node", lambda: associative._launch_backward(t(9), t(2), t(2), t(2), t(2))
+    yield "lstm_update.node", lambda: lstm._launch_backward_into(t(4), one, one, one, one, t(4), one)
+    yield "associative_lstm_update.node", lambda: associative._launch_backward_into(*map(t, (9, 2, 2, 2, 2, 9, 2)))
     yield "gru_reset.node", lambda: reset._launch_backward_into(t(3), t(2), one, one, t(3), t(2), one)
     yield (
         "gru_update.node",
-        lambda: gru._launch_backward(one, t(3), t(2), one, one, grad_out=one, zeros=False),
+        lambda: gru._launch_backward_into(one, one, (t(3), t(2), one, one), (t(3), t(2), one, one), False),
     )
     yield (
         "residual_gru_update.node",
-        lambda: residual._launch_backward(one, one, 0.1, 0.1, t(4), t(3), one, one, zeros=False),
+        lambda: residual._launch_backward_into(
+            one, one, 0.1, 0.1, (t(4), t(3), one, one), (t(4), t(3), one, one), False
+        ),
     )
 
 

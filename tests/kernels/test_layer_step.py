@@ -19,6 +19,10 @@ def tensors(blocks, form, dtype=torch.float64):
     return [x.contiguous(memory_format=form).requires_grad_() for x in found]
 
 
+def room(like):
+    return None if like is None else torch.full_like(like, torch.nan)
+
+
 def gradients(outputs, inputs, grads):
     asked = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
     return torch.autograd.grad([o for o, _ in asked], inputs, [g for _, g in asked], materialize_grads=True)
@@ -35,7 +39,8 @@ def test_lstm(name, gates, state, first, asked, form):
     grads = [g if a else None for g, a in zip(tensors((state,) * 3, form), asked, strict=True)]
     with torch.no_grad():
         found, kept = layer_step.lstm_forward(name, wide, c, hidden)
-        grad_gates, grad_c = layer_step.lstm_backward(name, kept, grads[1], grads[0], grads[2])
+        grad_gates = room(wide)
+        grad_c = layer_step.lstm_backward(name, kept, grads[1], grads[0], grads[2], grad_gates)
     torch.testing.assert_close(list(found), [x.detach() for x in expected])
     total = gradients([expected.h, expected.h, expected.c], inputs, grads)
     torch.testing.assert_close(grad_gates, total[0])
@@ -67,7 +72,8 @@ def test_gru(residual, first, asked, form):
             reset, kept_reset = layer_step.gru_reset_forward(gates, hidden, h)
             candidate = 1.5 * reset
         ours, kept = layer_step.gru_update_forward(alphas, gates, hidden, candidate, h)
-        found = layer_step.gru_update_backward(alphas, kept, grads[1], grads[0])
+        into = room(gates), room(hidden), room(candidate)
+        found = layer_step.gru_update_backward(alphas, kept, grads[1], grads[0], into)
         if not first:
             layer_step.gru_reset_backward(kept_reset, 1.5 * found.hidden_candidate, found)
     torch.testing.assert_close((ours.h, ours.out), (h_new.detach(), out.detach()))
