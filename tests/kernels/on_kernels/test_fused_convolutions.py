@@ -9,7 +9,6 @@ import torch
 from helpers.op_cases import DEVICE
 
 import rnncomp_kernels as ops
-from rnncomp_kernels import _launch
 
 lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
 
@@ -127,11 +126,7 @@ def test_the_layers_of_the_networks(network, monkeypatch):
     sys.modules.pop("shapes")
 
 
-# Triton's interpreter multiplies matrices of bfloat16 by their bit patterns, so bfloat16 needs a device
-HALVES = [torch.float16] if _launch.INTERPRETED else [torch.float16, torch.bfloat16]
-
-
-@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_no_further_from_the_truth(dtype, monkeypatch):
     """Accumulated in float32 and rounded once: at most twice the error of rounding after every convolution."""
     x, weight, bias, hidden, _, h, c = (t.detach() for t in layer((2, 40, 16, 6, 7, 3, 1, 1), 4, 4, dtype))
