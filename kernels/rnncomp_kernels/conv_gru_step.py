@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _check
-from ._convolve import BK, BM, BN, STAGES, WARPS, Geometry, convolve, empty_last, four_gates, last, positions, precision
+from ._convolve import BM, BN, Geometry, constants, convolve, empty_last, four_gates, last, positions
 from ._launch import DEVICE_TYPES, jit, needs_grad, on_device, tl, use_kernels
 from ._math import load, sigmoid, tanh
 from .conv_lstm_step import check_convolutions, fuses
@@ -98,14 +98,7 @@ def _launch_forward(
     if not count or not channels:
         return out
     grid = (-(-count // BM), -(-channels // BN))
-    common: dict[str, Any] = {
-        "PRECISION": precision(),
-        "BM": BM,
-        "BN": BN,
-        "BK": BK,
-        "num_warps": WARPS,
-        "num_stages": STAGES,
-    }
+    common = constants(x.dtype)
     h = last(h)
     first, reset, n = (out, out, out) if h is None else (z, empty_last(x, channels, g), empty_last(x, channels, g))
     with on_device(x):
