@@ -87,7 +87,10 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
         return torch.empty(*size, dtype=dtype)
 
     x, h = t(4, 48, 64, 96), t(4, 48, 64, 96)
-    lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
+    lstm, gru, residual = (
+        importlib.import_module(f"rnncomp_kernels.{name}")
+        for name in ("conv_lstm_step", "conv_gru_step", "conv_residual_gru_step")
+    )
     for keep in (False, True):
         arguments = (x, t(192, 48, 3, 3), t(192), h, t(192, 48, 1, 1), h, 1, keep)
         yield f"conv_lstm_step.{'training' if keep else 'inference'}", lambda a=arguments: lstm._launch_forward(*a)
@@ -95,6 +98,8 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
         "conv_gru_step",
         lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1),
     )
+    weights = t(192, 48, 3, 3), t(192), t(144, 48, 1, 1), t(48, 48, 1, 1)
+    yield "conv_residual_gru_step", lambda: residual._launch_forward(x, *weights, h, 1, 0.1, 0.1)
 
 
 def multiplying(precision: str, call: Callable) -> None:
