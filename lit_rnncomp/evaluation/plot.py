@@ -61,7 +61,7 @@ def _draw_tables(results: list[str], outputs: list[Output], title: str) -> None:
 
     tables = [unit_table.UnitTable.read(source) for source in results]
     unit_table.draw(tables, outputs, title, _MADE_BY)
-    console = Console(width=max(Console().width, 140))  # the tables' width: a figure must not be cut
+    console = Console(width=max(Console().width, 155))  # the tables' width: a figure must not be cut
     for table in tables:
         console.print(unit_table.show(table))
 
