@@ -69,11 +69,11 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self, validated: Sequence[str]) -> None:
+    def __init__(self, validated: Sequence[str], visual_power: float) -> None:
         super().__init__()
         self.means = PictureMeans(validated)
         self.frontend = LappedDCT()
-        table = torch.tensor(lapped.coefficient_weights()).float()[:, :, None, None]
+        table = torch.tensor(lapped.coefficient_weights(visual_power)).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
@@ -138,6 +138,8 @@ class TernaryEntropyModel(TernaryTraining):
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
+        visual_power: the weights of tune visual are those of JPEG's table to this power, 0 to 1; the decoder's must be
+            the same.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -161,6 +163,7 @@ class TernaryEntropyModel(TernaryTraining):
         blocks: int = 2,
         known_codes: bool = True,
         neighbours: bool = True,
+        visual_power: float = 1.0,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -171,13 +174,14 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))])
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power)
         self.save_hyperparameters()
         self.config = {
             "channels": channels,
             "blocks": blocks,
             "known_codes": known_codes,
             "neighbours": neighbours,
+            "visual_power": visual_power,
         }
         self.network = ContextModel(**self.config)
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
@@ -232,6 +236,7 @@ class TernaryDecoder(TernaryTraining):
     Args:
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
+        visual_power: as of the entropy model.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -251,6 +256,7 @@ class TernaryDecoder(TernaryTraining):
         self,
         channels: int = 128,
         blocks: int = 4,
+        visual_power: float = 1.0,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -262,9 +268,9 @@ class TernaryDecoder(TernaryTraining):
         weights: str | None = None,
     ) -> None:
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
-        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)])
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power)
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks}
+        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power}
         self.network = Refiner(**self.config)
 
     def start(self, path: Path) -> nn.Module:

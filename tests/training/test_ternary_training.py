@@ -263,6 +263,22 @@ def test_codes_of_a_block_alone_can_be_made_files(pictures, tmp_path):
     assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
 
 
+def test_weights_of_coefficients_travel_with_the_model(pictures, tmp_path):
+    torch.manual_seed(0)
+    module = TernaryEntropyModel(**SMALL, visual_power=0.8, lr=0.01)
+    fit(module, pictures, tmp_path)
+    (path,) = tmp_path.rglob("best.ckpt")
+    context = weights.load_context_model(path)
+    tensors, _ = weights.TernaryWeights.of(context, Refiner(8, 1, visual_power=0.8))
+    codec = TernaryCodec(tensors)
+    assert codec.tune_weights[1, 7] == pytest.approx(1.732 * (16 / 61) ** 0.8)
+    assert_bits_are_those_of_files(module, codec, "visual")
+    with pytest.raises(ValueError, match="for visual_power=0.8 and the decoder for 1.0: train both with the same"):
+        weights.TernaryWeights.of(context, Refiner(8, 1))
+    with pytest.raises(ValueError, match=r"visual_power=1.5 is outside \[0, 1\]"):
+        TernaryDecoder(**SMALL, visual_power=1.5)
+
+
 @pytest.mark.parametrize(
     ("kind", "logged", "options"),
     [
