@@ -18,6 +18,7 @@ export class Model {
     this.digest = digest;
     this.network = new ContextNetwork(tensors);
     this.refiner = new Refiner(tensors);
+    this.tuneWeights = tensors.get("tune_weights");
   }
 
   // After each iteration: {iteration, iterations, bytes, levels, draw}. `bytes` is the size of the file that ends
@@ -45,12 +46,16 @@ export class Model {
     const { t, rows, columns } = state;
     const coefficients = this.refined(state, tune, scale);
     const factors = Float64Array.from({ length: COEFFICIENTS }, (_, index) =>
-      threshold(t) / (coefficientWeight(tune, index) * 2 ** (scale / 256)),
+      threshold(t) / (this.weight(tune, index) * 2 ** (scale / 256)),
     );
     for (let at = 0; at < coefficients.length; at++) {
       coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
     }
     return synthesis(coefficients, rows, columns, width, height, grey);
+  }
+
+  weight(tune, index) {
+    return this.tuneWeights ? this.tuneWeights.data[tune * COEFFICIENTS + index] : coefficientWeight(tune, index);
   }
 
   // Coefficients in units of the threshold of iteration `t`. Of one that ended early: what it reached as if all the

@@ -34,7 +34,8 @@ const JPEG_LUMINANCE = [
   ...[72, 92, 95, 98, 112, 100, 103, 99],
 ];
 
-// By what coefficient `index` was multiplied before coding, with tune 0 (psnr) or 1 (visual).
+// By what coefficient `index` was multiplied before coding, with tune 0 (psnr) or 1 (visual), where the model does not
+// say it.
 export function coefficientWeight(tune, index) {
   const plane = index >> 6, place = index & 63;
   if (tune === 0) return [1.732, 1.805, 1.573][plane];

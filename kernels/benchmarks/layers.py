@@ -122,7 +122,7 @@ def runs() -> Iterator[Run]:
 def providers(layer: shapes.Layer, unit: Unit, passes: str) -> list[str]:
     """Those that there are for a layer: what one op takes, `Cell.is_one_op` says, and of training the LSTM's alone."""
     possible = (layer.kernel, layer.hidden_kernel) in fused_channels()
-    possible = possible and unit in (("lstm", "gru") if passes == FORWARD else ("lstm",))
+    possible = possible and (unit != "associative_lstm" if passes == FORWARD else unit == "lstm")
     return list(CONTEXTS) if possible else list(CONTEXTS)[:-1]
 
 

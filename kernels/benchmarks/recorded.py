@@ -131,13 +131,12 @@ def touched(launch: Launch) -> int:
     return element * values["rows"] * values["inner"] + program * launch.programs
 
 
-def multiply_adds(launch: Launch) -> int:
-    """Of a convolution's kernel, which takes all weights to each of its positions, the hidden ones where there is a
-    state; 0 of an element-wise one."""
-    values = launch.values
-    if "rows" in values:
-        return 0
-    weights = [name for name in values if name.endswith("weight")]
-    if not values.get("STATE", True):
-        weights.remove("hidden_weight")
-    return values["count"] * sum(values[name].numel() for name in weights)
+def multiply_adds(launches: list[Launch]) -> int:
+    """Of the convolutions in an op's launches: each weight of the layer once at each position, though two kernels may
+    take a part of it each; the state's where there is one. 0 of element-wise kernels."""
+    found = {}
+    for values in (launch.values for launch in launches if "rows" not in launch.values):
+        for name in values:
+            if name == "weight" or (name.endswith("_weight") and values.get("STATE", True)):
+                found[id(values[name])] = values["count"] * values[name].numel()
+    return sum(found.values())

@@ -124,7 +124,7 @@ class Count(TorchDispatchMode):
             result = op._init_fn(*args)
         for launch in launches:
             self.total = self.total.plus(Traffic(touched(launch), 1))
-            self.multiply_adds += multiply_adds(launch)
+        self.multiply_adds += multiply_adds(launches)
         return result
 
 

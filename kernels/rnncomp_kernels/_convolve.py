@@ -8,16 +8,20 @@ im2col: each tap of the kernel is one gather of rows of `x`, zeros outside the p
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._launch import MOST, jit, tl
 
-# Positions, channels and depth of a tile; warps. Small enough for two programs a multiprocessor, and multiples of the
-# tensor cores' 16.
-BM, BN, BK, WARPS, STAGES = 64, 32, 32, 4, 2
+# Positions and channels of a tile. Small enough for two programs a multiprocessor, and multiples of the tensor cores'
+# 16.
+BM, BN = 64, 32
+# Its depth, warps and stages of the pipeline: on tensor cores, and for float32 multiplied in full, without them. There
+# threads hold operands beside the accumulator: half the depth, twice the threads and nothing loaded ahead keep that
+# within 128 registers a thread, where the other tile takes all 255 and spills (`tests/kernels/registers.json`).
+TENSOR_CORES, FULL_FLOAT32 = (32, 4, 2), (16, 8, 1)
 
 
 class Geometry(NamedTuple):
@@ -94,6 +98,14 @@ def precision() -> str:
     if convolution is None:
         return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
     return "tf32" if convolution.fp32_precision == "tf32" else "ieee"
+
+
+def constants(dtype: torch.dtype) -> dict[str, Any]:
+    """What every kernel of a convolution of `dtype` is launched with."""
+    multiply = precision()
+    full = dtype == torch.float32 and multiply == "ieee"
+    depth, warps, stages = FULL_FLOAT32 if full else TENSOR_CORES
+    return {"PRECISION": multiply, "BM": BM, "BN": BN, "BK": depth, "num_warps": warps, "num_stages": stages}
 
 
 def last(x: Tensor | None) -> Tensor | None:

@@ -186,15 +186,23 @@ def _gradients(gates: Tensor, c: Tensor | None) -> tuple[Plane, Tensor, Tensor]:
 
 
 def _launch_backward(
-    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, grad_out: Tensor | None = None
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    plane, grad_gates, grad_old_c = _gradients(gates, c)
+    _, *gradients = _gradients(gates, c)
+    _launch_backward_into(gates, c, grad_h, None, grad_c, *gradients)
+    return gradients[0], gradients[1]
+
+
+def _launch_backward_into(
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_out: Tensor | None, grad_c: Tensor | None,
+    grad_gates: Tensor, grad_old_c: Tensor | None,
+) -> None:  # fmt: skip
+    plane = Plane.of(grad_gates, 9)
     launch(
         _backward_kernel, plane, plane.dense(gates), plane.dense(c), plane.dense(grad_h), plane.dense(grad_out),
         plane.dense(grad_c), grad_gates, grad_old_c,
         STATE=c is not None, GRAD_H=grad_h is not None, GRAD_OUT=grad_out is not None, GRAD_C=grad_c is not None,
     )  # fmt: skip
-    return grad_gates, grad_old_c
 
 
 @torch.library.custom_op("rnncomp::associative_lstm_update", mutates_args=(), device_types=DEVICE_TYPES)
@@ -203,10 +211,20 @@ def _forward(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep:
 
 
 @torch.library.custom_op("rnncomp::associative_lstm_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
-def _backward(
-    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, grad_out: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    return _launch_backward(gates, c, grad_h, grad_c, grad_out)
+def _backward(gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _launch_backward(gates, c, grad_h, grad_c)
+
+
+@torch.library.custom_op(
+    "rnncomp::associative_lstm_update_backward_into",
+    mutates_args=("grad_gates", "grad_old_c"),
+    device_types=DEVICE_TYPES,
+)
+def _backward_into(
+    gates: Tensor, c: Tensor | None, grad_h: Tensor | None, grad_out: Tensor | None, grad_c: Tensor | None,
+    grad_gates: Tensor, grad_old_c: Tensor | None,
+) -> None:  # fmt: skip
+    _launch_backward_into(gates, c, grad_h, grad_out, grad_c, grad_gates, grad_old_c)
 
 
 @_forward.register_fake
@@ -215,6 +233,7 @@ def _(gates: Tensor, c: Tensor | None, hidden_gates: Tensor | None, keep: bool) 
 
 
 _backward.register_fake(lambda gates, c, *gradients: _gradients(gates, c)[1:])
+_backward_into.register_fake(lambda *_: None)
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -3,7 +3,11 @@
 The candidate's convolution reads `r h` of whole neighbourhoods, so the layer cannot be one kernel. The first does the
 input convolution and the hidden one of z and r, and writes s(z), `s(r) h` and n: 3C, instead of the 3 + 2 written and 5
 read again by two convolutions and `gru_reset`. The second convolves `s(r) h` and blends in its epilogue. Without a
-state the first alone suffices: its epilogue is the answer.
+state the first alone suffices: its epilogue is the answer. `conv_residual_gru_step` runs the same kernels.
+
+The product `s(r) h` is the first kernel's, not part of the second's loads: s(r) would be written in its place, and the
+second reads h to blend in any case. With a 1x1 kernel on the state (most layers of the networks) both ways move 9C
+beside x; with a 3x3 the second would gather nine neighbours of two tensors, not of one.
 
 Limits: those of `conv_lstm_step`. Training takes the unfused path: its backward needs the gates themselves, of which
 this keeps none.
@@ -18,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _check
-from ._convolve import BK, BM, BN, STAGES, WARPS, Geometry, convolve, empty_last, four_gates, last, positions, precision
+from ._convolve import BM, BN, Geometry, constants, convolve, empty_last, four_gates, last, positions
 from ._launch import DEVICE_TYPES, jit, needs_grad, on_device, tl, use_kernels
 from ._math import load, sigmoid, tanh
 from .conv_lstm_step import check_convolutions, fuses
@@ -28,17 +32,18 @@ from .gru_update import gru_update
 
 @jit
 def _gates_kernel(  # type: ignore[no-untyped-def]
-    x, weight, bias, h, hidden_weight, z_out, reset_out, n_out, count, in_channels, channels, height, width,
-    out_height, out_width,
+    x, weight, bias, h, hidden_weight, z_out, reset_out, n_out, skip_out, count, in_channels, channels, height, width,
+    out_height, out_width, alpha_x,
     KERNEL: tl.constexpr, STRIDE: tl.constexpr, HIDDEN_KERNEL: tl.constexpr, BIAS: tl.constexpr, STATE: tl.constexpr,
-    PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    RESIDUAL: tl.constexpr, PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     flat, picture, row, column, exists = positions(count, out_height, out_width, BM)
     lane = tl.arange(0, 4 * BN)
     channel = tl.program_id(1) * BN + lane // 4
     filters = (lane % 4) * channels + channel
-    # the fourth lane of a channel stays empty; the hidden convolution has nothing for the third
-    filter_exists = (channel < channels) & (lane % 4 < 3)
+    # the fourth lane of a channel is the residual unit's `W_ox x`, or stays empty; the hidden convolution has nothing
+    # for the third
+    filter_exists = (channel < channels) & (lane % 4 < (4 if RESIDUAL else 3))
     acc = tl.zeros((BM, 4 * BN), tl.float32)
     if BIAS:
         acc += load(bias, filters, filter_exists)[None, :]
@@ -52,7 +57,7 @@ def _gates_kernel(  # type: ignore[no-untyped-def]
             acc, h, hidden_weight, picture, row - HIDDEN_KERNEL // 2, column - HIDDEN_KERNEL // 2, exists, filters,
             filter_exists & (lane % 4 < 2), channels, out_height, out_width, HIDDEN_KERNEL, BK, PRECISION,
         )  # fmt: skip
-    z, r, n, _ = four_gates(acc, BM, BN)
+    z, r, n, skip = four_gates(acc, BM, BN)
     channel = tl.program_id(1) * BN + tl.arange(0, BN)
     mask = exists[:, None] & (channel < channels)[None, :]
     at = flat[:, None] * channels + channel[None, :]
@@ -60,27 +65,83 @@ def _gates_kernel(  # type: ignore[no-untyped-def]
         tl.store(z_out + at, sigmoid(z), mask)
         tl.store(reset_out + at, sigmoid(r) * load(h, at, mask), mask)
         tl.store(n_out + at, n, mask)
+        if RESIDUAL:
+            tl.store(skip_out + at, alpha_x * skip, mask)
     else:
-        tl.store(z_out + at, sigmoid(z) * tanh(n), mask)
+        new = sigmoid(z) * tanh(n)
+        tl.store(z_out + at, new, mask)
+        if RESIDUAL:
+            tl.store(skip_out + at, new + alpha_x * skip, mask)
 
 
 @jit
 def _candidate_kernel(  # type: ignore[no-untyped-def]
-    reset, candidate_weight, z, n, h, out, count, channels, height, width,
-    HIDDEN_KERNEL: tl.constexpr, PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    reset, candidate_weight, z, n, skip, h, hidden_weight, new_h, out, count, channels, height, width, alpha_h,
+    HIDDEN_KERNEL: tl.constexpr, RESIDUAL: tl.constexpr,
+    PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     flat, picture, row, column, exists = positions(count, height, width, BM)
     channel = tl.program_id(1) * BN + tl.arange(0, BN)
-    acc = convolve(
-        tl.zeros((BM, BN), tl.float32), reset, candidate_weight, picture, row - HIDDEN_KERNEL // 2,
-        column - HIDDEN_KERNEL // 2, exists,
-        channel, channel < channels, channels, height, width, HIDDEN_KERNEL, BK, PRECISION,
+    top, left = row - HIDDEN_KERNEL // 2, column - HIDDEN_KERNEL // 2
+    zero = tl.zeros((BM, BN), tl.float32)
+    candidate = convolve(
+        zero, reset, candidate_weight, picture, top, left, exists, channel, channel < channels, channels, height,
+        width, HIDDEN_KERNEL, BK, PRECISION,
     )  # fmt: skip
     mask = exists[:, None] & (channel < channels)[None, :]
     at = flat[:, None] * channels + channel[None, :]
     old = load(h, at, mask)
-    new = old + load(z, at, mask) * (tanh(load(n, at, mask) + acc) - old)
-    tl.store(out + at, new, mask)
+    new = old + load(z, at, mask) * (tanh(load(n, at, mask) + candidate) - old)
+    if RESIDUAL:
+        new += alpha_h * convolve(
+            zero, h, hidden_weight, picture, top, left, exists, 2 * channels + channel, channel < channels, channels,
+            height, width, HIDDEN_KERNEL, BK, PRECISION,
+        )  # fmt: skip
+        tl.store(out + at, new + load(skip, at, mask), mask)
+    tl.store(new_h + at, new, mask)
+
+
+def launch_layer(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    hidden_weight: Tensor,
+    candidate_weight: Tensor,
+    h: Tensor | None,
+    stride: int,
+    alphas: tuple[float, float] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The new state of a GRU, twice; with `alphas`, of h and of x, the new state and the output of a residual GRU."""
+    g, channels = Geometry.of(x, stride), weight.shape[0] // (3 if alphas is None else 4)
+    residual, (alpha_h, alpha_x) = alphas is not None, alphas or (0.0, 0.0)
+    new_h = empty_last(x, channels, g)
+    out = empty_last(x, channels, g) if residual else new_h
+    count = g.batch * g.out_height * g.out_width
+    if not count or not channels:
+        return new_h, out
+    h, hidden = last(h), last(hidden_weight)
+    if h is None:  # what the first kernel writes is the answer
+        z, reset, n, skip = new_h, new_h, new_h, out
+    else:
+        z, reset, n = (empty_last(x, channels, g) for _ in range(3))
+        skip = empty_last(x, channels, g) if residual else z
+    grid = (-(-count // BM), -(-channels // BN))
+    common = {"RESIDUAL": residual, **constants(x.dtype)}
+    with on_device(x):
+        _gates_kernel[grid](
+            last(x), last(weight), z if bias is None else bias, z if h is None else h, hidden,
+            z, reset, n, skip,
+            count, g.in_channels, channels, g.height, g.width, g.out_height, g.out_width, alpha_x,
+            KERNEL=weight.shape[2], STRIDE=stride, HIDDEN_KERNEL=hidden_weight.shape[2],
+            BIAS=bias is not None, STATE=h is not None, **common,
+        )  # fmt: skip
+        if h is not None:
+            _candidate_kernel[grid](
+                reset, last(candidate_weight), z, n, skip, h, hidden, new_h, out,
+                count, channels, g.out_height, g.out_width, alpha_h,
+                HIDDEN_KERNEL=candidate_weight.shape[2], **common,
+            )  # fmt: skip
+    return new_h, out
 
 
 def _launch_forward(
@@ -92,36 +153,7 @@ def _launch_forward(
     h: Tensor | None,
     stride: int,
 ) -> Tensor:
-    g, channels = Geometry.of(x, stride), weight.shape[0] // 3
-    out, z = empty_last(x, channels, g), empty_last(x, channels, g)
-    count = g.batch * g.out_height * g.out_width
-    if not count or not channels:
-        return out
-    grid = (-(-count // BM), -(-channels // BN))
-    common: dict[str, Any] = {
-        "PRECISION": precision(),
-        "BM": BM,
-        "BN": BN,
-        "BK": BK,
-        "num_warps": WARPS,
-        "num_stages": STAGES,
-    }
-    h = last(h)
-    first, reset, n = (out, out, out) if h is None else (z, empty_last(x, channels, g), empty_last(x, channels, g))
-    with on_device(x):
-        _gates_kernel[grid](
-            last(x), last(weight), out if bias is None else bias, out if h is None else h, last(hidden_weight), first,
-            reset, n,
-            count, g.in_channels, channels, g.height, g.width, g.out_height, g.out_width,
-            KERNEL=weight.shape[2], STRIDE=stride, HIDDEN_KERNEL=hidden_weight.shape[2],
-            BIAS=bias is not None, STATE=h is not None, **common,
-        )  # fmt: skip
-        if h is not None:
-            _candidate_kernel[grid](
-                reset, last(candidate_weight), z, n, h, out, count, channels, g.out_height, g.out_width,
-                HIDDEN_KERNEL=candidate_weight.shape[2], **common,
-            )  # fmt: skip
-    return out
+    return launch_layer(x, weight, bias, hidden_weight, candidate_weight, h, stride)[0]
 
 
 @torch.library.custom_op("rnncomp::conv_gru_step", mutates_args=(), device_types=DEVICE_TYPES)
@@ -158,13 +190,7 @@ def conv_gru_step(
     the state, None is zero. Padding is `(k - 1) / 2` zeros on each side. Raises `ValueError` when shapes, dtypes or
     devices do not fit.
     """
-    channels = check_convolutions("conv_gru_step", x, weight, bias, hidden_weight, 3, 2)
-    if candidate_weight.shape != (channels, *hidden_weight.shape[1:]) or candidate_weight.dtype != x.dtype:
-        found = f"{candidate_weight.dtype} {tuple(candidate_weight.shape)}"
-        raise ValueError(
-            f"conv_gru_step: candidate_weight is {found}, expected {x.dtype} {(channels, *hidden_weight.shape[1:])}"
-        )
-    _check.matches("conv_gru_step", "h", h, x.new_empty(x.shape[0], 0, *Geometry.of(x, stride)[4:]), channels)
+    channels = check_layer("conv_gru_step", x, weight, bias, hidden_weight, candidate_weight, h, stride, 3, 2)
     fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
     if fused and Geometry.of(x, stride).fits() and not needs_grad(x, weight, bias, hidden_weight, candidate_weight, h):
         return _forward(x, weight, bias, hidden_weight, candidate_weight, h, stride)
@@ -174,3 +200,26 @@ def conv_gru_step(
     padding = hidden_weight.shape[2] // 2
     hidden = F.conv2d(h, hidden_weight, padding=padding)
     return gru_update(gates, hidden, F.conv2d(gru_reset(gates, hidden, h), candidate_weight, padding=padding), h)
+
+
+def check_layer(
+    op: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    hidden_weight: Tensor,
+    candidate_weight: Tensor,
+    h: Tensor | None,
+    stride: int,
+    gates: int,
+    hidden_gates: int,
+) -> int:
+    """The state's channels; raises `ValueError` where the tensors of a GRU's layer do not fit each other."""
+    channels = check_convolutions(op, x, weight, bias, hidden_weight, gates, hidden_gates)
+    shape = (channels, *hidden_weight.shape[1:])
+    w = candidate_weight
+    if w.shape != shape or w.dtype != x.dtype or w.device != x.device:
+        found, expected = f"{w.dtype} {tuple(w.shape)} on {w.device}", f"{x.dtype} {shape} on {x.device}"
+        raise ValueError(f"{op}: candidate_weight is {found}, expected {expected}")
+    _check.matches(op, "h", h, x.new_empty(x.shape[0], 0, *Geometry.of(x, stride)[4:]), channels)
+    return channels

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _check
-from ._convolve import BK, BM, BN, STAGES, WARPS, Geometry, convolve, empty_last, four_gates, last, positions, precision
+from ._convolve import BM, BN, Geometry, constants, convolve, empty_last, four_gates, last, positions
 from ._launch import DEVICE_TYPES, jit, needs_grad, on_device, tl, use_kernels
 from ._math import load, sigmoid, tanh
 from .lstm_update import _backward as _gate_gradients
@@ -34,8 +34,7 @@ FUSED_CHANNELS = {(1, 1): 128, (3, 1): 96, (3, 3): 64}
 
 
 def fuses(channels: int, kernel: int, hidden_kernel: int, stride: int, dtype: torch.dtype) -> bool:
-    """Whether the fused kernel is chosen for a layer of `channels` channels; `conv_lstm_step` and `conv_gru_step` both
-    ask here."""
+    """Whether the fused kernel is chosen for a layer of `channels` channels; all whole layers ask here."""
     supported = stride in (1, 2) and dtype in (torch.float32, torch.bfloat16, torch.float16)
     return supported and channels <= FUSED_CHANNELS.get((kernel, hidden_kernel), 0)
 
@@ -109,8 +108,7 @@ def _launch_forward(
                 *(new_h if t is None else t for t in tensors), count, g.in_channels, channels, g.height, g.width,
                 g.out_height, g.out_width,
                 KERNEL=weight.shape[2], STRIDE=stride, HIDDEN_KERNEL=hidden_weight.shape[2],
-                BIAS=bias is not None, STATE=h is not None, KEEP=keep, PRECISION=precision(),
-                BM=BM, BN=BN, BK=BK, num_warps=WARPS, num_stages=STAGES,
+                BIAS=bias is not None, STATE=h is not None, KEEP=keep, **constants(x.dtype),
             )  # fmt: skip
     return new_h, new_c, kept
 

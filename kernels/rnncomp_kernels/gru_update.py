@@ -88,16 +88,22 @@ def _gradients(gates: Tensor, *state: Tensor | None) -> tuple[Plane, tuple[Tenso
     return plane, (plane.empty(gates, gates.shape[1]), hidden, candidate, h)
 
 
-def _launch_backward(
-    grad: Tensor, gates: Tensor, *state: Tensor | None, grad_out: Tensor | None = None, zeros: bool = True
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    plane, gradients = _gradients(gates, *state)
-    launch(
-        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad),
-        plane.dense(grad_out), *gradients,
-        STATE=state[0] is not None, GRAD_OUT=grad_out is not None, ZEROS=zeros,
-    )  # fmt: skip
+def _launch_backward(grad: Tensor, gates: Tensor, *state: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, gradients = _gradients(gates, *state)
+    _launch_backward_into(grad, None, (gates, *state), gradients, True)
     return gradients
+
+
+def _launch_backward_into(
+    grad: Tensor, grad_out: Tensor | None, inputs: tuple[Tensor | None, ...], gradients: tuple[Tensor | None, ...],
+    zeros: bool,
+) -> None:  # fmt: skip
+    assert gradients[0] is not None
+    plane = Plane.of(gradients[0], 3)
+    launch(
+        _backward_kernel, plane, *map(plane.dense, inputs), plane.dense(grad), plane.dense(grad_out), *gradients,
+        STATE=inputs[1] is not None, GRAD_OUT=grad_out is not None, ZEROS=zeros,
+    )  # fmt: skip
 
 
 @torch.library.custom_op("rnncomp::gru_update", mutates_args=(), device_types=DEVICE_TYPES)
@@ -107,14 +113,31 @@ def _forward(gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tenso
 
 @torch.library.custom_op("rnncomp::gru_update_backward", mutates_args=(), device_types=DEVICE_TYPES)
 def _backward(
-    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None,
-    grad_out: Tensor | None = None, zeros: bool = True,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h, grad_out=grad_out, zeros=zeros)
+    grad: Tensor, gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _launch_backward(grad, gates, hidden_gates, hidden_candidate, h)
+
+
+@torch.library.custom_op(
+    "rnncomp::gru_update_backward_into",
+    mutates_args=("grad_gates", "grad_hidden", "grad_candidate", "grad_old_h"), device_types=DEVICE_TYPES,
+)  # fmt: skip
+def _backward_into(
+    grad: Tensor, grad_out: Tensor | None,
+    gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None,
+    grad_gates: Tensor, grad_hidden: Tensor | None, grad_candidate: Tensor | None, grad_old_h: Tensor | None,
+) -> None:  # fmt: skip
+    """Without a state the blocks of r are zeros, with one they are left to `gru_reset`."""
+    inputs, gradients = (
+        (gates, hidden_gates, hidden_candidate, h),
+        (grad_gates, grad_hidden, grad_candidate, grad_old_h),
+    )
+    _launch_backward_into(grad, grad_out, inputs, gradients, h is None)
 
 
 _forward.register_fake(lambda gates, *others: _output(gates)[1])
-_backward.register_fake(lambda grad, *inputs, **_: _gradients(*inputs[:4])[1])
+_backward.register_fake(lambda grad, *inputs: _gradients(*inputs)[1])
+_backward_into.register_fake(lambda *_: None)
 
 
 def _setup(ctx: Any, inputs: tuple, output: Tensor) -> None:

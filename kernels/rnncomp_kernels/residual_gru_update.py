@@ -110,22 +110,24 @@ def _gradients(gates: Tensor, *state: Tensor | None) -> tuple[Plane, tuple[Tenso
 
 
 def _launch_backward(
-    grad_h: Tensor | None,
-    grad_out: Tensor | None,
-    alpha_h: float,
-    alpha_x: float,
-    gates: Tensor,
-    *state: Tensor | None,
-    zeros: bool = True,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    plane, gradients = _gradients(gates, *state)
+    grad_h: Tensor | None, grad_out: Tensor | None, alpha_h: float, alpha_x: float, gates: Tensor, *state: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    _, gradients = _gradients(gates, *state)
+    _launch_backward_into(grad_h, grad_out, alpha_h, alpha_x, (gates, *state), gradients, True)
+    return gradients
+
+
+def _launch_backward_into(
+    grad_h: Tensor | None, grad_out: Tensor | None, alpha_h: float, alpha_x: float,
+    inputs: tuple[Tensor | None, ...], gradients: tuple[Tensor | None, ...], zeros: bool,
+) -> None:  # fmt: skip
+    assert gradients[0] is not None
+    plane = Plane.of(gradients[0], 4)
     launch(
-        _backward_kernel, plane, plane.dense(gates), *map(plane.dense, state), plane.dense(grad_h),
-        plane.dense(grad_out), *gradients,
-        alpha_h=alpha_h, alpha_x=alpha_x, STATE=state[0] is not None, GRAD_H=grad_h is not None,
+        _backward_kernel, plane, *map(plane.dense, inputs), plane.dense(grad_h), plane.dense(grad_out), *gradients,
+        alpha_h=alpha_h, alpha_x=alpha_x, STATE=inputs[1] is not None, GRAD_H=grad_h is not None,
         GRAD_OUT=grad_out is not None, ZEROS=zeros,
     )  # fmt: skip
-    return gradients
 
 
 @torch.library.custom_op("rnncomp::residual_gru_update", mutates_args=(), device_types=DEVICE_TYPES)
@@ -144,9 +146,25 @@ def _forward(
 def _backward(
     grad_h: Tensor | None, grad_out: Tensor | None, gates: Tensor,
     hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None, alpha_h: float, alpha_x: float,
-    zeros: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h, zeros=zeros)
+    return _launch_backward(grad_h, grad_out, alpha_h, alpha_x, gates, hidden_gates, hidden_candidate, h)
+
+
+@torch.library.custom_op(
+    "rnncomp::residual_gru_update_backward_into",
+    mutates_args=("grad_gates", "grad_hidden", "grad_candidate", "grad_old_h"), device_types=DEVICE_TYPES,
+)  # fmt: skip
+def _backward_into(
+    grad_h: Tensor | None, grad_out: Tensor | None, alpha_h: float, alpha_x: float,
+    gates: Tensor, hidden_gates: Tensor | None, hidden_candidate: Tensor | None, h: Tensor | None,
+    grad_gates: Tensor, grad_hidden: Tensor | None, grad_candidate: Tensor | None, grad_old_h: Tensor | None,
+) -> None:  # fmt: skip
+    """Without a state the blocks of r are zeros, with one they are left to `gru_reset`."""
+    inputs, gradients = (
+        (gates, hidden_gates, hidden_candidate, h),
+        (grad_gates, grad_hidden, grad_candidate, grad_old_h),
+    )
+    _launch_backward_into(grad_h, grad_out, alpha_h, alpha_x, inputs, gradients, h is None)
 
 
 _forward.register_fake(lambda gates, *others: _outputs(gates)[1:])

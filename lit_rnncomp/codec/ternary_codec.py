@@ -40,9 +40,14 @@ class TernaryCodec:
     """A trained entropy model and decoder of ternary codes.
 
     Args:
-        tensors: `context.*` are what `ContextModel.integers` returns, `refiner.*` the weights of a `Refiner`.
+        tensors: `context.*` are what `ContextModel.integers` returns, `refiner.*` the weights of a `Refiner`;
+            `tune_weights`, `(2, 192)`, by what coefficients are multiplied before coding, where not by the default.
         name: what messages and results call it.
         qualities: the step of each quality from 1 to 100.
+
+    Raises:
+        EntropyModelError: tensors of the entropy model are missing or of another shape.
+        ValueError: so are others, or weights of coefficients are not positive.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class TernaryCodec:
         self.tensors, self.name, self.qualities = tensors, name, qualities or []
         self.context = ContextNetwork(_part(tensors, "context."))
         self.refiner = NumpyRefiner(_part(tensors, "refiner."))
+        self.tune_weights = _tune_weights(tensors)
         self.digest = weights.ternary_digest(tensors)
 
     def __repr__(self) -> str:
@@ -209,7 +215,7 @@ class TernaryCodec:
         refiner = NumpyRefiner(self.refiner.tensors, np.float64) if exact else self.refiner
         coefficients = state.refined(refiner, layout)
         dtype = coefficients.dtype
-        coefficients *= (ternary.threshold(state.t) / _factors(layout.tune, layout.scale)).astype(dtype)
+        coefficients *= (ternary.threshold(state.t) / self._factors(layout)).astype(dtype)
         if (cells := file.payload(container.SCALES)) is not None:
             coefficients /= focus.from_bytes(cells, *_blocks(header)).astype(dtype)
         if header.grey:
@@ -231,6 +237,10 @@ class TernaryCodec:
         check_pixels(header, BLOCK)
         check_memory(header.width, header.height, BLOCK, TERNARY_BYTES)
         return layout
+
+    def _factors(self, layout: Ternary) -> NDArray[np.float64]:
+        """By what a file's coefficients were multiplied."""
+        return self.tune_weights[layout.tune] * 2 ** (layout.scale / SCALES)
 
     def _coder(self, header: Header) -> TernaryCoder:
         """A coder at the beginning of a file."""
@@ -274,8 +284,12 @@ def _blocks(header: Header) -> tuple[int, int]:
     return -(-header.height // BLOCK), -(-header.width // BLOCK)
 
 
-def _factors(tune: int, scale: int) -> NDArray[np.float64]:
-    return lapped.coefficient_weights()[tune] * 2 ** (scale / SCALES)
+def _tune_weights(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    default = lapped.coefficient_weights()
+    found = tensors.get(weights.TUNE_WEIGHTS, default)
+    if found.shape != default.shape or found.dtype.kind != "f" or not (found > 0).all():
+        raise ValueError(f"{weights.TUNE_WEIGHTS} of the model is not {default.shape} positive numbers")
+    return found.astype(np.float64)
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -68,7 +68,7 @@ class Picture:
         self.grey = is_grey(array)
         padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
         self.target = lapped.analysis(padded, exact=exact)
-        self.target *= lapped.coefficient_weights()[self.tune].astype(np.float32)
+        self.target *= codec.tune_weights[self.tune].astype(np.float32)
         if self.grey:
             self.target[..., PLANE:] = 0
         self.cells = None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Output
-from ..models import ternary
+from ..models import lapped, ternary
 from ..models.config import CodecConfig
 from ..models.numpy_codec import NumpyCodec, shapes, unsupported
 from .digest import fingerprint
@@ -55,21 +55,34 @@ QUALITIES_KEY = "qualities"
 CONTEXT_CONFIG_KEY = "context_config"
 REFINER_CONFIG_KEY = "refiner_config"
 """In checkpoints of the two networks of ternary codes: the arguments of `ContextModel` and `Refiner`."""
+TUNE_WEIGHTS = "tune_weights"
+"""In a model of ternary codes: the `lapped.coefficient_weights`, `(2, 192)` float32, where they are not the default."""
 
 
 class TernaryWeights(NamedTuple):
-    """A model of ternary codes: `context.*` and `refiner.*` tensors, and the step of each quality (none:
-    uncalibrated)."""
+    """A model of ternary codes: `context.*` and `refiner.*` tensors, `tune_weights` where they are not the default ones
+    of `lapped.coefficient_weights`, and the step of each quality (none: uncalibrated)."""
 
     tensors: Arrays
     qualities: list[int]
 
     @classmethod
     def of(cls, context: ContextModel, refiner: Refiner, half: bool = False) -> TernaryWeights:
-        """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated."""
+        """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated.
+
+        Raises `ValueError` where the two are for other weights of coefficients.
+        """
+        power = context.visual_power
+        if power != refiner.visual_power:
+            raise ValueError(
+                f"the entropy model is for visual_power={power} and the decoder for {refiner.visual_power}: train both "
+                "with the same"
+            )
         tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
         state = refiner.cpu().state_dict()
         tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}
+        if power != 1:
+            tensors[TUNE_WEIGHTS] = lapped.coefficient_weights(power).astype(np.float32)
         return cls(tensors, [])
 
 

@@ -29,7 +29,9 @@ _OTHER_FORMATS = frozenset(
 )
 
 
-def plot(results: list[str], out: str = "rd.png", published: str | None = None, title: str = "") -> None:
+def plot(
+    results: list[str], out: str = "rd.png", published: str | None = None, title: str = "", table: bool = False
+) -> None:
     """Draw rate-distortion curves as PNG and SVG, or as PDF: mean over pictures at each setting, rates of whole files.
 
     Args:
@@ -39,10 +41,29 @@ def plot(results: list[str], out: str = "rd.png", published: str | None = None, 
         published: add published curves over the same pictures: kodak for the shipped ones, or a folder of curves as
             tensorflow/compression keeps them.
         title: a line above the drawing.
+        table: draw and print no curves but the paper's Table 1 of the measured networks: units by frameworks, one table
+            for each of the results; networks of one unit and framework count as seeds.
     """
+    if table and published:
+        raise ValueError("--published adds curves, and --table draws none: leave out one of them")
     outputs = [Output(name, own=True) for name in file_names(out)]
-    draw([MeanCurves.read(source) for source in results], outputs, published, title)
-    print(f"curves in {' and '.join(str(output.path) for output in outputs)}")
+    if table:
+        _draw_tables(results, outputs, title)
+    else:
+        draw([MeanCurves.read(source) for source in results], outputs, published, title)
+    print(f"{'table' if table else 'curves'} in {' and '.join(str(output.path) for output in outputs)}")
+
+
+def _draw_tables(results: list[str], outputs: list[Output], title: str) -> None:
+    from rich.console import Console
+
+    from . import unit_table
+
+    tables = [unit_table.UnitTable.read(source) for source in results]
+    unit_table.draw(tables, outputs, title, _MADE_BY)
+    console = Console(width=max(Console().width, 155))  # the tables' width: a figure must not be cut
+    for table in tables:
+        console.print(unit_table.show(table))
 
 
 def file_names(out: str) -> list[str]:

@@ -192,11 +192,17 @@ class ResidualConvGRU(Cell):
     has_candidate = True
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        assert not isinstance(state, tuple)
+        if self.is_one_op(x):
+            conv, hidden, candidate = self.input_conv, self.hidden_conv.weight, self.candidate_conv.weight
+            new = ops.conv_residual_gru_step(
+                x, conv.weight, conv.bias, hidden, candidate, state, conv.stride[0], ALPHA, ALPHA
+            )
+            return new.out, new.h
         gates = self.input_conv(x)
         if state is None:
             new = ops.residual_gru_update(gates, alpha_h=ALPHA, alpha_x=ALPHA)
         else:
-            assert isinstance(state, Tensor)
             hidden = self.hidden_conv(state)
             candidate = self.candidate_conv(ops.gru_reset(gates, hidden, state))
             new = ops.residual_gru_update(gates, hidden, candidate, state, ALPHA, ALPHA)

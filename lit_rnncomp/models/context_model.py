@@ -43,11 +43,19 @@ class ContextModel(nn.Module):
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
+        visual_power: of the `lapped.coefficient_weights` that it is for.
     """
 
-    def __init__(self, channels: int = 64, blocks: int = 2, known_codes: bool = True, neighbours: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 2,
+        known_codes: bool = True,
+        neighbours: bool = True,
+        visual_power: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.known_codes, self.neighbours = known_codes, neighbours
+        self.known_codes, self.neighbours, self.visual_power = known_codes, neighbours, visual_power
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), ITERATIONS * EMBEDDINGS, channels))
         self.stem = RoundedConv2d(2 * COEFFICIENTS, channels)
         self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))

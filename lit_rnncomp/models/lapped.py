@@ -82,14 +82,19 @@ def inverse_basis() -> NDArray[np.float64]:
 
 
 @cache
-def coefficient_weights() -> NDArray[np.float64]:
+def coefficient_weights(visual_power: float = 1.0) -> NDArray[np.float64]:
     """By what each coefficient is multiplied before coding, for each of `TUNES`. `(2, 192)`.
 
-    `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table;
-    chroma at three quarters of luma, at three eighths where u + v > 3 (at half of that PSNR-HVS is 0.4 dB better, but
-    MS-SSIM, which counts all colours, much worse).
+    `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table, to
+    the power `visual_power`; chroma at three quarters of luma, at three eighths where u + v > 3 (at half of that
+    PSNR-HVS is 0.4 dB better, but MS-SSIM, which counts all colours, much worse).
+
+    Raises:
+        ValueError: `visual_power` is outside [0, 1]; above it coefficients could pass 2 T_0 (`ternary.FIRST`).
     """
-    luma = 16 / np.array(JPEG_LUMINANCE, np.float64).ravel()
+    if not 0 <= visual_power <= 1:
+        raise ValueError(f"visual_power={visual_power} is outside [0, 1]")
+    luma = (16 / np.array(JPEG_LUMINANCE, np.float64).ravel()) ** visual_power
     u, v = np.divmod(np.arange(PLANE), BLOCK)
     chroma = np.where(u + v > 3, 0.375 * luma, 0.75 * luma)
     return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])

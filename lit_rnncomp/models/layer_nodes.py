@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-import rnncomp_kernels as ops
 from rnncomp_kernels import layer_step
 
 from .cells import AssociativeConvLSTM, Cell, ConvGRU, ConvLSTM, PaddedConv2d, ResidualConvGRU, State
@@ -89,8 +88,8 @@ class _LSTMStep(torch.autograd.Function):
             return (None,) * 8
         x, h, weight, hidden_weight, *kept = ctx.saved_tensors
         layer, needs = ctx.layer, ctx.needs_input_grad
-        grad_gates, grad_c = layer_step.lstm_backward(ctx.update, kept, grad_h, grad_out, grad_c)
-        grad_gates = grad_gates.to(weight.dtype)
+        grad_gates = layer.input.room(kept[0], weight)
+        grad_c = layer_step.lstm_backward(ctx.update, tuple(kept), grad_h, grad_out, grad_c, grad_gates)
         grad_x = _back(layer.input, x, weight, grad_gates, needs[2], any(needs[5:7]))
         grad_h = None
         if h is not None:
@@ -110,22 +109,19 @@ class _GRUStep(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         gates = layer.input.convolved(x, weight, bias).to(layer.dtype)
         hidden_gates = candidate = narrow = reset = None
+        kept_reset: tuple[Maybe, ...] = ()
         if h is not None:
             assert layer.hidden is not None and layer.candidate is not None
             assert hidden_weight is not None and candidate_weight is not None
             narrow = h.to(weight.dtype)
             hidden_gates = layer.hidden.convolved(narrow, hidden_weight, None).to(layer.dtype)
-            reset = ops.gru_reset(gates, hidden_gates, h).to(weight.dtype)
+            reset, kept_reset = layer_step.gru_reset_forward(gates, hidden_gates, h)
+            reset = reset.to(weight.dtype)
             candidate = layer.candidate.convolved(reset, candidate_weight, None).to(layer.dtype)
-        ctx.residual, ctx.layer = residual, layer
-        ctx.save_for_backward(
-            x, narrow, reset, weight, hidden_weight, candidate_weight, gates, hidden_gates, candidate, h
-        )
-        if residual:
-            new = ops.residual_gru_update(gates, hidden_gates, candidate, h, ALPHA, ALPHA)
-            return new.out, new.h
-        out = ops.gru_update(gates, hidden_gates, candidate, h)
-        return out, out.detach()
+        ctx.alphas, ctx.layer = (ALPHA, ALPHA) if residual else None, layer
+        new, kept = layer_step.gru_update_forward(ctx.alphas, gates, hidden_gates, candidate, h)
+        ctx.save_for_backward(x, narrow, reset, weight, hidden_weight, candidate_weight, *kept, *kept_reset)
+        return (new.out, new.h) if residual else (new.out, new.h.detach())
 
     @staticmethod
     @once_differentiable
@@ -133,23 +129,20 @@ class _GRUStep(torch.autograd.Function):
         if grad_out is None and grad_h is None:
             return (None,) * 8
         x, narrow, reset, weight, hidden_weight, candidate_weight, *kept = ctx.saved_tensors
-        gates, hidden_gates, _, h = kept
         layer, needs = ctx.layer, ctx.needs_input_grad
-        if ctx.residual:
-            found = layer_step.residual_gru_update_backward(kept, grad_h, grad_out, ALPHA, ALPHA)
-        else:
-            found = layer_step.gru_update_backward(kept, grad_h, grad_out)
+        into = layer.input.room(kept[0], weight), None, None
+        if narrow is not None:
+            into = into[0], layer.hidden.room(kept[0], hidden_weight), layer.candidate.room(kept[0], candidate_weight)
+        found = layer_step.gru_update_backward(ctx.alphas, tuple(kept[:4]), grad_h, grad_out, into)
         grad_h = None
-        if h is not None:
+        if narrow is not None:
             assert found.hidden_gates is not None and found.hidden_candidate is not None and found.h is not None
-            grad = found.hidden_candidate.to(weight.dtype)
-            grad_reset = _back(layer.candidate, reset, candidate_weight, grad, True, needs[7])
+            grad_reset = _back(layer.candidate, reset, candidate_weight, found.hidden_candidate, True, needs[7])
             assert grad_reset is not None
-            layer_step.gru_reset_backward(gates, hidden_gates, h, grad_reset.to(layer.dtype), found)
-            grad = found.hidden_gates.to(weight.dtype)
-            through = _back(layer.hidden, narrow, hidden_weight, grad, needs[3], needs[6])
+            layer_step.gru_reset_backward(tuple(kept[4:]), grad_reset.to(layer.dtype), found)
+            through = _back(layer.hidden, narrow, hidden_weight, found.hidden_gates, needs[3], needs[6])
             grad_h = None if through is None else found.h.add_(through)
-        grad_x = _back(layer.input, x, weight, found.gates.to(weight.dtype), needs[2], any(needs[4:6]))
+        grad_x = _back(layer.input, x, weight, found.gates, needs[2], any(needs[4:6]))
         return None, None, grad_x, grad_h, None, None, None, None
 
 

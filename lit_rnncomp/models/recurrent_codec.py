@@ -35,8 +35,8 @@ class RecurrentCodec(nn.Module):
 
     Height and width must be multiples of `config.multiple`. What trains and what ships are this one module. Set
     `recompute` to train with the memory of one iteration's activations, running each network once more in the backward
-    pass; `compile_networks` to train through `torch.compile`; `defer_gradients` to make weight gradients once a step,
-    which on a CPU takes longer (`kernels/README.md`).
+    pass; `compile_networks` to train through `torch.compile`; `defer_gradients` to make weight gradients once a step
+    (`kernels/README.md`), which the other two keep from working.
     """
 
     def __init__(self, config: CodecConfig | None = None) -> None:

@@ -27,6 +27,7 @@ class RecurrentContextModel(ContextModel):
         blocks: residual blocks between the state and the first pass.
         known_codes: see `ContextModel`.
         neighbours: see `ContextModel`.
+        visual_power: see `ContextModel`.
         fed: what the GRU sees in each iteration: the `levels` before it, or the `codes` of the last one alone, so that
             the state has to remember the others (the paper's way).
     """
@@ -37,9 +38,10 @@ class RecurrentContextModel(ContextModel):
         blocks: int = 0,
         known_codes: bool = True,
         neighbours: bool = True,
+        visual_power: float = 1.0,
         fed: Fed = "levels",
     ) -> None:
-        super().__init__(channels, blocks, known_codes, neighbours)
+        super().__init__(channels, blocks, known_codes, neighbours, visual_power)
         self.fed = fed
         self.cell = ConvGRU(channels, channels, kernel=3, stride=1, hidden_kernel=1)
         self.carried = RoundedConv2d(channels, channels)
@@ -69,10 +71,11 @@ class RecurrentRefiner(Refiner):
     Args:
         channels: of all hidden layers and of the state.
         blocks: residual blocks after it.
+        visual_power: see `Refiner`.
     """
 
-    def __init__(self, channels: int = 126, blocks: int = 1) -> None:
-        super().__init__(channels, blocks)
+    def __init__(self, channels: int = 126, blocks: int = 1, visual_power: float = 1.0) -> None:
+        super().__init__(channels, blocks, visual_power)
         self.cell = ConvGRU(channels, channels, kernel=3, stride=1, hidden_kernel=1)
         self.carried = nn.Conv2d(channels, channels, 1)
 

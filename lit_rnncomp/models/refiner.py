@@ -19,10 +19,12 @@ class Refiner(nn.Module):
     Args:
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
+        visual_power: of the `lapped.coefficient_weights` that it is for.
     """
 
-    def __init__(self, channels: int = 128, blocks: int = 4) -> None:
+    def __init__(self, channels: int = 128, blocks: int = 4, visual_power: float = 1.0) -> None:
         super().__init__()
+        self.visual_power = visual_power
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
         self.stem = nn.Conv2d(2 * COEFFICIENTS, channels, 1)
         self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(blocks))

@@ -54,6 +54,7 @@ class Compressor(L.LightningModule):
         recompute: bool = False,
         truncate: int | None = None,
         accelerate: Accelerate = "none",
+        defer_gradients: bool = False,
         **network: Any,
     ) -> None:
         """How to train; `network` is what `CodecConfig` takes besides the unit, and documents.
@@ -83,6 +84,9 @@ class Compressor(L.LightningModule):
             accelerate: of the training step: none; compile runs the networks through torch.compile (minutes at the
                 first step; no gain on a CPU); cuda_graph captures forward and backward of all iterations as one CUDA
                 graph, on one GPU, without recompute or truncate.
+            defer_gradients: make the gradient of each weight once a step, from the inputs and gradients of all
+                iterations, instead of adding up one of each iteration: fewer launches and bytes on a GPU, no gain on a
+                CPU (kernels/README.md); without recompute or accelerate=compile.
         """
         super().__init__()
         self.save_hyperparameters()
@@ -104,7 +108,12 @@ class Compressor(L.LightningModule):
             raise ValueError(
                 "accelerate=compile would compile every iteration anew: it needs projections=shared and shortcut=false"
             )
-        self.codec.recompute = recompute
+        if defer_gradients and (recompute or accelerate == "compile"):
+            raise ValueError(
+                "defer_gradients keeps the inputs of all iterations and is a backward pass of its own: leave out "
+                f"{'recompute' if recompute else 'accelerate=compile'}, or defer_gradients"
+            )
+        self.codec.recompute, self.codec.defer_gradients = recompute, defer_gradients
         self._graphed: GraphedLoss | None = None
         self.curve = RateDistortionCurve(iterations, None if config.codes == "ternary" else config.bpp_per_iteration)
         self.register_buffer("best_auc", torch.tensor(0.0))

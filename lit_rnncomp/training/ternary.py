@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from ..codec import weights as codec_weights
 from ..evaluation import metrics
-from ..images import round_to_255
+from ..images import round_to_255, to_255
 from ..models import lapped, ternary
 from ..models.context_model import ContextModel, codes, levels
 from ..models.frontend import LappedDCT
 from ..models.refiner import Refiner
 from ..models.ternary import EMBEDDINGS, ITERATIONS, SCALES
+from . import decoder_losses
 from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, configure
 from .rate_distortion import PictureMeans
@@ -43,12 +44,13 @@ LEAST_BITS = 0.003
 
 class Sample(NamedTuple):
     """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
-    which `embedding` a network is to use, all `(B,)`."""
+    which `embedding` a network is to use, all `(B,)`; and by what they were multiplied, `weight` `(B, 192, 1, 1)`."""
 
     x: Tensor
     t: Tensor
     tune: Tensor
     embedding: Tensor
+    weight: Tensor
 
 
 class Refinement(NamedTuple):
@@ -69,11 +71,11 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self, validated: Sequence[str]) -> None:
+    def __init__(self, validated: Sequence[str], visual_power: float) -> None:
         super().__init__()
         self.means = PictureMeans(validated)
         self.frontend = LappedDCT()
-        table = torch.tensor(lapped.coefficient_weights()).float()[:, :, None, None]
+        table = torch.tensor(lapped.coefficient_weights(visual_power)).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
@@ -116,9 +118,9 @@ class TernaryTraining(L.LightningModule):
 
     def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
         """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
-        x = self.frontend.analysis(image) * self.tune_weights[tune]
-        x = x * torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
-        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES)
+        weight = self.tune_weights[tune] * torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
+        x = self.frontend.analysis(image) * weight
+        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES, weight)
 
     def at(self, image: Tensor, t: int, tune: str) -> Sample:
         """As `coefficients`, of pictures in iteration `t` of a file of scale 0."""
@@ -138,6 +140,8 @@ class TernaryEntropyModel(TernaryTraining):
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
+        visual_power: the weights of tune visual are those of JPEG's table to this power, 0 to 1; the decoder's must be
+            the same.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -161,6 +165,7 @@ class TernaryEntropyModel(TernaryTraining):
         blocks: int = 2,
         known_codes: bool = True,
         neighbours: bool = True,
+        visual_power: float = 1.0,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -171,13 +176,14 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))])
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power)
         self.save_hyperparameters()
         self.config = {
             "channels": channels,
             "blocks": blocks,
             "known_codes": known_codes,
             "neighbours": neighbours,
+            "visual_power": visual_power,
         }
         self.network = ContextModel(**self.config)
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
@@ -224,7 +230,8 @@ class TernaryEntropyModel(TernaryTraining):
 class TernaryDecoder(TernaryTraining):
     """Trains the network that decodes ternary codes.
 
-    The loss is the squared error of coefficients relative to that of the middles of their intervals. A validation logs
+    The loss is the squared error of coefficients relative to that of the middles of their intervals, and what
+    `ms_ssim_weight` adds. A validation logs
     `val/mean_psnr` with tune psnr (the best checkpoint has the largest), and `val/mean_ms_ssim` and
     `val/mean_psnr_hvs` with tune visual, of 8-bit pictures at thresholds from 128 to 8, mean over these and over whole
     pictures; `val/psnr_05`, ... after each of the iterations.
@@ -232,6 +239,10 @@ class TernaryDecoder(TernaryTraining):
     Args:
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
+        visual_power: as of the entropy model.
+        ms_ssim_weight: of `1 - MS-SSIM` relative to that of the middles, added to the loss of pictures of tune visual
+            with all codes of their iteration.
+        early_ends: share of pictures whose file ends within the iteration, as a truncated file does.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -251,6 +262,9 @@ class TernaryDecoder(TernaryTraining):
         self,
         channels: int = 128,
         blocks: int = 4,
+        visual_power: float = 1.0,
+        ms_ssim_weight: float = 0.0,
+        early_ends: float = 0.0,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -261,21 +275,48 @@ class TernaryDecoder(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
+        if ms_ssim_weight < 0:
+            raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is negative")
+        if not 0 <= early_ends <= 1:
+            raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
-        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)])
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power)
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks}
+        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power}
         self.network = Refiner(**self.config)
 
     def start(self, path: Path) -> nn.Module:
         return codec_weights.load_refiner(path)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
-        sample = self.sample(image)
-        level = levels(sample.x, sample.t + 1)
-        loss = relative_error(sample, middle(level), self.refined(level, sample)).mean()
+        sample, level, sent = self.drawn(image)
+        centre, added = middle(level), self.refined(level, sample)
+        loss = relative_error(sample, centre, added, sent).mean()
         self.step_values = {"train/relative_error": loss.detach()}
+        if weight := self.hparams["ms_ssim_weight"]:
+            chosen = (sample.tune == lapped.TUNES.index("visual")) & sent.flatten(1).all(1)
+            dissimilarity = self.dissimilarity(image, sample, centre, added, chosen).sum() / len(image)
+            self.step_values["train/relative_1-ms_ssim"] = dissimilarity.detach()
+            loss = loss + weight * dissimilarity
         return loss
+
+    def drawn(self, image: Tensor) -> tuple[Sample, Tensor, Tensor]:
+        """A sample, the levels that a decoder knows of it, and which codes it has, `(B, 192, h, w)`."""
+        sample = self.sample(image)
+        count, _, rows, columns = sample.x.shape
+        sent = decoder_losses.reached(count, self.hparams["early_ends"], rows, columns, image.device)
+        level = torch.where(sent, levels(sample.x, sample.t + 1), 2 * levels(sample.x, sample.t))
+        return sample, level, sent
+
+    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: Tensor) -> Tensor:
+        """`decoder_losses.relative_dissimilarity` of the decoded pictures that are `chosen`."""
+        if not chosen.any():
+            return added.new_zeros(0)
+        step = (threshold(sample.t) / sample.weight)[chosen]
+        with torch.autocast(image.device.type, enabled=False):
+            truth = to_255(image[chosen].float())
+            decoded, middles = (to_255(self.frontend.synthesis(x[chosen] * step)) for x in (centre + added, centre))
+            return decoder_losses.relative_dissimilarity(truth, decoded, middles)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         if not len(image):
@@ -308,7 +349,7 @@ class TernaryDecoder(TernaryTraining):
     def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
         """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
         for sample, centre, added in self.refinements(image, iterations, tune):
-            x = (centre + added) * threshold(sample.t) / self.tune_weights[sample.tune]
+            x = (centre + added) * threshold(sample.t) / sample.weight
             yield self.frontend.synthesis(x)
 
     def errors(self, image: Tensor, iterations: Sequence[int], tune: str) -> Tensor:
@@ -317,12 +358,14 @@ class TernaryDecoder(TernaryTraining):
         return torch.stack([relative_error(*part) for part in self.refinements(image, iterations, tune)], 1)
 
 
-def relative_error(sample: Sample, centre: Tensor, added: Tensor) -> Tensor:
-    """Squared error of refined coefficients over that of the middles of their intervals. `(B,)`."""
+def relative_error(sample: Sample, centre: Tensor, added: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Squared error of refined coefficients over that of the middles of their intervals, of those that are `counted`.
+    `(B,)`."""
     target = sample.x / threshold(sample.t) - centre
+    share = torch.ones_like(target) if counted is None else counted.to(target)
     # A picture without any detail may lie on the middles already.
-    unrefined = target.square().mean((1, 2, 3)).clamp_min(1e-4)
-    return (added - target).square().mean((1, 2, 3)) / unrefined
+    unrefined = (target.square() * share).mean((1, 2, 3)).clamp_min(1e-4)
+    return ((added - target).square() * share).mean((1, 2, 3)) / unrefined
 
 
 def threshold(t: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import lit_rnncomp
 from lit_rnncomp.codec import weights
 from lit_rnncomp.codec.tensor_files import CheckpointError
 from lit_rnncomp.codec.weights import TernaryWeights
+from lit_rnncomp.models import lapped
 
 PHOTO = ternary_models.picture(40, 56)
 Tensors = dict[str, np.ndarray]
@@ -62,6 +63,11 @@ def without(name: str) -> Callable[[Tensors], Tensors]:
     return lambda tensors: {key: value for key, value in tensors.items() if key != name}
 
 
+def tune_weights(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], Tensors]:
+    table = lapped.coefficient_weights(0.5).astype(np.float32)
+    return lambda tensors: {**tensors, weights.TUNE_WEIGHTS: change(table)}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -82,6 +88,9 @@ def without(name: str) -> Callable[[Tensors], Tensors]:
         ),
         (replaced("refiner.head.weight", lambda t: t.astype(np.int8)), "is int8.*, not floats"),
         (replaced("refiner.embedding", lambda t: t[:1]), "tensor embedding of the decoder's network"),
+        (tune_weights(lambda t: t[:1]), r"tune_weights of the model is not \(2, 192\) positive numbers"),
+        (tune_weights(lambda t: t - 1), r"tune_weights of the model is not \(2, 192\) positive numbers"),
+        (tune_weights(lambda t: t * np.inf), "weights that are not finite"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(

@@ -21,6 +21,7 @@ import lit_rnncomp
 from lit_rnncomp.codec import container, weights, zoo
 from lit_rnncomp.codec.container import Chunk, Header, Ternary
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
+from lit_rnncomp.models import lapped
 
 MASK = np.repeat(np.repeat(np.array([[255, 0], [90, 200]], np.uint8), 48, 0), 68, 1)
 PHOTO = ternary_models.picture(96, 136)
@@ -152,11 +153,13 @@ def test_it_decodes_what_ours_encodes(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("arithmetic", ["simd", "plain"])
 def test_it_reads_other_weights_of_the_layout(tmp_path: Path, arithmetic: str) -> None:
-    """Of other widths, in 32 bits, and drawn at random: large sums, saturated activations, every table entry."""
-    codec = TernaryCodec(ternary_models.tensors(3, channels=20), "small")
+    """Of other widths, in 32 bits, with weights of coefficients of its own, and drawn at random: large sums, saturated
+    activations, every table entry."""
+    own = {weights.TUNE_WEIGHTS: lapped.coefficient_weights(0.7).astype(np.float32)}
+    codec = TernaryCodec({**ternary_models.tensors(3, channels=20), **own}, "small")
     path = tmp_path / "small.safetensors"
     weights.save_ternary(path, weights.TernaryWeights(dict(codec.tensors), []))
-    files = {"small": codec.encode(PHOTO, step=2300)}
+    files = {"small": codec.encode(PHOTO, step=2300), "small psnr": codec.encode(PHOTO, step=2200, tune="psnr")}
     files["small cut"] = codec.truncate(files["small"], max_bytes=len(files["small"]) * 3 // 4)
     decoded(tmp_path, path, files, arithmetic)
     for name, data in files.items():

@@ -71,19 +71,25 @@ CASES = [
 
 
 def gradients(
-    case: Case, function: Callable, inputs: list[Tensor | None], seed: int = 1
+    case: Case, function: Callable, inputs: list[Tensor | None], seed: int = 1, rounded: torch.dtype = torch.float64
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs, and the gradients of a random weighted sum of them with respect to every input."""
+    """Outputs, and the gradients of a random weighted sum of them with respect to every input.
+
+    The sum's weights are numbers of the type `rounded`, where one call is to have those of another in a lower type.
+    """
     outputs = case.run(function, inputs)
     generator = torch.Generator().manual_seed(seed)
-    weights = [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.device, o.dtype) for o in outputs]
+    drawn = (torch.randn(o.shape, generator=generator, dtype=torch.float64).to(rounded) for o in outputs)
+    weights = [w.to(o.device, o.dtype) for w, o in zip(drawn, outputs, strict=True)]
     wanted = [x for x in inputs if x is not None]
     return outputs, list(torch.autograd.grad(outputs, wanted, weights))
 
 
-def results(case: Case, function: Callable, inputs: list[Tensor | None]) -> list[Tensor]:
-    """Outputs and gradients as one list."""
-    outputs, grads = gradients(case, function, inputs)
+def results(
+    case: Case, function: Callable, inputs: list[Tensor | None], rounded: torch.dtype = torch.float64
+) -> list[Tensor]:
+    """Outputs and gradients as one list; `rounded` as in `gradients`."""
+    outputs, grads = gradients(case, function, inputs, rounded=rounded)
     return [*outputs, *grads]
 
 

@@ -65,16 +65,18 @@ def element_wise(dtype: torch.dtype, form: torch.memory_format) -> Iterator[tupl
         importlib.import_module(f"rnncomp_kernels.{name}")
         for name in ("lstm_update", "associative_lstm_update", "gru_reset", "gru_update", "residual_gru_update")
     )
-    yield "lstm_update.node", lambda: lstm._launch_backward(t(4), one, one, one, one)
-    yield "associative_lstm_update.node", lambda: associative._launch_backward(t(9), t(2), t(2), t(2), t(2))
+    yield "lstm_update.node", lambda: lstm._launch_backward_into(t(4), one, one, one, one, t(4), one)
+    yield "associative_lstm_update.node", lambda: associative._launch_backward_into(*map(t, (9, 2, 2, 2, 2, 9, 2)))
     yield "gru_reset.node", lambda: reset._launch_backward_into(t(3), t(2), one, one, t(3), t(2), one)
     yield (
         "gru_update.node",
-        lambda: gru._launch_backward(one, t(3), t(2), one, one, grad_out=one, zeros=False),
+        lambda: gru._launch_backward_into(one, one, (t(3), t(2), one, one), (t(3), t(2), one, one), False),
     )
     yield (
         "residual_gru_update.node",
-        lambda: residual._launch_backward(one, one, 0.1, 0.1, t(4), t(3), one, one, zeros=False),
+        lambda: residual._launch_backward_into(
+            one, one, 0.1, 0.1, (t(4), t(3), one, one), (t(4), t(3), one, one), False
+        ),
     )
 
 
@@ -85,7 +87,10 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
         return torch.empty(*size, dtype=dtype)
 
     x, h = t(4, 48, 64, 96), t(4, 48, 64, 96)
-    lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
+    lstm, gru, residual = (
+        importlib.import_module(f"rnncomp_kernels.{name}")
+        for name in ("conv_lstm_step", "conv_gru_step", "conv_residual_gru_step")
+    )
     for keep in (False, True):
         arguments = (x, t(192, 48, 3, 3), t(192), h, t(192, 48, 1, 1), h, 1, keep)
         yield f"conv_lstm_step.{'training' if keep else 'inference'}", lambda a=arguments: lstm._launch_forward(*a)
@@ -93,6 +98,8 @@ def convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Callable]]:
         "conv_gru_step",
         lambda: gru._launch_forward(x, t(144, 48, 3, 3), t(144), t(96, 48, 1, 1), t(48, 48, 1, 1), h, 1),
     )
+    weights = t(192, 48, 3, 3), t(192), t(144, 48, 1, 1), t(48, 48, 1, 1)
+    yield "conv_residual_gru_step", lambda: residual._launch_forward(x, *weights, h, 1, 0.1, 0.1)
 
 
 def multiplying(precision: str, call: Callable) -> None:

@@ -2,6 +2,12 @@
 
 import pytest
 import torch
+from helpers.interpreter import mend_bfloat16
+
+from rnncomp_kernels import _launch
+
+if _launch.INTERPRETED:
+    mend_bfloat16()
 
 
 def _poisoned(allocate):

@@ -69,7 +69,7 @@ def test_layers(unit, name):
 
     layer = next(layer for layer in shapes.layers("paper", "train") if layer.name == name)
     runs = list(layers.of_case(layer, unit, "train", torch.float32))
-    for passes, whole in (("forward", ("lstm", "gru")), ("forward+backward", ("lstm",))):
+    for passes, whole in (("forward", ("lstm", "gru", "residual_gru")), ("forward+backward", ("lstm",))):
         found = {run.labels["provider"]: run for run in runs if run.labels["pass"] == passes}
         # a kernel of 2x2 is not symmetric, so that no op takes all of D1
         expected = ["eager", "torch.compile", "triton update"]

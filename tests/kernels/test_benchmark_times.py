@@ -155,7 +155,7 @@ def test_layers_are_the_distinct_ones_of_all_units(monkeypatch):
     assert of["associative_lstm"] == decoders and len(decoders) == 2 * (4 + 1)
 
 
-@pytest.mark.parametrize(("unit", "gates", "launches"), [("lstm", 8, 1), ("gru", 6, 2)])
+@pytest.mark.parametrize(("unit", "gates", "launches"), [("lstm", 4, 1), ("gru", 3, 2), ("residual_gru", 4, 2)])
 def test_a_layer_costs_what_it_touches_and_multiplies(unit, gates, launches):
     """A whole layer in one op: each tensor once, without a copy; multiply-adds of two or three convolutions."""
     import layers
@@ -173,10 +173,9 @@ def test_a_layer_costs_what_it_touches_and_multiplies(unit, gates, launches):
         )
     assert count.total == (forward.bytes, launches)
     if unit == "lstm":
-        state, filters = b * c * h * w, 4 * c * (n * k * k + c * hidden * hidden)
+        state, filters = b * c * h * w, gates * c * (n * k * k + c * hidden * hidden)
         assert forward.bytes == 4 * (b * n * h * w + 4 * state + filters + 4 * c)
-    half = gates * c // 2
-    assert forward.multiply_adds == b * h * w * half * (n * k * k + c * hidden * hidden)
+    assert forward.multiply_adds == b * h * w * gates * c * (n * k * k + c * hidden * hidden)
     assert training.multiply_adds == 3 * forward.multiply_adds
     assert training.bytes > 2 * forward.bytes
 

@@ -25,6 +25,18 @@ def test_full_graph_binarizer():
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize(("unit", "gates", "hidden_gates"), [("lstm", 4, 4), ("gru", 3, 2), ("residual_gru", 4, 3)])
+def test_full_graph_of_a_whole_layer(unit, gates, hidden_gates):
+    sizes = (1, 3, 5, 5), (gates * 4, 3, 3, 3), (gates * 4,), (hidden_gates * 4, 4, 1, 1), (4, 4, 1, 1), (1, 4, 5, 5)
+    x, weight, bias, hidden, candidate, h = (torch.randn(size, device=DEVICE) for size in sizes)
+    step = getattr(ops, f"conv_{unit}_step")
+    arguments = (x, weight, bias, hidden, h, h) if unit == "lstm" else (x, weight, bias, hidden, candidate, h)
+    compiled = torch.compile(lambda *a: step(*a), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*arguments), step(*arguments))
+    torch._dynamo.reset()
+
+
 @pytest.mark.slow
 def test_inductor():
     """Once through the whole compiler: an LSTM and the L1 norm of a residual, with their backward."""

@@ -17,9 +17,9 @@ pytest.importorskip("triton", reason="triton is not installed")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "kernels" / "benchmarks"))
 from recorded import recorders
 
-lstm, gru, update, reset = (
+lstm, gru, residual, update, reset = (
     importlib.import_module(f"rnncomp_kernels.{name}")
-    for name in ("conv_lstm_step", "conv_gru_step", "lstm_update", "gru_reset")
+    for name in ("conv_lstm_step", "conv_gru_step", "conv_residual_gru_step", "lstm_update", "gru_reset")
 )
 # What a GPU multiplies float32 by, as PyTorch's own settings say it: the older switch, and the newer ones.
 SETTINGS = [
@@ -47,13 +47,15 @@ def layer(gates, hidden_gates, **where):
 
 
 def launch_all(**where):
-    """One launch of each way to a kernel: element-wise, the whole LSTM, the whole GRU (two kernels)."""
+    """One launch of each way to a kernel: element-wise, the whole LSTM, the whole GRUs (two kernels each)."""
     x, weight, bias, hidden, _, h = layer(4, 4, **where)
     gates = torch.empty(1, 16, 8, 8, memory_format=torch.channels_last, **where)
     update._launch_forward(gates, h, None, False)
     lstm._launch_forward(x, weight, bias, h, hidden, h, 1, False)
     x, weight, bias, hidden, candidate, h = layer(3, 2, **where)
     gru._launch_forward(x, weight, bias, hidden, candidate, h, 1)
+    x, weight, bias, hidden, candidate, h = layer(4, 3, **where)
+    residual._launch_forward(x, weight, bias, hidden, candidate, h, 1, 0.1, 0.1)
 
 
 @contextmanager
@@ -78,7 +80,17 @@ def test_precision_is_that_of_the_library(owner, name, value, expected, recorded
         setattr(owners[owner], name, value)
         assert _convolve.precision() == expected
         launch_all(device="meta")
-    assert [launch.values["PRECISION"] for launch in recorded if "PRECISION" in launch.values] == [expected] * 3
+    assert [launch.values["PRECISION"] for launch in recorded if "PRECISION" in launch.values] == [expected] * 5
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_only_full_float32_takes_the_smaller_tile(dtype, precision, recorded, monkeypatch):
+    monkeypatch.setattr(_convolve, "precision", lambda: precision)
+    launch_all(device="meta", dtype=dtype)
+    full = dtype == torch.float32 and precision == "ieee"
+    tiles = [(x.values["BK"], x.options["num_warps"]) for x in recorded if "BK" in x.values]
+    assert tiles == [(16, 8) if full else (32, 4)] * 5
 
 
 def test_every_launch_is_on_the_device_of_its_tensors(recorded, monkeypatch):
@@ -99,7 +111,7 @@ def test_every_launch_is_on_the_device_of_its_tensors(recorded, monkeypatch):
                 recorder = getattr(module, name)
                 patch.setattr(module, name, Watched(recorder, lambda: seen.append(list(current))))
         launch_all(device="cuda:1")
-    assert seen == [[torch.device("cuda:1")]] * 4
+    assert seen == [[torch.device("cuda:1")]] * 6
     assert not current
 
 
@@ -155,6 +167,31 @@ def test_a_kernel_writes_the_gates_only_when_told(keep, recorded):
     assert [launch.values["KEEP"] for launch in recorded] == [keep, keep]
 
 
+# In units of C, what the two kernels of a layer read and write of the state's size, as their docstrings say: h, s(z),
+# s(r) h, n (and W_ox x) by the first; all of these and the new state (and the output) by the second.
+STATES_MOVED = {"gru": [4, 5], "residual": [5, 7]}
+
+
+@pytest.mark.parametrize("unit", STATES_MOVED)
+def test_a_whole_gru_moves_what_it_says(unit, recorded):
+    module, gates, alphas = (gru, 3, ()) if unit == "gru" else (residual, 4, (0.1, 0.1))
+    x, weight, bias, hidden, candidate, h = layer(gates, gates - 1, device="meta")
+    module._launch_forward(x, weight, bias, hidden, candidate, h, 1, *alphas)
+    handed = [{id(t) for t in launch.values.values() if getattr(t, "shape", None) == h.shape} for launch in recorded]
+    assert [len(tensors) for tensors in handed] == STATES_MOVED[unit]
+    assert len(handed[0] & handed[1]) == STATES_MOVED[unit][0]
+
+
+@pytest.mark.parametrize("unit", STATES_MOVED)
+def test_without_a_state_the_first_kernel_is_the_layer(unit, recorded):
+    module, gates, alphas = (gru, 3, ()) if unit == "gru" else (residual, 4, (0.1, 0.1))
+    x, weight, bias, hidden, candidate, _ = layer(gates, gates - 1, device="meta")
+    new = module._launch_forward(x, weight, bias, hidden, candidate, None, 1, *alphas)
+    assert [(launch.values["STATE"], launch.values["RESIDUAL"]) for launch in recorded] == [(False, unit != "gru")]
+    written = {id(recorded[0].values[name]) for name in ("z_out", "skip_out")}
+    assert written == {id(t) for t in ([new] if unit == "gru" else new)}
+
+
 # Sizes whose last block begins beyond 31 bits, and rows beyond them: nothing of it is in memory.
 TOO_LARGE = {"gates": (1, 4 * 512, 1024, 1024), "pictures": (3 << 30, 4, 1, 1)}
 
@@ -185,10 +222,14 @@ def test_layers_of_more_pixels_than_31_bits_are_left_to_the_library(monkeypatch)
     more = _convolve.Geometry.of(torch.empty(2, 1, 1 << 15, 1 << 15, device="meta"), 1).fits()
     assert (fits, more) == (True, False)
     launched = []
-    for module, name in ((lstm, "conv_lstm_step"), (gru, "conv_gru_step")):
+    steps = ((lstm, "conv_lstm_step"), (gru, "conv_gru_step"), (residual, "conv_residual_gru_step"))
+    for module, name in steps:
         monkeypatch.setattr(module, "use_kernels", lambda x: True)
-        monkeypatch.setattr(module, "_forward", lambda *_, n=name: launched.append(n) or (None,) * 3)
+        monkeypatch.setattr(
+            module, "_forward", lambda *_, n=name: launched.append(n) or (None,) * (3 if "lstm" in n else 2)
+        )
     monkeypatch.setattr(gru, "gru_update", lambda gates: gates)
+    monkeypatch.setattr(residual, "residual_gru_update", lambda gates, **_: gates)
     monkeypatch.setattr(lstm, "lstm_update", lambda gates, *_: gates)
     for batch in (1, 2):
         x = torch.empty(batch, 1, 1 << 15, 1 << 15, device="meta")
@@ -197,7 +238,10 @@ def test_layers_of_more_pixels_than_31_bits_are_left_to_the_library(monkeypatch)
         ops.conv_gru_step(
             x, torch.empty(3, 1, 1, 1, device="meta"), None, torch.empty(2, 1, 1, 1, device="meta"), small
         )
-    assert launched == ["conv_lstm_step", "conv_gru_step"]
+        ops.conv_residual_gru_step(
+            x, torch.empty(4, 1, 1, 1, device="meta"), None, torch.empty(3, 1, 1, 1, device="meta"), small
+        )
+    assert launched == [name for _, name in steps]
     assert _launch.MOST < 1 << 31
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from helpers.op_cases import DEVICE
 
-from rnncomp_kernels import gru_reset as public_reset
 from rnncomp_kernels import layer_step, reference
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -18,6 +17,10 @@ def tensors(blocks, form, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     found = [torch.randn(2, 3 * k, 4, 5, generator=generator, dtype=dtype).to(DEVICE) for k in blocks]
     return [x.contiguous(memory_format=form).requires_grad_() for x in found]
+
+
+def room(like):
+    return None if like is None else torch.full_like(like, torch.nan)
 
 
 def gradients(outputs, inputs, grads):
@@ -36,7 +39,8 @@ def test_lstm(name, gates, state, first, asked, form):
     grads = [g if a else None for g, a in zip(tensors((state,) * 3, form), asked, strict=True)]
     with torch.no_grad():
         found, kept = layer_step.lstm_forward(name, wide, c, hidden)
-        grad_gates, grad_c = layer_step.lstm_backward(name, kept, grads[1], grads[0], grads[2])
+        grad_gates = room(wide)
+        grad_c = layer_step.lstm_backward(name, kept, grads[1], grads[0], grads[2], grad_gates)
     torch.testing.assert_close(list(found), [x.detach() for x in expected])
     total = gradients([expected.h, expected.h, expected.c], inputs, grads)
     torch.testing.assert_close(grad_gates, total[0])
@@ -55,20 +59,24 @@ def test_gru(residual, first, asked, form):
     """With the candidate's convolution in between, here a product by a number."""
     inputs = tensors((4, 3, 1) if residual else (3, 2, 1), form)[: 1 if first else 3]
     gates, hidden, h = (*inputs, None, None)[:3]
-    alphas = {"alpha_h": 0.3, "alpha_x": 0.2}
-    update = functools.partial(reference.residual_gru_update, **alphas) if residual else reference.gru_update
+    update = functools.partial(reference.residual_gru_update, alpha_h=0.3, alpha_x=0.2)
+    update = update if residual else reference.gru_update
     candidate = None if first else 1.5 * reference.gru_reset(gates, hidden, h)
     expected = update(gates, hidden, candidate, h)
     h_new, out = expected if residual else (expected, expected)
     grads = [g if a else None for g, a in zip(tensors((1, 1), form), asked, strict=True)]
+    alphas = (0.3, 0.2) if residual else None
     with torch.no_grad():
-        kept = (gates, hidden, None if first else 1.5 * public_reset(gates, hidden, h), h)
-        if residual:
-            found = layer_step.residual_gru_update_backward(kept, grads[1], grads[0], *alphas.values())
-        else:
-            found = layer_step.gru_update_backward(kept, grads[1], grads[0])
+        candidate = kept_reset = None
         if not first:
-            layer_step.gru_reset_backward(gates, hidden, h, 1.5 * found.hidden_candidate, found)
+            reset, kept_reset = layer_step.gru_reset_forward(gates, hidden, h)
+            candidate = 1.5 * reset
+        ours, kept = layer_step.gru_update_forward(alphas, gates, hidden, candidate, h)
+        into = room(gates), room(hidden), room(candidate)
+        found = layer_step.gru_update_backward(alphas, kept, grads[1], grads[0], into)
+        if not first:
+            layer_step.gru_reset_backward(kept_reset, 1.5 * found.hidden_candidate, found)
+    torch.testing.assert_close((ours.h, ours.out), (h_new.detach(), out.detach()))
     total = gradients([out, h_new], inputs, grads)
     assert first == (found.hidden_gates is None) == (found.h is None)
     whole = [found.gates] if first else [found.gates, found.hidden_gates, found.h]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lit_rnncomp.models.cells import PaddedConv2d
+from lit_rnncomp.models.cells import PaddedConv2d, ResidualConvGRU
 from lit_rnncomp.models.config import RECONSTRUCTIONS, UNITS
 from lit_rnncomp.models.deferred import DeferredGradients
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
@@ -214,3 +214,25 @@ def test_a_step_that_waits_is_neither_copied_nor_stored(deferring_codec) -> None
     codec(images(torch.float32))
     for other in (copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))):
         assert_same(step(other, images(torch.float32)), step(codec, images(torch.float32)), rtol=1e-6)
+
+
+def test_gradients_of_all_iterations_lie_side_by_side(deferring_codec) -> None:
+    """What the layers write is one batch at once: only inputs, and what other convolutions are given, is joined."""
+    codec = deferring_codec(unit="residual_gru", iterations=3, **SHAPES["dct"]).train()
+    widths = {cell.input_conv.out_channels for cell in codec.modules() if isinstance(cell, ResidualConvGRU)}
+    with Joined() as joined:
+        step(codec, images(torch.float32))
+    assert joined.widths and not joined.widths & widths
+
+
+class Joined(TorchDispatchMode):
+    """The channels of batches that are joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.cat.default and len(args) == 1:
+            self.widths.add(args[0][0].shape[1])
+        return function(*args, **(kwargs or {}))

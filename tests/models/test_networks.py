@@ -132,7 +132,9 @@ def test_residual_gru_without_its_skips_is_a_gru(monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("unit", "op"), [("lstm", "conv_lstm_step"), ("gru", "conv_gru_step")])
+@pytest.mark.parametrize(
+    ("unit", "op"), [("lstm", "conv_lstm_step"), ("gru", "conv_gru_step"), ("residual_gru", "conv_residual_gru_step")]
+)
 def test_inference_gives_a_whole_layer_to_one_op(
     unit: str, op: str, tiny_codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

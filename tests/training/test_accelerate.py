@@ -100,6 +100,9 @@ def test_without_a_gpu_a_cuda_graph_is_refused_before_training(tmp_path: Path) -
 def test_what_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="leave out recompute and truncate"):
         LSTMCompressor(width=0.02, accelerate="cuda_graph", truncate=2)
+    for other in ({"recompute": True}, {"accelerate": "compile"}):
+        with pytest.raises(ValueError, match=f"leave out {next(iter(other))}.*, or defer_gradients"):
+            LSTMCompressor(width=0.02, defer_gradients=True, **other)
     with pytest.raises(ValueError, match="needs projections=shared"):
         LSTMCompressor(width=0.02, accelerate="compile", projections="per_iteration")
     with pytest.raises(ValueError, match="cannot add up the gradients of 2 batches: leave out accumulate_grad_batches"):
@@ -114,9 +117,11 @@ def test_what_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("deferred", [False, True])
 @pytest.mark.parametrize("binarize", ["sign", "stochastic"])
-def test_a_captured_step_equals_a_plain_one_and_draws_new_noise(binarize: str) -> None:
-    plain, captured = made(**DCT, binarize=binarize).cuda(), made(**DCT, binarize=binarize).cuda()
+def test_a_captured_step_equals_a_plain_one_and_draws_new_noise(binarize: str, deferred: bool) -> None:
+    plain = made(**DCT, binarize=binarize).cuda()
+    captured = made(**DCT, binarize=binarize, defer_gradients=deferred).cuda()
     captured._graphed = GraphedLoss(captured.codec, 0.5)
     image = IMAGE.cuda()
     if binarize == "sign":

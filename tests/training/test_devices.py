@@ -170,3 +170,9 @@ def test_the_average_of_the_weights_is_what_is_measured_and_kept(small):
 @pytest.mark.parametrize("name", ["low_memory", "truncated"])
 def test_memory_options_run(small, name):
     assert len(rows(small(name), "train/l1")) == 2
+
+
+def test_deferred_gradients_train_alike(small):
+    plain, deferred = small("", "--trainer.max_steps=3"), small("deferred", "--trainer.max_steps=3")
+    assert rows(deferred, "train/l1") == pytest.approx(rows(plain, "train/l1"), rel=1e-5)
+    assert rows(deferred, "train/grad_norm") == pytest.approx(rows(plain, "train/grad_norm"), rel=1e-4)

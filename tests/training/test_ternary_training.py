@@ -17,12 +17,16 @@ from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.data.module import PhotographData
 from lit_rnncomp.images import tensor_to_uint8, to_signal
+from lit_rnncomp.models import ternary
+from lit_rnncomp.models.context_model import levels
 from lit_rnncomp.models.refiner import Refiner
+from lit_rnncomp.models.ternary import PASSES, groups
+from lit_rnncomp.training import decoder_losses
 from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.optimizers import make_schedule
 from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
-from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
+from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel, middle, threshold
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
 SMALL = {"channels": 8, "blocks": 1, "warmup": 2}
@@ -261,6 +265,56 @@ def test_codes_of_a_block_alone_can_be_made_files(pictures, tmp_path):
     fit(module, pictures, tmp_path)
     tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
     assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
+
+
+def test_files_that_end_early_leave_out_what_comes_later():
+    torch.manual_seed(0)
+    sent = decoder_losses.reached(400, 0.5, 3, 5, torch.device("cpu"))
+    whole = sent.flatten(1).all(1)
+    assert 0.4 < whole.float().mean() < 0.6
+    odd = torch.from_numpy(ternary.parity(3, 5))
+    for picture in sent[~whole]:
+        passes = [picture[torch.from_numpy(groups()[group])][:, odd == bool(parity)] for group, parity in PASSES]
+        assert all((codes == codes[:, :1]).all() for codes in passes), "of a pass, the same codes of every block"
+        read = torch.cat([codes[:, 0] for codes in passes])
+        assert (read[:-1] >= read[1:]).all(), "a beginning"
+    assert decoder_losses.reached(9, 0.0, 3, 5, torch.device("cpu")).all()
+
+
+def test_a_decoder_learns_from_early_ends_and_similarity(pictures, tmp_path):
+    torch.manual_seed(0)
+    module = TernaryDecoder(**SMALL, ms_ssim_weight=0.5, early_ends=0.5, lr=0.01)
+    fit(module, pictures, tmp_path)
+    assert {"train/relative_error", "train/relative_1-ms_ssim"} == module.step_values.keys()
+    image = signal(np.asarray(Image.open(pictures / "0.png"))[:64, :64])
+    sample = module.at(image, 5, "visual")
+    level = levels(sample.x, sample.t + 1)
+    centre, everything = middle(level), torch.ones(1, dtype=torch.bool)
+    unrefined = module.dissimilarity(image, sample, centre, torch.zeros_like(centre), everything)
+    torch.testing.assert_close(unrefined, torch.ones(1))
+    exact = sample.x / threshold(sample.t) - centre
+    assert float(module.dissimilarity(image, sample, centre, exact, everything)) < 1e-3
+    assert not len(module.dissimilarity(image, sample, centre, exact, ~everything))
+    with pytest.raises(ValueError, match=r"early_ends=2 is outside \[0, 1\]"):
+        TernaryDecoder(**SMALL, early_ends=2)
+    with pytest.raises(ValueError, match="ms_ssim_weight=-1 is negative"):
+        TernaryDecoder(**SMALL, ms_ssim_weight=-1)
+
+
+def test_weights_of_coefficients_travel_with_the_model(pictures, tmp_path):
+    torch.manual_seed(0)
+    module = TernaryEntropyModel(**SMALL, visual_power=0.8, lr=0.01)
+    fit(module, pictures, tmp_path)
+    (path,) = tmp_path.rglob("best.ckpt")
+    context = weights.load_context_model(path)
+    tensors, _ = weights.TernaryWeights.of(context, Refiner(8, 1, visual_power=0.8))
+    codec = TernaryCodec(tensors)
+    assert codec.tune_weights[1, 7] == pytest.approx(1.732 * (16 / 61) ** 0.8)
+    assert_bits_are_those_of_files(module, codec, "visual")
+    with pytest.raises(ValueError, match="for visual_power=0.8 and the decoder for 1.0: train both with the same"):
+        weights.TernaryWeights.of(context, Refiner(8, 1))
+    with pytest.raises(ValueError, match=r"visual_power=1.5 is outside \[0, 1\]"):
+        TernaryDecoder(**SMALL, visual_power=1.5)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from helpers.op_cases import CASES, promoted, results
+from helpers.op_cases import CASES, DEVICE, promoted, results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import rnncomp_kernels as ops
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -18,7 +20,8 @@ def furthest(x, truth):
 def assert_accurate(case, inputs, slack=0.0):
     """`slack`: roundings of the largest value that are forgiven besides, for tensors too small for a maximum to mean
     much."""
-    truth = results(case, case.definition, promoted(inputs))
+    (dtype,) = {x.dtype for x in inputs if x is not None}
+    truth = results(case, case.definition, promoted(inputs), rounded=dtype)
     plain = results(case, case.definition, inputs)
     for ours, eager, exact in zip(results(case, case.op, inputs), plain, truth, strict=True):
         assert ours.dtype == eager.dtype
@@ -50,3 +53,12 @@ def test_saturated(case):
 )
 def test_any_shape_is_accurate(case, shape, dtype, seed):
     assert_accurate(case, case.inputs(shape, dtype, seed=seed), slack=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_results_are_rounded_to_the_nearest(dtype):
+    """What a kernel adds up in float32 it stores as PyTorch would round it: nothing is cut off."""
+    z = torch.full((1, 1, 1, 64), 40.0, dtype=dtype, device=DEVICE)  # s(z) is 1: the new state is tanh(n)
+    n = torch.linspace(-2, 2, 64, dtype=dtype, device=DEVICE).view(1, 1, 1, 64)
+    expected = torch.tanh(n.double()).to(dtype)
+    assert torch.equal(ops.gru_update(torch.cat((z, n, n), 1)), expected)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.op_cases import DEVICE
 
 import rnncomp_kernels as ops
-from rnncomp_kernels import _launch
+from rnncomp_kernels import reference
 
-lstm, gru = (importlib.import_module(f"rnncomp_kernels.{name}") for name in ("conv_lstm_step", "conv_gru_step"))
+lstm, gru, residual = (
+    importlib.import_module(f"rnncomp_kernels.{name}")
+    for name in ("conv_lstm_step", "conv_gru_step", "conv_residual_gru_step")
+)
 
 # batch, in, channels, height, width, kernel, hidden kernel, stride: masks in every direction, more than one tile in
 # each
@@ -52,7 +56,7 @@ def unfused(monkeypatch, function):
 def both(monkeypatch, run):
     """`run()` fused and unfused; fails if the table would not fuse at all."""
     launched = []
-    for module in (lstm, gru):
+    for module in (lstm, gru, residual):
         original = module._launch_forward
         monkeypatch.setattr(module, "_launch_forward", lambda *a, f=original: launched.append(1) or f(*a))
     with monkeypatch.context() as patch:
@@ -63,6 +67,21 @@ def both(monkeypatch, run):
     plain = unfused(monkeypatch, run)
     assert len(launched) == count
     return fused, plain
+
+
+def whole_layer(unit, shape, dtype, computed=None, share=1.0):
+    """A call without gradients of the op that is a layer of `unit`, on numbers of `dtype` (`share` of them), computed
+    in that type or in another; it returns the outputs."""
+    gates, hidden_gates = {"lstm": (4, 4), "gru": (3, 2), "residual_gru": (4, 3)}[unit]
+    tensors = ((t.detach() * share).to(computed or dtype) for t in layer(shape, gates, hidden_gates, dtype))
+    x, weight, bias, hidden, candidate, h, c = tensors
+    rest = (h, c) if unit == "lstm" else (candidate, h)
+
+    def call():
+        new = getattr(ops, f"conv_{unit}_step")(x, weight, bias, hidden, *rest, shape[-1])
+        return [new] if isinstance(new, torch.Tensor) else list(new)
+
+    return call
 
 
 @each_shape
@@ -101,8 +120,41 @@ def test_gru(shape, first, monkeypatch):
     torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
 
 
+@each_shape
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_residual_gru_is_the_reference_after_convolutions(shape, first, with_bias, monkeypatch):
+    x, weight, bias, hidden, candidate, h, _ = (t.detach() for t in layer(shape, 4, 3))
+    h, bias = None if first else h, bias if with_bias else None
+    arguments = (x, weight, bias, hidden, candidate, h, shape[-1], 0.3, 0.2)
+    fused, plain = both(monkeypatch, lambda: ops.conv_residual_gru_step(*arguments))
+    gates, state = F.conv2d(x, weight, bias, shape[-1], weight.shape[2] // 2), ()
+    if h is not None:
+        padding = hidden.shape[2] // 2
+        hidden_gates = F.conv2d(h, hidden, padding=padding)
+        reset = reference.gru_reset(gates, hidden_gates, h)
+        state = (hidden_gates, F.conv2d(reset, candidate, padding=padding), h)
+    expected = reference.residual_gru_update(gates, *state, alpha_h=0.3, alpha_x=0.2)
+    for ours, unfused_, theirs in zip(fused, plain, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(unfused_, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["gru", "residual_gru"])
+def test_grus_in_training_are_the_convolutions_and_the_update(unit, monkeypatch):
+    """Their kernels keep nothing for a backward pass: where one is wanted, they are not launched."""
+    gates, hidden_gates = {"gru": (3, 2), "residual_gru": (4, 3)}[unit]
+    x, weight, bias, hidden, candidate, h, _ = inputs = layer((1, 3, 4, 5, 5, 3, 1, 1), gates, hidden_gates)
+    module = {"gru": gru, "residual_gru": residual}[unit]
+    monkeypatch.setattr(module, "_launch_forward", lambda *_: pytest.fail("launched"))
+    new = getattr(ops, f"conv_{unit}_step")(x, weight, bias, hidden, candidate, h)
+    loss = sum(t.square().sum() for t in ([new] if unit == "gru" else new))
+    assert all(bool(grad.any()) for grad in torch.autograd.grad(loss, inputs[:6]))
+
+
+@pytest.mark.parametrize("unit", ["lstm", "residual_gru"])
 @pytest.mark.parametrize("network", ["paper", "dct"])
-def test_the_layers_of_the_networks(network, monkeypatch):
+def test_the_layers_of_the_networks(network, unit, monkeypatch):
     """Every layer with an odd kernel at its kernels, stride and size (of one 32x32 patch), fused whatever the table
     says.
 
@@ -117,27 +169,20 @@ def test_the_layers_of_the_networks(network, monkeypatch):
     for row in rows:
         share = 4 if network == "paper" else 1
         size = (1, row.in_channels // share, row.channels // share, row.height * row.stride, row.width * row.stride)
-        inputs = (t.detach() * 0.3 for t in layer((*size, row.kernel, row.hidden_kernel, row.stride), 4, 4))
-        x, weight, bias, hidden, _, h, c = inputs
-        fused, plain = both(
-            monkeypatch, lambda a=(x, weight, bias, hidden, h, c), s=row.stride: ops.conv_lstm_step(*a, s)
-        )
+        shape = (*size, row.kernel, row.hidden_kernel, row.stride)
+        fused, plain = both(monkeypatch, whole_layer(unit, shape, torch.float32, share=0.3))
         for ours, theirs in zip(fused, plain, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     sys.modules.pop("shapes")
 
 
-# Triton's interpreter multiplies matrices of bfloat16 by their bit patterns, so bfloat16 needs a device
-HALVES = [torch.float16] if _launch.INTERPRETED else [torch.float16, torch.bfloat16]
-
-
-@pytest.mark.parametrize("dtype", HALVES, ids=str)
-def test_half_precision_is_no_further_from_the_truth(dtype, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("unit", ["lstm", "gru", "residual_gru"])
+def test_half_precision_is_no_further_from_the_truth(unit, dtype, monkeypatch):
     """Accumulated in float32 and rounded once: at most twice the error of rounding after every convolution."""
-    x, weight, bias, hidden, _, h, c = (t.detach() for t in layer((2, 40, 16, 6, 7, 3, 1, 1), 4, 4, dtype))
-    arguments = (x, weight, bias, hidden, h, c)
-    fused, plain = both(monkeypatch, lambda: ops.conv_lstm_step(*arguments))
-    exact = unfused(monkeypatch, lambda: ops.conv_lstm_step(*(t.double() for t in arguments)))
+    shape = (2, 40, 16, 6, 7, 3, 1, 1)
+    fused, plain = both(monkeypatch, whole_layer(unit, shape, dtype))
+    exact = unfused(monkeypatch, whole_layer(unit, shape, dtype, torch.float64))
     for ours, eager, truth in zip(fused, plain, exact, strict=True):
         assert ours.dtype == dtype
         assert (ours - truth).abs().max() <= 2 * (eager - truth).abs().max()
@@ -159,3 +204,7 @@ def test_opcheck_compiled():
         assert set(torch.library.opcheck(lstm._forward, arguments).values()) == {"SUCCESS"}
     x, weight, bias, hidden, candidate, h, _ = (t.detach() for t in layer((1, 3, 4, 5, 5, 3, 1, 1), 3, 2))
     assert set(torch.library.opcheck(gru._forward, (x, weight, bias, hidden, candidate, h, 1)).values()) == {"SUCCESS"}
+    x, weight, bias, hidden, candidate, h, _ = (t.detach() for t in layer((1, 3, 4, 5, 5, 3, 1, 2), 4, 3))
+    for state in (h, None):
+        arguments = (x, weight, bias, hidden, candidate, state, 2, 0.3, 0.2)
+        assert set(torch.library.opcheck(residual._forward, arguments).values()) == {"SUCCESS"}

@@ -55,7 +55,7 @@ def test_opcheck_ternarize_compiled():
 
 
 def test_opcheck_of_what_a_layers_node_calls_compiled():
-    """The backward ops with both gradients and without zeros, and the one that writes into what it is given."""
+    """The backward ops with both gradients, which write into what they are given."""
     reset, gru, residual, lstm, associative = (
         importlib.import_module(f"rnncomp_kernels.{name}")
         for name in ("gru_reset", "gru_update", "residual_gru_update", "lstm_update", "associative_lstm_update")
@@ -65,10 +65,10 @@ def test_opcheck_of_what_a_layers_node_calls_compiled():
         return torch.randn(2, 2 * blocks, 3, 3, device=DEVICE)
 
     calls = [
-        (lstm._backward, (t(4), t(1), t(1), t(1), t(1))),
-        (associative._backward, (t(9), t(2), t(2), t(2), t(2))),
-        (gru._backward, (t(1), t(3), None, None, None, t(1), True)),
-        (residual._backward, (t(1), t(1), t(4), None, None, None, 0.1, 0.1, True)),
+        (lstm._backward_into, (t(4), t(1), t(1), t(1), t(1), t(4), t(1))),
+        (associative._backward_into, (t(9), t(2), t(2), t(2), t(2), t(9), t(2))),
+        (gru._backward_into, (t(1), t(1), t(3), None, None, None, t(3), None, None, None)),
+        (residual._backward_into, (t(1), t(1), 0.1, 0.1, *map(t, (4, 3, 1, 1)), *map(t, (4, 3, 1, 1)))),
         (reset._backward_into, (t(3), t(2), t(1), t(1), t(3), t(2), t(1))),
     ]
     for op, values in calls:

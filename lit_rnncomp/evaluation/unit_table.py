@@ -1,0 +1,216 @@
+"""The paper's Table 1 of one's own networks: recurrent units by reconstruction frameworks, by the area under the curve.
+
+Each results file is a table, of networks trained equally long. Networks of one unit and framework differ in their seed:
+their mean is shown, and their spread, the standard deviation between them, so that it can be seen which differences are
+those of networks and which those of seeds.
+"""
+
+from __future__ import annotations
+
+from json import loads
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from ..files import Output, write_figure
+from ..models.config import RECONSTRUCTIONS, UNITS
+from . import rd
+from .metric_table import METRICS, Metric
+from .results import MeanCurves, ResultsError
+from .summary import ABOVE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.table import Table
+
+RANKED = (METRICS["ms_ssim"], METRICS["psnr_hvs"])
+"""What the paper ranks networks by."""
+BASELINE = "baseline (2016)"
+"""The row of the network that the paper compares with (Toderici et al., ICLR 2016)."""
+Kind = Literal["nominal", "files", "above"]
+_RATES = np.linspace(rd.GRID[0], rd.GRID[-1], 301)
+
+
+class Network(NamedTuple):
+    """A network of the table: `nominal` and `files` are the summaries of its curve by metric, over bits before entropy
+    coding and over whole files; `above` the shares of rates at which its files are above JPEG 4:2:0, empty where JPEG
+    was not measured."""
+
+    unit: str
+    framework: str
+    nominal: dict[str, float]
+    files: dict[str, float]
+    above: dict[str, float]
+
+
+class Cell(NamedTuple):
+    """Networks of one unit and framework."""
+
+    unit: str
+    framework: str
+    networks: list[Network]
+
+    def mean(self, metric: Metric, of: Kind = "nominal") -> float:
+        return float(np.mean(self._values(metric, of)))
+
+    def spread(self, metric: Metric) -> float | None:
+        """Between networks, over nominal rates; None for one alone."""
+        return float(np.std(self._values(metric, "nominal"), ddof=1)) if len(self.networks) > 1 else None
+
+    def _values(self, metric: Metric, of: Kind) -> list[float]:
+        return [getattr(network, of)[metric.name] for network in self.networks]
+
+
+class UnitTable(NamedTuple):
+    """`cells` in the order of units and frameworks; `pictures` is how many the means are over."""
+
+    name: str
+    pictures: int
+    cells: list[Cell]
+
+    @classmethod
+    def read(cls, source: str) -> UnitTable:
+        """From a folder of `evaluate`, or from its `curves.json`.
+
+        Raises:
+            ResultsError: it is none, or no network of binary codes was measured.
+        """
+        path = Path(source)
+        curves = MeanCurves.read(path)
+        file = path / "curves.json" if path.is_dir() else path
+        try:
+            data = loads(file.read_text())
+        except FileNotFoundError:
+            raise ResultsError(f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again") from None
+        networks = [
+            _network(name, model["config"], data["areas"], curves.codecs)
+            for name, model in data["models"].items()
+            if "config" in model and name in curves.codecs
+        ]
+        if not networks:
+            raise ResultsError(f"{source} holds no network with a unit and a framework: evaluate some with --model")
+        places = [(unit, framework) for unit in (BASELINE, *UNITS) for framework in RECONSTRUCTIONS]
+        cells = [Cell(*place, [n for n in networks if (n.unit, n.framework) == place]) for place in places]
+        name = path.name if path.is_dir() else path.stem
+        return cls(name, len(curves.pictures), [cell for cell in cells if cell.networks])
+
+    @property
+    def baseline(self) -> Cell | None:
+        return next((cell for cell in self.cells if cell.unit == BASELINE), None)
+
+    def rank(self, cell: Cell, metric: Metric) -> int:
+        """1 for the best mean over nominal rates."""
+        value = cell.mean(metric)
+        return 1 + sum(other.mean(metric) > value for other in self.cells)
+
+
+def _network(
+    name: str, config: dict[str, Any], areas: dict[str, Any], curves: dict[str, dict[str, rd.Curve]]
+) -> Network:
+    unit = BASELINE if config.get("layers") == "toderici2016" else config["unit"]
+    nominal, files, above = {}, {}, {}
+    for metric in RANKED:
+        nominal[metric.name] = metric.summarise(areas[name][metric.name]["auc"])
+        files[metric.name] = metric.summarise(areas[name][metric.name]["auc_file"])
+        if metric.name in curves.get(ABOVE, {}):
+            above[metric.name] = _share_above(curves[name][metric.name], curves[ABOVE][metric.name])
+    return Network(unit, config["reconstruction"], nominal, files, above)
+
+
+def _share_above(curve: rd.Curve, other: rd.Curve) -> float:
+    """The share of the rates from 1/8 to 2 bits per pixel, where both have files, at which `curve` is above."""
+    ours, theirs = rd.read_off(*curve, _RATES), rd.read_off(*other, _RATES)
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    return float((ours > theirs)[both].mean()) if both.any() else float("nan")
+
+
+def show(table: UnitTable) -> Table:
+    """The table for a terminal: a row for each unit and framework."""
+    from rich.table import Table as RichTable
+
+    shown = RichTable(title=f"{table.name}: nominal rates, mean over {table.pictures} pictures")
+    judged = [m for m in RANKED if any(m.name in n.above for cell in table.cells for n in cell.networks)]
+    for heading in ("unit", "framework"):
+        shown.add_column(heading, no_wrap=True)
+    shown.add_column("n", justify="right", no_wrap=True)
+    for metric in RANKED:
+        shown.add_column(f"{metric.head} (rank)", justify="right", no_wrap=True)
+    if table.baseline:
+        shown.add_column("over the\nbaseline", justify="right", no_wrap=True)
+    for metric in RANKED:
+        shown.add_column(f"of files:\n{metric.title}", justify="right", no_wrap=True)
+    for metric in judged:
+        shown.add_column(f"above JPEG:\n{metric.title}", justify="right", no_wrap=True)
+    for cell in table.cells:
+        row = [cell.unit, cell.framework, str(len(cell.networks))]
+        for metric in RANKED:
+            row.append(f"{_with_spread(cell, metric)} ({table.rank(cell, metric)})")
+        if table.baseline:
+            row.append(f"{_over(cell, table.baseline):+.1%}")
+        row += [metric.show(cell.mean(metric, "files")) for metric in RANKED]
+        row += [f"{cell.mean(metric, 'above'):.0%}" for metric in judged]
+        shown.add_row(*row)
+    return shown
+
+
+def _with_spread(cell: Cell, metric: Metric) -> str:
+    spread = cell.spread(metric)
+    return metric.show(cell.mean(metric)) + ("" if spread is None else f" ±{metric.show(spread)}")
+
+
+def _over(cell: Cell, baseline: Cell) -> float:
+    """By which share the MS-SSIM area is above the baseline's."""
+    return cell.mean(RANKED[0]) / baseline.mean(RANKED[0]) - 1
+
+
+def draw(tables: list[UnitTable], outputs: list[Output], title: str, made_by: dict[str, dict[str, str | None]]) -> None:
+    """Every table as a row of two panels, one for each metric: units down, frameworks across, the better the darker."""
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context({"font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(11.5, 3.4 * len(tables) + 0.3), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(len(tables), len(RANKED), squeeze=False)
+        for table, row in zip(tables, panels, strict=True):
+            for metric, panel in zip(RANKED, row, strict=True):
+                _panel(panel, table, metric)
+        figure.suptitle(title)
+        for output in outputs:
+            write_figure(output, figure, dpi=160, metadata=made_by[Path(output.path).suffix.lower()])
+
+
+def _panel(panel: Axes, table: UnitTable, metric: Metric) -> None:
+    cells = [cell for cell in table.cells if cell.unit != BASELINE]
+    units: list[str] = [unit for unit in UNITS if any(cell.unit == unit for cell in cells)]
+    frameworks: list[str] = [f for f in RECONSTRUCTIONS if any(cell.framework == f for cell in cells)]
+    values = np.full((len(units), len(frameworks)), np.nan)
+    for cell in cells:
+        values[units.index(cell.unit), frameworks.index(cell.framework)] = cell.mean(metric)
+    image = panel.imshow(values, cmap="YlGnBu", aspect="auto")
+    dark = np.nanmin(values) + 0.6 * (np.nanmax(values) - np.nanmin(values)) if cells else 0
+    for cell in cells:
+        across, down = frameworks.index(cell.framework), units.index(cell.unit)
+        colour = "white" if values[down, across] > dark else "black"
+        spread = cell.spread(metric)
+        text = metric.show(values[down, across]) + ("" if spread is None else f"\n±{metric.show(spread)}")
+        panel.text(
+            across, down, f"{text}\n{_ordinal(table.rank(cell, metric))}", ha="center", va="center", color=colour
+        )
+    panel.set_xticks(range(len(frameworks)), [name.replace("_", "\n") for name in frameworks])
+    panel.set_yticks(range(len(units)), [name.replace("_", " ") for name in units])
+    panel.set_title(f"{table.name}: {metric.title}, {metric.unit or 'area'}" + _against(table, metric), fontsize=9)
+    panel.figure.colorbar(image, ax=panel, shrink=0.9)
+
+
+def _against(table: UnitTable, metric: Metric) -> str:
+    if table.baseline is None:
+        return ""
+    return f" (baseline {metric.show(table.baseline.mean(metric))})"
+
+
+def _ordinal(rank: int) -> str:
+    teen = 10 < rank % 100 < 20
+    return f"{rank}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(rank % 10, 'th')}"
