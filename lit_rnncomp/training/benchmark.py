@@ -1,4 +1,4 @@
-"""`python -m lit_rnncomp.training.benchmark`: memory and time of a training step, by option."""
+"""`python -m lit_rnncomp.training.benchmark`: memory and time of a training step, by option or by network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,21 @@ from typing import Any
 import lightning as L
 import torch
 
-from .compressors import LSTMCompressor
+from . import compressors
 
+NETWORKS: dict[str, dict[str, Any]] = {
+    "LSTM": {},
+    "associative LSTM": {"variant": "AssociativeLSTMCompressor"},
+    "GRU": {"variant": "GRUCompressor"},
+    "residual GRU": {"variant": "ResidualGRUCompressor"},
+    "LSTM of 2016": {
+        "layers": "toderici2016",
+        "reconstruction": "one_shot",
+        "code_stride": 4,
+        "bits": 2,
+        "output": "tanh",
+    },
+}
 CASES: dict[str, dict[str, Any]] = {
     "all activations kept": {},
     "recompute": {"recompute": True},
@@ -24,7 +37,14 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: int = 16, steps: int = 3) -> None:
+def benchmark(
+    width: float = 0.25,
+    batch: int = 8,
+    patch: int = 32,
+    iterations: int = 16,
+    steps: int = 3,
+    networks: bool = False,
+) -> None:
     """Prints, for each option, the peak memory of a step of an additive LSTM above what the weights and the interpreter
     take, and its time: seconds of the process on one core, the median, so that other work on the machine matters less.
     Linux only.
@@ -35,14 +55,15 @@ def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: 
         patch: pixels a side.
         iterations: iterations unrolled.
         steps: steps to time, after one that is not.
+        networks: instead of options, for each unit, additive, and for the paper's baseline.
     """
     size = dict(width=width, batch=batch, patch=patch, iterations=iterations)
     print(
         ", ".join(f"{name} {value}" for name, value in size.items())
         + f"; one thread of {platform.machine()}, torch {torch.__version__}"
     )
-    print("| option | peak memory, MB | seconds a step |\n|---|---|---|")
-    for name, options in CASES.items():
+    print(f"| {'network' if networks else 'option'} | peak memory, MB | seconds a step |\n|---|---|---|")
+    for name, options in (NETWORKS if networks else CASES).items():
         # A process each: a peak does not come down again.
         with multiprocessing.get_context("fork").Pool(1) as pool:
             memory, seconds = pool.apply(measure, [options, width, batch, patch, iterations, steps])
@@ -52,10 +73,12 @@ def benchmark(width: float = 0.25, batch: int = 8, patch: int = 32, iterations: 
 def measure(
     options: dict[str, Any], width: float, batch: int, patch: int, iterations: int, steps: int
 ) -> tuple[int, float]:
-    """Peak bytes and median seconds of a training step."""
+    """Peak bytes and median seconds of a training step; `variant` of the options names the module, `LSTMCompressor`
+    where it is missing."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module = LSTMCompressor(width=width, iterations=iterations, **options).train()
+    kind = getattr(compressors, options.pop("variant", "LSTMCompressor"))
+    module = kind(width=width, iterations=iterations, **options).train()
     module.trainer = L.Trainer(
         max_steps=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_rnncomp.training import GRUCompressor, LSTMCompressor, ResidualGRUCompressor
+from lit_rnncomp.training import GRUCompressor, LSTMCompressor, ResidualGRUCompressor, benchmark
 from lit_rnncomp.training.loss import sum_of_segments
 
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32).sin()
@@ -117,3 +117,11 @@ def test_segments_are_freed_one_by_one() -> None:
 def test_wrong_lengths_are_named(length: int) -> None:
     with pytest.raises(ValueError, match=rf"truncate={length} is outside 1\.\.4"):
         LSTMCompressor(width=0.02, iterations=4, truncate=length)
+
+
+def test_the_benchmark_measures_every_option_and_network(capsys) -> None:
+    for networks, rows in ((False, benchmark.CASES), (True, benchmark.NETWORKS)):
+        benchmark.benchmark(width=0.02, batch=1, iterations=4, steps=1, networks=networks)
+        lines = capsys.readouterr().out.splitlines()[3:]
+        assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(rows)
+        assert all(float(line.split("|")[-2]) > 0 for line in lines)
