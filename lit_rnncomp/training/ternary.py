@@ -109,12 +109,18 @@ class TernaryTraining(L.LightningModule):
         checkpoint[self.config_key] = self.config
 
     def sample(self, image: Tensor) -> Sample:
-        """Coefficients of pictures with a tune, a scale and an iteration drawn for each."""
+        """Coefficients of pictures with a scale and an iteration drawn for each; their tunes take turns."""
         count, device = len(image), image.device
-        tune = torch.randint(len(lapped.TUNES), (count,), device=device)
+        tune = torch.zeros(count, dtype=torch.int64, device=device)
+        tune[self.visual] = lapped.TUNES.index("visual")
         scale = torch.randint(SCALES, (count,), device=device)
         t = torch.multinomial(torch.tensor(DRAWN, device=device), count, replacement=True)
         return self.coefficients(image, t, tune, scale)
+
+    @property
+    def visual(self) -> slice:
+        """Which pictures of a batch are of tune visual: every other one, in the next step the others."""
+        return slice((self.global_step + 1) % 2, None, 2)
 
     def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
         """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
@@ -294,8 +300,9 @@ class TernaryDecoder(TernaryTraining):
         loss = relative_error(sample, centre, added, sent).mean()
         self.step_values = {"train/relative_error": loss.detach()}
         if weight := self.hparams["ms_ssim_weight"]:
-            chosen = (sample.tune == lapped.TUNES.index("visual")) & sent.flatten(1).all(1)
-            dissimilarity = self.dissimilarity(image, sample, centre, added, chosen).sum() / len(image)
+            whole = sent[self.visual].flatten(1).all(1)
+            found = self.dissimilarity(image, sample, centre, added, self.visual)
+            dissimilarity = (found * whole).sum() / len(image)
             self.step_values["train/relative_1-ms_ssim"] = dissimilarity.detach()
             loss = loss + weight * dissimilarity
         return loss
@@ -308,10 +315,8 @@ class TernaryDecoder(TernaryTraining):
         level = torch.where(sent, levels(sample.x, sample.t + 1), 2 * levels(sample.x, sample.t))
         return sample, level, sent
 
-    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: Tensor) -> Tensor:
+    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: slice) -> Tensor:
         """`decoder_losses.relative_dissimilarity` of the decoded pictures that are `chosen`."""
-        if not chosen.any():
-            return added.new_zeros(0)
         step = (threshold(sample.t) / sample.weight)[chosen]
         with torch.autocast(image.device.type, enabled=False):
             truth = to_255(image[chosen].float())
