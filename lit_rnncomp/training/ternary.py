@@ -301,8 +301,10 @@ class TernaryDecoder(TernaryTraining):
         self.step_values = {"train/relative_error": loss.detach()}
         if weight := self.hparams["ms_ssim_weight"]:
             whole = sent[self.visual].flatten(1).all(1)
-            found = self.dissimilarity(image, sample, centre, added, self.visual)
-            dissimilarity = (found * whole).sum() / len(image)
+            dissimilarity = torch.zeros_like(loss)
+            if len(whole):  # a batch of one has a picture of this tune every other time
+                found = self.dissimilarity(image, sample, centre, added, self.visual)
+                dissimilarity = (found * whole).sum() / len(image)
             self.step_values["train/relative_1-ms_ssim"] = dissimilarity.detach()
             loss = loss + weight * dissimilarity
         return loss

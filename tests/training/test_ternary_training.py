@@ -294,6 +294,7 @@ def test_a_decoder_learns_from_early_ends_and_similarity(pictures, tmp_path):
     torch.testing.assert_close(unrefined, torch.ones(1))
     exact = sample.x / threshold(sample.t) - centre
     assert float(module.dissimilarity(image, sample, centre, exact, everything)) < 1e-3
+    module.training_step(image, 0).backward()  # a batch of one
     with pytest.raises(ValueError, match=r"early_ends=2 is outside \[0, 1\]"):
         TernaryDecoder(**SMALL, early_ends=2)
     with pytest.raises(ValueError, match="ms_ssim_weight=-1 is negative"):
