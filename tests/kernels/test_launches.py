@@ -62,9 +62,11 @@ def launch_all(**where):
 def process_settings():
     """PyTorch's settings of float32 products as in a new process, and put back afterwards."""
     conv, rnn = torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision
+    older = torch.backends.cudnn.allow_tf32
     try:
         yield
     finally:
+        torch.backends.cudnn.allow_tf32 = older  # which raises where it is read beside settings that say otherwise
         torch.backends.fp32_precision = "none"
         torch.backends.cudnn.fp32_precision = "none"
         torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision = conv, rnn
