@@ -23,9 +23,9 @@ from torch import Tensor
 
 from . import _check
 from ._convolve import BM, BN, Geometry, constants, convolve, empty_last, four_gates, last, positions
-from ._launch import DEVICE_TYPES, jit, needs_grad, on_device, tl, use_kernels
+from ._launch import DEVICE_TYPES, jit, needs_grad, on_device, tl
 from ._math import load, sigmoid, tanh
-from .conv_lstm_step import check_convolutions, fuses
+from .conv_lstm_step import check_convolutions, takes_layer
 from .gru_reset import gru_reset
 from .gru_update import gru_update
 
@@ -191,15 +191,29 @@ def conv_gru_step(
     devices do not fit.
     """
     channels = check_layer("conv_gru_step", x, weight, bias, hidden_weight, candidate_weight, h, stride, 3, 2)
-    fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
-    if fused and Geometry.of(x, stride).fits() and not needs_grad(x, weight, bias, hidden_weight, candidate_weight, h):
-        return _forward(x, weight, bias, hidden_weight, candidate_weight, h, stride)
+    layer = x, weight, bias, hidden_weight, candidate_weight, h
+    if takes_layer(x, weight, hidden_weight, channels, stride) and not needs_grad(*layer):
+        return _forward(*layer, stride)
+    return gru_update(*library_layer(*layer, stride))
+
+
+def library_layer(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    hidden_weight: Tensor,
+    candidate_weight: Tensor,
+    h: Tensor | None,
+    stride: int,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """What a GRU's update takes, by the library's convolutions and `gru_reset`: gates, hidden gates, candidate and
+    state."""
     gates = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)
     if h is None:
-        return gru_update(gates)
+        return gates, None, None, None
     padding = hidden_weight.shape[2] // 2
     hidden = F.conv2d(h, hidden_weight, padding=padding)
-    return gru_update(gates, hidden, F.conv2d(gru_reset(gates, hidden, h), candidate_weight, padding=padding), h)
+    return gates, hidden, F.conv2d(gru_reset(gates, hidden, h), candidate_weight, padding=padding), h
 
 
 def check_layer(

@@ -33,6 +33,12 @@ from .reference import LSTMUpdate
 FUSED_CHANNELS = {(1, 1): 128, (3, 1): 96, (3, 3): 64}
 
 
+def takes_layer(x: Tensor, weight: Tensor, hidden_weight: Tensor, channels: int, stride: int) -> bool:
+    """Whether a fused kernel takes this layer: kernels run on `x`, `fuses` chooses them, and they can number it."""
+    chosen = fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
+    return use_kernels(x) and chosen and Geometry.of(x, stride).fits()
+
+
 def fuses(channels: int, kernel: int, hidden_kernel: int, stride: int, dtype: torch.dtype) -> bool:
     """Whether the fused kernel is chosen for a layer of `channels` channels; all whole layers ask here."""
     supported = stride in (1, 2) and dtype in (torch.float32, torch.bfloat16, torch.float16)
@@ -186,8 +192,7 @@ def conv_lstm_step(
     size = x.new_empty(x.shape[0], 0, *Geometry.of(x, stride)[4:])
     _check.matches("conv_lstm_step", "h", h, size, channels)
     _check.matches("conv_lstm_step", "c", c, size, channels)
-    fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
-    if fused and Geometry.of(x, stride).fits():
+    if takes_layer(x, weight, hidden_weight, channels, stride):
         keep = needs_grad(x, weight, bias, h, hidden_weight, c)
         return LSTMUpdate(*_forward(x, weight, bias, h, hidden_weight, c, stride, keep)[:2])
     gates = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)

@@ -18,14 +18,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._convolve import Geometry, empty_last
-from ._launch import DEVICE_TYPES, needs_grad, use_kernels
-from .conv_gru_step import check_layer, launch_layer
-from .conv_lstm_step import fuses
-from .gru_reset import gru_reset
+from ._launch import DEVICE_TYPES, needs_grad
+from .conv_gru_step import check_layer, launch_layer, library_layer
+from .conv_lstm_step import takes_layer
 from .reference import ResidualGRUUpdate
 from .residual_gru_update import residual_gru_update
 
@@ -84,15 +82,7 @@ def conv_residual_gru_step(
     dtypes or devices do not fit.
     """
     channels = check_layer("conv_residual_gru_step", x, weight, bias, hidden_weight, candidate_weight, h, stride, 4, 3)
-    fused = use_kernels(x) and fuses(channels, weight.shape[2], hidden_weight.shape[2], stride, x.dtype)
-    if fused and Geometry.of(x, stride).fits() and not needs_grad(x, weight, bias, hidden_weight, candidate_weight, h):
-        return ResidualGRUUpdate(
-            *_forward(x, weight, bias, hidden_weight, candidate_weight, h, stride, alpha_h, alpha_x)
-        )
-    gates = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)
-    if h is None:
-        return residual_gru_update(gates, alpha_h=alpha_h, alpha_x=alpha_x)
-    padding = hidden_weight.shape[2] // 2
-    hidden = F.conv2d(h, hidden_weight, padding=padding)
-    candidate = F.conv2d(gru_reset(gates, hidden, h), candidate_weight, padding=padding)
-    return residual_gru_update(gates, hidden, candidate, h, alpha_h, alpha_x)
+    layer = x, weight, bias, hidden_weight, candidate_weight, h
+    if takes_layer(x, weight, hidden_weight, channels, stride) and not needs_grad(*layer):
+        return ResidualGRUUpdate(*_forward(*layer, stride, alpha_h, alpha_x))
+    return residual_gru_update(*library_layer(*layer, stride), alpha_h, alpha_x)

@@ -225,13 +225,13 @@ def test_layers_of_more_pixels_than_31_bits_are_left_to_the_library(monkeypatch)
     assert (fits, more) == (True, False)
     launched = []
     steps = ((lstm, "conv_lstm_step"), (gru, "conv_gru_step"), (residual, "conv_residual_gru_step"))
+    monkeypatch.setattr(lstm, "use_kernels", lambda x: True)  # all three ask there
     for module, name in steps:
-        monkeypatch.setattr(module, "use_kernels", lambda x: True)
         monkeypatch.setattr(
             module, "_forward", lambda *_, n=name: launched.append(n) or (None,) * (3 if "lstm" in n else 2)
         )
-    monkeypatch.setattr(gru, "gru_update", lambda gates: gates)
-    monkeypatch.setattr(residual, "residual_gru_update", lambda gates, **_: gates)
+    monkeypatch.setattr(gru, "gru_update", lambda gates, *_: gates)
+    monkeypatch.setattr(residual, "residual_gru_update", lambda gates, *_: gates)
     monkeypatch.setattr(lstm, "lstm_update", lambda gates, *_: gates)
     for batch in (1, 2):
         x = torch.empty(batch, 1, 1 << 15, 1 << 15, device="meta")
