@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .compressors import Compressor
 from .entropy import EntropyModel
-from .ternary import TernaryDecoder, TernaryEntropyModel
+from .ternary_decoder import TernaryDecoder
+from .ternary_entropy import TernaryEntropyModel
 
 _OPTION = r"--model(?:\.class_path)?"
 

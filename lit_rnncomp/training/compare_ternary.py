@@ -24,7 +24,9 @@ from ..files import write_json
 from ..models import lapped
 from .callbacks import StepSeeds
 from .recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
-from .ternary import VALIDATED, TernaryDecoder, TernaryEntropyModel, TernaryTraining
+from .ternary import VALIDATED, TernaryTraining
+from .ternary_decoder import TernaryDecoder
+from .ternary_entropy import TernaryEntropyModel
 
 _DECAY = 0.3
 

@@ -17,18 +17,9 @@ from ..models import lapped
 from ..models.context_model import codes, levels
 from ..models.recurrent_ternary import Fed, RecurrentContextModel, RecurrentRefiner
 from ..models.ternary import ITERATIONS, SCALES
-from .ternary import (
-    DRAWN,
-    LEAST_BITS,
-    VALIDATED,
-    Refinement,
-    Sample,
-    TernaryDecoder,
-    TernaryEntropyModel,
-    TernaryTraining,
-    middle,
-    relative_error,
-)
+from .ternary import DRAWN, VALIDATED, Sample, TernaryTraining
+from .ternary_decoder import Refinement, TernaryDecoder, middle, relative_error
+from .ternary_entropy import LEAST_BITS, TernaryEntropyModel
 
 
 class RecurrentTernaryEntropyModel(TernaryEntropyModel):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lit_rnncomp.training import compare_ternary
 from lit_rnncomp.training.compare_ternary import DECODER, ENTROPY, ProcessorTime, compare
-from lit_rnncomp.training.ternary import TernaryDecoder
+from lit_rnncomp.training.ternary_decoder import TernaryDecoder
 
 
 @pytest.fixture

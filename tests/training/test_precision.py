@@ -10,7 +10,8 @@ from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.frontend import make_frontend
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.callbacks import Precision
-from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
+from lit_rnncomp.training.ternary_decoder import TernaryDecoder
+from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 DCT = {"frontend": "dct", "code_stride": 8, "bits": 8}
 NETWORKS = [

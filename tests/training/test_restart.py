@@ -17,7 +17,8 @@ from lit_rnncomp.training.entropy import BitsPerBit
 from lit_rnncomp.training.entropy_data import PackedCrops
 from lit_rnncomp.training.report import picture_names
 from lit_rnncomp.training.restart import TimeOfThisStart, moved
-from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel
+from lit_rnncomp.training.ternary_decoder import TernaryDecoder
+from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 SMALL = [
     "--model=GRUCompressor",

@@ -26,7 +26,8 @@ from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.optimizers import make_schedule
 from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
-from lit_rnncomp.training.ternary import TernaryDecoder, TernaryEntropyModel, middle, threshold
+from lit_rnncomp.training.ternary_decoder import TernaryDecoder, middle, threshold
+from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
 SMALL = {"channels": 8, "blocks": 1, "warmup": 2}

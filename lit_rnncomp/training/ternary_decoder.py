@@ -1,0 +1,185 @@
+"""The Lightning module of the network that decodes ternary codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..codec import weights as codec_weights
+from ..evaluation import metrics
+from ..images import round_to_255, to_255
+from ..models import lapped, ternary
+from ..models.context_model import levels
+from ..models.refiner import Refiner
+from . import decoder_losses
+from .optimizers import OptimizerName, Schedule
+from .ternary import Sample, TernaryTraining
+
+# After these iterations decoded pictures are measured, from about 0.1 to 2 bits per pixel.
+DECODED = (4, 5, 6, 7, 8)
+_MEASURED = ("psnr", "ms_ssim", "psnr_hvs")
+
+
+class Refinement(NamedTuple):
+    """A sample, the middles of its levels' intervals after iteration `t`, and what a network adds to them, both in
+    thresholds, `(B, 192, h, w)`."""
+
+    sample: Sample
+    centre: Tensor
+    added: Tensor
+
+
+class TernaryDecoder(TernaryTraining):
+    """Trains the network that decodes ternary codes.
+
+    The loss is the squared error of coefficients relative to that of the middles of their intervals, and what
+    `ms_ssim_weight` adds. A validation logs
+    `val/mean_psnr` with tune psnr (the best checkpoint has the largest), and `val/mean_ms_ssim` and
+    `val/mean_psnr_hvs` with tune visual, of 8-bit pictures at thresholds from 128 to 8, mean over these and over whole
+    pictures; `val/psnr_05`, ... after each of the iterations.
+
+    Args:
+        channels: of all hidden layers.
+        blocks: residual blocks; each lets a block of the picture see one block further.
+        visual_power: as of the entropy model.
+        ms_ssim_weight: of `1 - MS-SSIM` relative to that of the middles, added to the loss of pictures of tune visual
+            with all codes of their iteration.
+        early_ends: share of pictures whose file ends within the iteration, as a truncated file does.
+        optimizer: adam, adamw, sgd or muon.
+        lr: learning rate.
+        eps: Adam's epsilon.
+        weight_decay: decoupled weight decay of adamw and muon.
+        schedule: constant, linear or cosine, to `final_lr` times `lr` at the last step; or wsd: constant, then linear
+            to `final_lr` in the last `decay` of the steps, so that a run can be continued with another length.
+        warmup: steps of linear warm-up.
+        final_lr: fraction of `lr` left at the end of the schedule.
+        decay: of wsd, see `schedule`.
+        weights: start from the decoder in this checkpoint, of the same shape.
+    """
+
+    config_key = codec_weights.REFINER_CONFIG_KEY
+    monitor = ("val/mean_psnr", "max")
+
+    def __init__(
+        self,
+        channels: int = 128,
+        blocks: int = 4,
+        visual_power: float = 1.0,
+        ms_ssim_weight: float = 0.0,
+        early_ends: float = 0.0,
+        optimizer: OptimizerName = "adam",
+        lr: float = 2e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "wsd",
+        warmup: int = 200,
+        final_lr: float = 0.01,
+        decay: float = 0.25,
+        weights: str | None = None,
+    ) -> None:
+        if ms_ssim_weight < 0:
+            raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is negative")
+        if not 0 <= early_ends <= 1:
+            raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
+        points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power)
+        self.save_hyperparameters()
+        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power}
+        self.network = Refiner(**self.config)
+
+    def start(self, path: Path) -> nn.Module:
+        return codec_weights.load_refiner(path)
+
+    def training_step(self, image: Tensor, batch_index: int) -> Tensor:
+        sample, level, sent = self.drawn(image)
+        centre, added = middle(level), self.refined(level, sample)
+        loss = relative_error(sample, centre, added, sent).mean()
+        self.step_values = {"train/relative_error": loss.detach()}
+        if weight := self.hparams["ms_ssim_weight"]:
+            whole = sent[self.visual].flatten(1).all(1)
+            dissimilarity = torch.zeros_like(loss)
+            if len(whole):  # a batch of one has a picture of this tune every other time
+                found = self.dissimilarity(image, sample, centre, added, self.visual)
+                dissimilarity = (found * whole).sum() / len(image)
+            self.step_values["train/relative_1-ms_ssim"] = dissimilarity.detach()
+            loss = loss + weight * dissimilarity
+        return loss
+
+    def drawn(self, image: Tensor) -> tuple[Sample, Tensor, Tensor]:
+        """A sample, the levels that a decoder knows of it, and which codes it has, `(B, 192, h, w)`."""
+        sample = self.sample(image)
+        count, _, rows, columns = sample.x.shape
+        sent = decoder_losses.reached(count, self.hparams["early_ends"], rows, columns, image.device)
+        level = torch.where(sent, levels(sample.x, sample.t + 1), 2 * levels(sample.x, sample.t))
+        return sample, level, sent
+
+    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: slice) -> Tensor:
+        """`decoder_losses.relative_dissimilarity` of the decoded pictures that are `chosen`."""
+        step = (threshold(sample.t) / sample.weight)[chosen]
+        with torch.autocast(image.device.type, enabled=False):
+            truth = to_255(image[chosen].float())
+            decoded, middles = (to_255(self.frontend.synthesis(x[chosen] * step)) for x in (centre + added, centre))
+            return decoder_losses.relative_dissimilarity(truth, decoded, middles)
+
+    def validation_step(self, image: Tensor, batch_index: int) -> None:
+        if not len(image):
+            return
+        truth, points, values = round_to_255(image), {}, {}
+        both = (self.decoded(image, DECODED, tune) for tune in lapped.TUNES)
+        for t, *decoded in zip(DECODED, *both, strict=True):
+            sharp, visual = map(round_to_255, decoded)
+            with torch.autocast(image.device.type, enabled=False):  # metrics are those of float32
+                points["psnr", t] = metrics.psnr(truth, sharp).mean()
+                points["ms_ssim", t] = metrics.ms_ssim(truth, visual, fewer_scales=True).mean()
+                points["psnr_hvs", t] = metrics.psnr_hvs(truth, visual).mean()
+        for name in _MEASURED:
+            values[f"val/mean_{name}"] = torch.stack([points[name, t] for t in DECODED]).mean()
+        values |= {f"val/{name}_{t + 1:02d}": value for (name, t), value in points.items()}
+        self.means.update(values, len(image))
+
+    def refined(self, level: Tensor, sample: Sample) -> Tensor:
+        """What the network adds to the middles of intervals, in the type of the coefficients."""
+        added: Tensor = self.network(level, sample.embedding, sample.tune)
+        return added.to(sample.x)
+
+    def refinements(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Refinement]:
+        """What becomes of pictures after each of some iterations of a file of scale 0."""
+        for t in iterations:
+            sample = self.at(image, t, tune)
+            level = levels(sample.x, sample.t + 1)
+            yield Refinement(sample, middle(level), self.refined(level, sample))
+
+    def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
+        """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
+        for sample, centre, added in self.refinements(image, iterations, tune):
+            x = (centre + added) * threshold(sample.t) / sample.weight
+            yield self.frontend.synthesis(x)
+
+    def errors(self, image: Tensor, iterations: Sequence[int], tune: str) -> Tensor:
+        """Squared errors of coefficients after each of these iterations, over those of the middles. `(B,
+        iterations)`."""
+        return torch.stack([relative_error(*part) for part in self.refinements(image, iterations, tune)], 1)
+
+
+def relative_error(sample: Sample, centre: Tensor, added: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Squared error of refined coefficients over that of the middles of their intervals, of those that are `counted`.
+    `(B,)`."""
+    target = sample.x / threshold(sample.t) - centre
+    share = torch.ones_like(target) if counted is None else counted.to(target)
+    # A picture without any detail may lie on the middles already.
+    unrefined = (target.square() * share).mean((1, 2, 3)).clamp_min(1e-4)
+    return ((added - target).square() * share).mean((1, 2, 3)) / unrefined
+
+
+def threshold(t: Tensor) -> Tensor:
+    """T_t of iterations `(B,)`, `(B, 1, 1, 1)`."""
+    return (ternary.FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)
+
+
+def middle(level: Tensor) -> Tensor:
+    """The middle of each level's interval, in thresholds."""
+    return level + 0.5 * torch.sign(level)
