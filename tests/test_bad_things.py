@@ -18,7 +18,7 @@ from helpers import binary_models
 from PIL import Image
 
 from lit_rnncomp.cli import VERBS, main
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import entropy_weights, weights
 
 TRAINING = [
     "--model=LSTMCompressor", "--model.init_args.width=0.03", "--model.init_args.iterations=2",
@@ -94,7 +94,7 @@ def good(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> dict
     paths["entropy"] = folder / "entropy.safetensors"
     entropy = binary_models.codec().entropy
     assert entropy is not None
-    weights.save_entropy_model(paths["entropy"], entropy)
+    entropy_weights.save(paths["entropy"], entropy)
     recipes = Path(__file__).parents[1] / "configs"
     return {**paths, "study": folder / "study", "checkpoint": folder / "a.ckpt", "recipes": recipes}
 

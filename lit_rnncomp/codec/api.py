@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import container, weights, zoo
+from . import container, ternary_weights, weights, zoo
 from .binary_codec import BinaryCodec
 from .container import BitstreamError
 from .tensor_files import CheckpointError
@@ -61,7 +61,7 @@ def truncate(
 
 def _open(path: Path, device: str | torch.device) -> Codec:
     _check_device(str(device))
-    if (ternary := weights.load_ternary(path)) is not None:
+    if (ternary := ternary_weights.load(path)) is not None:
         try:
             return TernaryCodec(ternary.tensors, path.stem, ternary.qualities)
         except ValueError as error:

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import entropy_weights
 from .container import PLAIN
 from .entropy import EntropyCoder
 from .entropy_network import Context
 from .entropy_schedule import fronts, raster
-from .weights import load_entropy_model
 
 Schedule = Callable[[int, int], Iterable[slice]]
 
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     coders = (
-        {options.model: load_entropy_model(options.model)} if options.model else dict(untrained(options.iterations))
+        {options.model: entropy_weights.load(options.model)} if options.model else dict(untrained(options.iterations))
     )
     size = (options.iterations, options.rows, options.columns)
     results = [{"model": name, **measure(coder, *size, options.repeats)} for name, coder in coders.items()]

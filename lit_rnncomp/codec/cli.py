@@ -167,23 +167,24 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         force: (-f) replace FILE if it exists.
     """
     from ..files import Output
-    from . import weights
+    from . import entropy_weights, ternary_weights, weights
     from .api import load
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
     output = Output(file, checkpoint, entropy, force=force)
-    if weights.holds_refiner(Path(checkpoint)):
+    if ternary_weights.holds_refiner(Path(checkpoint)):
         if entropy is None:
             raise ValueError(
                 f"{checkpoint} decodes ternary codes: name the checkpoint of their entropy model, --entropy"
             )
-        context, refiner = weights.load_context_model(Path(entropy)), weights.load_refiner(Path(checkpoint))
-        weights.save_ternary(output, weights.TernaryWeights.of(context, refiner, half))
+        context = ternary_weights.load_context_model(Path(entropy))
+        refiner = ternary_weights.load_refiner(Path(checkpoint))
+        ternary_weights.save(output, ternary_weights.TernaryWeights.of(context, refiner, half))
         print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}")
         return
     network = weights.load_binary(checkpoint)
-    coder = weights.load_entropy(checkpoint) if entropy is None else weights.load_entropy_model(entropy)
+    coder = weights.load_entropy(checkpoint) if entropy is None else entropy_weights.load(entropy)
     weights.save(output, network, coder, half)
     print(
         f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}, "

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+DIGEST_KEY = "digest"
+"""In the metadata of a weights file: the digest of what it holds, in hexadecimal digits."""
+
 
 def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], dtype: str) -> bytes:
     """8 bytes of SHA-256 over a configuration as JSON, and tensors in the order of their names, however they are

@@ -16,7 +16,7 @@ from ..models.lapped import BLOCK, PLANE, TUNES
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import ITERATIONS, SCALES
 from ..progress import Progress, silent
-from . import container, focus, metadata, weights
+from . import container, focus, metadata, ternary_weights
 from .container import BitstreamError, File, Header, Ternary
 from .metadata import kinds, of_photograph
 from .pixels import (
@@ -57,7 +57,7 @@ class TernaryCodec:
         self.context = ContextNetwork(_part(tensors, "context."))
         self.refiner = NumpyRefiner(_part(tensors, "refiner."))
         self.tune_weights = _tune_weights(tensors)
-        self.digest = weights.ternary_digest(tensors)
+        self.digest = ternary_weights.digest(tensors)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}, model {self.digest.hex()}>"
@@ -286,9 +286,9 @@ def _blocks(header: Header) -> tuple[int, int]:
 
 def _tune_weights(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     default = lapped.coefficient_weights()
-    found = tensors.get(weights.TUNE_WEIGHTS, default)
+    found = tensors.get(ternary_weights.TUNE_WEIGHTS, default)
     if found.shape != default.shape or found.dtype.kind != "f" or not (found > 0).all():
-        raise ValueError(f"{weights.TUNE_WEIGHTS} of the model is not {default.shape} positive numbers")
+        raise ValueError(f"{ternary_weights.TUNE_WEIGHTS} of the model is not {default.shape} positive numbers")
     return found.astype(np.float64)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from .weights import DIGEST_KEY
+from .digest import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
 DEFAULT = "ternary64_5h"

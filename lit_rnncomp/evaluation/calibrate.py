@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from ..codec import weights
+from ..codec import ternary_weights
 from ..codec.ternary_codec import TernaryCodec
 from ..data.photographs import find_pictures, hold_out
 from ..files import Output
@@ -55,10 +55,10 @@ if __name__ == "__main__":
     parser.add_argument("--use", type=int, default=12, help="of which so many are coded")
     arguments = parser.parse_args()
     output = Output(arguments.out, arguments.model)
-    model = weights.load_ternary(arguments.model)
+    model = ternary_weights.load(arguments.model)
     if model is None:
         parser.error(f"{arguments.model} is no model of ternary codes")
     _, held = hold_out(find_pictures(arguments.photographs), arguments.held_out)
     steps = calibrate(TernaryCodec(model.tensors), held[: arguments.use])
-    weights.save_ternary(output, model._replace(qualities=steps))
+    ternary_weights.save(output, model._replace(qualities=steps))
     print(f"{arguments.out}: quality 50 is step {steps[49]}, 75 {steps[74]}, 95 {steps[94]}")

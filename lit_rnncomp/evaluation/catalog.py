@@ -37,7 +37,7 @@ def describe(name: str, path: Path) -> dict[str, Any]:
     `kodak` is metric -> area, empty where no result ships with it; of a model of ternary codes also by tune, under
     `tunes`.
     """
-    from ..codec import weights
+    from ..codec import ternary_weights, weights
     from ..models.numpy_codec import NumpyCodec
 
     results = path.parent / "results" / f"{name}.json"
@@ -49,13 +49,13 @@ def describe(name: str, path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "card": str(path.with_suffix(".md")),
     }
-    if (ternary := weights.load_ternary(path)) is not None:
+    if (ternary := ternary_weights.load(path)) is not None:
         tunes = {tune: measured.get(f"{name}-{tune}", {}) for tune in TUNES}
         return {
             **known,
             "codes": "ternary",
             "parameters": sum(tensor.size for tensor in ternary.tensors.values()),
-            "digest": weights.ternary_digest(ternary.tensors).hex(),
+            "digest": ternary_weights.digest(ternary.tensors).hex(),
             "kodak": tunes[DEFAULT_TUNE],
             "tunes": tunes,
         }

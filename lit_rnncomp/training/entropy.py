@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
+from ..codec import entropy_weights
 from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
@@ -115,7 +116,7 @@ class EntropyModel(L.LightningModule):
         if stage == "fit" and (path := self.hparams["weights"]):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"no such entropy model: {path}")
-            start = codec_weights.load_binary_rnn(Path(path))
+            start = entropy_weights.load_binary_rnn(Path(path))
             if start.config != self.model.config:
                 raise ValueError(
                     f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}"
@@ -171,7 +172,7 @@ class EntropyModel(L.LightningModule):
         return configure(self.trainer, self.model, self.hparams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[codec_weights.ENTROPY_CONFIG_KEY] = EntropyCoder.from_model(self.model).config
+        checkpoint[entropy_weights.CONFIG_KEY] = EntropyCoder.from_model(self.model).config
 
     def _log(self, stage: str) -> None:
         rates = self.rounded.compute()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..codec import weights as codec_weights
+from ..codec import ternary_weights
 from ..evaluation import metrics
 from ..images import round_to_255, to_255
 from ..models import lapped, ternary
@@ -61,7 +61,7 @@ class TernaryDecoder(TernaryTraining):
         weights: start from the decoder in this checkpoint, of the same shape.
     """
 
-    config_key = codec_weights.REFINER_CONFIG_KEY
+    config_key = ternary_weights.REFINER_CONFIG_KEY
     monitor = ("val/mean_psnr", "max")
 
     def __init__(
@@ -92,7 +92,7 @@ class TernaryDecoder(TernaryTraining):
         self.network = Refiner(**self.config)
 
     def start(self, path: Path) -> nn.Module:
-        return codec_weights.load_refiner(path)
+        return ternary_weights.load_refiner(path)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         sample, level, sent = self.drawn(image)

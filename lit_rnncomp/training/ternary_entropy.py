@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..codec import weights as codec_weights
+from ..codec import ternary_weights
 from ..models import lapped
 from ..models.context_model import ContextModel, codes, levels
 from ..models.ternary import ITERATIONS
@@ -46,7 +46,7 @@ class TernaryEntropyModel(TernaryTraining):
         weights: start from the entropy model in this checkpoint, of the same shape.
     """
 
-    config_key = codec_weights.CONTEXT_CONFIG_KEY
+    config_key = ternary_weights.CONTEXT_CONFIG_KEY
     monitor = ("val/bpp", "min")
     averaged = ("mean_bits",)
     mean_bits: Tensor
@@ -81,7 +81,7 @@ class TernaryEntropyModel(TernaryTraining):
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
 
     def start(self, path: Path) -> nn.Module:
-        return codec_weights.load_context_model(path)
+        return ternary_weights.load_context_model(path)
 
     def bpp(self, sample: Sample) -> Tensor:
         """Bits per pixel of an iteration's codes. `(B,)`."""

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from helpers.entropy_models import tensors_and_config
 
-from lit_rnncomp.codec import benchmark_entropy
+from lit_rnncomp.codec import benchmark_entropy, entropy_weights
 from lit_rnncomp.codec.entropy import EntropyCoder
-from lit_rnncomp.codec.weights import save_entropy_model
 
 
 def test_it_measures_a_saved_model(tmp_path, capsys):
     path = str(tmp_path / "model.safetensors")
-    save_entropy_model(path, EntropyCoder(*tensors_and_config()))
+    entropy_weights.save(path, EntropyCoder(*tensors_and_config()))
     size = ["--rows", "9", "--columns", "12", "--iterations", "2", "--repeats", "1"]
     benchmark_entropy.main(["--model", path, "--json", *size])
     (result,) = json.loads(capsys.readouterr().out)["results"]

@@ -11,7 +11,7 @@ from helpers.entropy_models import sample, tensors_and_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import entropy_weights
 from lit_rnncomp.codec.coders import RawCoder
 from lit_rnncomp.codec.container import ITERATION, PLAIN, BitstreamError, Chunk
 from lit_rnncomp.codec.entropy import EntropyCoder
@@ -144,8 +144,8 @@ def test_a_payload_with_bytes_after_its_end_is_refused():
 
 def test_a_saved_model_is_the_same_model(tmp_path):
     path = tmp_path / "entropy.safetensors"
-    weights.save_entropy_model(path, CODER, note="for a test")
-    loaded = weights.load_entropy_model(path)
+    entropy_weights.save(path, CODER, note="for a test")
+    loaded = entropy_weights.load(path)
     assert loaded.digest == CODER.digest
     assert len(loaded.digest) == 8
     codes = sample(CODER.network, 2, 8, 8)
@@ -170,19 +170,19 @@ def test_files_that_hold_no_entropy_model_are_named(tmp_path):
     from safetensors.numpy import save_file
 
     with pytest.raises(FileNotFoundError, match=r"no such entropy model: .*absent"):
-        weights.load_entropy_model(tmp_path / "absent.safetensors")
+        entropy_weights.load(tmp_path / "absent.safetensors")
     (tmp_path / "noise").write_bytes(bytes(range(200)))
     with pytest.raises(EntropyModelError, match="noise: not a readable safetensors file"):
-        weights.load_entropy_model(tmp_path / "noise")
+        entropy_weights.load(tmp_path / "noise")
     save_file({"x": np.zeros(3, np.int8)}, tmp_path / "other")
     with pytest.raises(EntropyModelError, match="other: no 'entropy_config' in its metadata"):
-        weights.load_entropy_model(tmp_path / "other")
+        entropy_weights.load(tmp_path / "other")
     tensors, config = tensors_and_config()
     broken = EntropyCoder(tensors, config)
     del broken.tensors["line.bias"]
-    weights.save_entropy_model(tmp_path / "broken", broken)
+    entropy_weights.save(tmp_path / "broken", broken)
     with pytest.raises(EntropyModelError, match=r"broken: .*line"):
-        weights.load_entropy_model(tmp_path / "broken")
+        entropy_weights.load(tmp_path / "broken")
 
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_entropy.json").read_text())

@@ -13,10 +13,10 @@ import torch
 from helpers import processors
 from helpers.entropy_models import network, sample, tensors_and_config
 
+from lit_rnncomp.codec import entropy_weights
 from lit_rnncomp.codec.entropy import EntropyCoder
 from lit_rnncomp.codec.entropy_network import Context, EntropyModelError, IntegerBinaryRNN
 from lit_rnncomp.codec.entropy_schedule import fronts, order, raster, rows
-from lit_rnncomp.codec.weights import save_entropy_model
 from lit_rnncomp.models.binary_rnn import BinaryRNN, BinaryRNNConfig
 
 VARIANTS = [
@@ -111,8 +111,8 @@ SCRIPT = """
 import hashlib, json, sys
 import numpy as np
 from lit_rnncomp.codec.container import Chunk
-from lit_rnncomp.codec.weights import load_entropy_model
-coder, codes = load_entropy_model(sys.argv[1]), np.load(sys.argv[2])
+from lit_rnncomp.codec import entropy_weights
+coder, codes = entropy_weights.load(sys.argv[1]), np.load(sys.argv[2])
 chunks = [Chunk(bytes.fromhex(payload), kind) for payload, kind in json.load(open(sys.argv[3]))]
 assert (coder.decode(chunks, *codes.shape[2:]) == codes).all(), "a file from another machine does not decode"
 print(hashlib.sha256(b"".join(bytes([kind]) + payload for payload, kind in coder.encode(codes))).hexdigest())
@@ -129,7 +129,7 @@ def test_files_are_the_same_under_every_setting_of_the_processor(setting, tmp_pa
     codes = sample(coder.network, 3, 24, 31)
     chunks = coder.encode(codes)
     assert not any(chunk.kind for chunk in chunks)
-    save_entropy_model(tmp_path / "model.safetensors", coder)
+    entropy_weights.save(tmp_path / "model.safetensors", coder)
     np.save(tmp_path / "codes.npy", codes)
     (tmp_path / "chunks.json").write_text(json.dumps([(payload.hex(), kind) for payload, kind in chunks]))
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}

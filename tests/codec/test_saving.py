@@ -10,10 +10,10 @@ from helpers import profiles, ternary_models
 from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import metadata, weights
+from lit_rnncomp.codec import metadata, ternary_weights, weights
 from lit_rnncomp.codec.container import BitstreamError
 from lit_rnncomp.codec.saving import save
-from lit_rnncomp.codec.weights import TernaryWeights
+from lit_rnncomp.codec.ternary_weights import TernaryWeights
 from lit_rnncomp.images import metadata_of, read_image, read_metadata
 
 # Smooth, as decoded pictures are.
@@ -80,7 +80,7 @@ def test_a_profile_that_does_not_fit_is_ignored(mode: str, profile: object) -> N
 
 def test_the_command_line_keeps_a_profile_and_speaks_of_what_is_lost(tmp_path: Path, capsys) -> None:
     codec = ternary_models.codec()
-    weights.save_ternary(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    ternary_weights.save(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
     model = ["--model", str(tmp_path / "m.safetensors")]
     clear = PICTURE.convert("RGBA")
     clear.putpixel((0, 0), (1, 2, 3, 0))
@@ -106,7 +106,7 @@ def transparent() -> Image.Image:
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jp2", ".jpg", ".bmp"])
 def test_alpha_is_kept_without_loss_where_it_is_asked_for(tmp_path: Path, suffix: str, capsys) -> None:
     codec = ternary_models.codec()
-    weights.save_ternary(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    ternary_weights.save(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
     model = ["--model", str(tmp_path / "m.safetensors")]
     transparent().save(tmp_path / "in.png")
     main(["encode", str(tmp_path / "in.png"), str(tmp_path / "a.rnnc"), "--keep", "alpha", *model])

@@ -12,8 +12,8 @@ from helpers import ternary_models
 from PIL import Image
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import container, weights
-from lit_rnncomp.codec.weights import TernaryWeights
+from lit_rnncomp.codec import container, ternary_weights, weights
+from lit_rnncomp.codec.ternary_weights import TernaryWeights
 
 CODEC = ternary_models.codec()
 PHOTO = ternary_models.picture(176, 168)
@@ -22,7 +22,7 @@ PHOTO = ternary_models.picture(176, 168)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_codec) -> Path:
     folder = tmp_path_factory.mktemp("ternary")
-    weights.save_ternary(folder / "small.safetensors", TernaryWeights(CODEC.tensors, CODEC.qualities))
+    ternary_weights.save(folder / "small.safetensors", TernaryWeights(CODEC.tensors, CODEC.qualities))
     weights.save(folder / "binary.safetensors", tiny_codec(unit="gru"))
     Image.fromarray(PHOTO).save(folder / "photo.png")
     mask = np.zeros(PHOTO.shape[:2], np.uint8)

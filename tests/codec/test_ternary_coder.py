@@ -16,7 +16,7 @@ from helpers.files import assembled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rnncomp.codec import container, weights
+from lit_rnncomp.codec import container, ternary_weights
 from lit_rnncomp.codec.container import BitstreamError, Chunk, Header, Ternary
 from lit_rnncomp.codec.ternary_coder import End, TernaryCoder
 from lit_rnncomp.models import ternary
@@ -185,7 +185,7 @@ def test_files_decode_to_the_same_codes_under_every_setting_of_the_processor(set
     if "SkylakeX" in setting.values() and not {"X86_V4", "AVX512_SKX"} & set(found):
         pytest.skip("this processor has no AVX-512")
     data = CODEC.encode(ternary_models.picture(75, 101), step=2200)
-    weights.save_ternary(tmp_path / "small.safetensors", weights.TernaryWeights(CODEC.tensors, []))
+    ternary_weights.save(tmp_path / "small.safetensors", ternary_weights.TernaryWeights(CODEC.tensors, []))
     (tmp_path / "a.rnnc").write_bytes(data)
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **setting}
     if environment.get("NPY_DISABLE_CPU_FEATURES") == "ALL":

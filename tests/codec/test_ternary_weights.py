@@ -11,9 +11,9 @@ from helpers import ternary_models
 from safetensors.numpy import save_file
 
 import lit_rnncomp
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import ternary_weights
 from lit_rnncomp.codec.tensor_files import CheckpointError
-from lit_rnncomp.codec.weights import TernaryWeights
+from lit_rnncomp.codec.ternary_weights import TernaryWeights
 from lit_rnncomp.models import lapped
 
 PHOTO = ternary_models.picture(40, 56)
@@ -22,7 +22,7 @@ Tensors = dict[str, np.ndarray]
 
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     codec = ternary_models.codec()
-    weights.save_ternary(tmp_path / "small.safetensors", TernaryWeights(codec.tensors, codec.qualities), note="a test")
+    ternary_weights.save(tmp_path / "small.safetensors", TernaryWeights(codec.tensors, codec.qualities), note="a test")
     loaded = lit_rnncomp.load(tmp_path / "small.safetensors")
     assert (loaded.name, loaded.digest, loaded.qualities) == ("small", codec.digest, codec.qualities)
     data = codec.encode(PHOTO, quality=60)
@@ -31,18 +31,18 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
 
 def test_the_digest_covers_every_tensor_but_not_storage() -> None:
     tensors = ternary_models.tensors()
-    original = weights.ternary_digest(tensors)
-    assert weights.ternary_digest({n: t.astype(np.float64) for n, t in reversed(tensors.items())}) == original
+    original = ternary_weights.digest(tensors)
+    assert ternary_weights.digest({n: t.astype(np.float64) for n, t in reversed(tensors.items())}) == original
     for name, tensor in tensors.items():
         other = tensor.copy()
         other.reshape(-1)[0] += 1 if other.reshape(-1)[0] < 100 else -1
-        assert weights.ternary_digest({**tensors, name: other}) != original, name
+        assert ternary_weights.digest({**tensors, name: other}) != original, name
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_bytes_are_one_line(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
-    weights.save_ternary(path, TernaryWeights(ternary_models.tensors(), []))
+    ternary_weights.save(path, TernaryWeights(ternary_models.tensors(), []))
     data, random = bytearray(path.read_bytes()), np.random.default_rng(seed)
     body = 8 + int.from_bytes(data[:8], "little")
     cut = path.with_name("cut.safetensors")
@@ -65,7 +65,7 @@ def without(name: str) -> Callable[[Tensors], Tensors]:
 
 def tune_weights(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], Tensors]:
     table = lapped.coefficient_weights(0.5).astype(np.float32)
-    return lambda tensors: {**tensors, weights.TUNE_WEIGHTS: change(table)}
+    return lambda tensors: {**tensors, ternary_weights.TUNE_WEIGHTS: change(table)}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_tensors_that_do_not_fit_are_refused(
     """Their digest is right: another program wrote them."""
     path = tmp_path / "small.safetensors"
     with np.errstate(invalid="ignore"):
-        weights.save_ternary(path, TernaryWeights(change(ternary_models.tensors()), []))
+        ternary_weights.save(path, TernaryWeights(change(ternary_models.tensors()), []))
     with pytest.raises(CheckpointError, match=message) as raised:
         lit_rnncomp.load(path)
     assert "\n" not in str(raised.value) and str(path) in str(raised.value)
@@ -108,7 +108,7 @@ def test_tensors_that_do_not_fit_are_refused(
 @pytest.mark.parametrize("qualities", ["{}", "[1.5]", "[2816]", "[-1]", "null", "[true]"])
 def test_qualities_that_are_no_steps_are_refused(qualities: str, tmp_path: Path) -> None:
     tensors = ternary_models.tensors()
-    metadata = {"codes": "ternary", "digest": weights.ternary_digest(tensors).hex(), "qualities": qualities}
+    metadata = {"codes": "ternary", "digest": ternary_weights.digest(tensors).hex(), "qualities": qualities}
     save_file(tensors, tmp_path / "small.safetensors", metadata)
     with pytest.raises(CheckpointError, match="its qualities are not a list of steps"):
         lit_rnncomp.load(tmp_path / "small.safetensors")

@@ -18,7 +18,7 @@ from helpers.browsers import chromium
 from helpers.pages import ROOT
 
 import lit_rnncomp
-from lit_rnncomp.codec import container, weights, zoo
+from lit_rnncomp.codec import container, ternary_weights, zoo
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,7 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
 def test_other_weights_and_damaged_files(page: Any, tmp_path: Path) -> None:
     codec = ternary_models.codec()
     model, path, damaged = tmp_path / "small.safetensors", tmp_path / "small.rnnc", tmp_path / "damaged.rnnc"
-    weights.save_ternary(model, weights.TernaryWeights(codec.tensors, []))
+    ternary_weights.save(model, ternary_weights.TernaryWeights(codec.tensors, []))
     path.write_bytes(codec.encode(PHOTO, step=1500))
     damaged.write_bytes(path.read_bytes()[:-3])
     choose(page, path)

@@ -18,7 +18,7 @@ from helpers.files import assembled
 from helpers.pages import ROOT
 
 import lit_rnncomp
-from lit_rnncomp.codec import container, weights, zoo
+from lit_rnncomp.codec import container, ternary_weights, zoo
 from lit_rnncomp.codec.container import Chunk, Header, Ternary
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.models import lapped
@@ -155,10 +155,10 @@ def test_it_decodes_what_ours_encodes(tmp_path: Path) -> None:
 def test_it_reads_other_weights_of_the_layout(tmp_path: Path, arithmetic: str) -> None:
     """Of other widths, in 32 bits, with weights of coefficients of its own, and drawn at random: large sums, saturated
     activations, every table entry."""
-    own = {weights.TUNE_WEIGHTS: lapped.coefficient_weights(0.7).astype(np.float32)}
+    own = {ternary_weights.TUNE_WEIGHTS: lapped.coefficient_weights(0.7).astype(np.float32)}
     codec = TernaryCodec({**ternary_models.tensors(3, channels=20), **own}, "small")
     path = tmp_path / "small.safetensors"
-    weights.save_ternary(path, weights.TernaryWeights(dict(codec.tensors), []))
+    ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
     files = {"small": codec.encode(PHOTO, step=2300), "small psnr": codec.encode(PHOTO, step=2200, tune="psnr")}
     files["small cut"] = codec.truncate(files["small"], max_bytes=len(files["small"]) * 3 // 4)
     decoded(tmp_path, path, files, arithmetic)
@@ -192,7 +192,7 @@ def test_any_payload_is_decoded_or_refused_by_both(tmp_path: Path) -> None:
     """Payloads that no encoder wrote, under right checksums."""
     codec, random = TernaryCodec(ternary_models.tensors(5, channels=20), "small"), np.random.RandomState(0)
     path = tmp_path / "small.safetensors"
-    weights.save_ternary(path, weights.TernaryWeights(dict(codec.tensors), []))
+    ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
     genuine = container.parse(codec.encode(PHOTO[:24, :40], step=1300))
     files = {}
     for k in range(160):

@@ -47,6 +47,7 @@ def test_a_run_lasts_for_a_processor_time_and_its_rate_falls_at_the_end(pictures
         max_epochs=-1,
         limit_val_batches=0,
         logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[budget, Noting()],

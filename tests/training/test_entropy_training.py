@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.cli import LightningCLI
 from PIL import Image
 
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import entropy_weights, weights
 from lit_rnncomp.codec.entropy_network import EntropyModelError
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
@@ -91,9 +91,9 @@ def test_bits_per_bit_are_logged_for_each_iteration_and_fall(fitted):
 
 def test_the_exported_integers_need_the_bits_that_were_logged(fitted, tmp_path):
     run, _, data = fitted
-    coder = weights.load_entropy_model(run.checkpoint_callback.best_model_path)
-    weights.save_entropy_model(tmp_path / "model.safetensors", coder)
-    coder = weights.load_entropy_model(tmp_path / "model.safetensors")
+    coder = entropy_weights.load(run.checkpoint_callback.best_model_path)
+    entropy_weights.save(tmp_path / "model.safetensors", coder)
+    coder = entropy_weights.load(tmp_path / "model.safetensors")
     total, count = 0.0, 0
     for packed in data.val_dataloader():
         codes = unpack(packed, 4)[0].numpy().astype(np.int8)
@@ -197,7 +197,7 @@ def test_information_is_minus_log2_of_the_probability():
 def test_a_checkpoint_of_something_else_is_named(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "codec.ckpt")
     with pytest.raises(EntropyModelError, match=r"codec\.ckpt: not a checkpoint of an entropy model"):
-        weights.load_entropy_model(tmp_path / "codec.ckpt")
+        entropy_weights.load(tmp_path / "codec.ckpt")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

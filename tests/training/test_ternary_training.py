@@ -12,7 +12,7 @@ from PIL import Image
 
 import lit_rnncomp
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import weights
+from lit_rnncomp.codec import ternary_weights
 from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.data.module import PhotographData
@@ -109,7 +109,7 @@ def test_the_bits_that_are_logged_are_those_of_files(fitted, model, tune):
     """Of an iteration in which every coefficient has a code that is not 0, for files leave out those that have none."""
     path = Path(fitted[TernaryEntropyModel][0].checkpoint_callback.best_model_path)
     module = TernaryEntropyModel(**SMALL)
-    module.network.load_state_dict(weights.load_context_model(path).state_dict())
+    module.network.load_state_dict(ternary_weights.load_context_model(path).state_dict())
     assert_bits_are_those_of_files(module, lit_rnncomp.load(model), tune)
 
 
@@ -125,7 +125,7 @@ def assert_bits_are_those_of_files(module, codec, tune):
 def test_decoded_pictures_are_those_of_files(fitted, model):
     module = TernaryDecoder(**SMALL)
     path = Path(fitted[TernaryDecoder][0].checkpoint_callback.best_model_path)
-    module.network.load_state_dict(weights.load_refiner(path).state_dict())
+    module.network.load_state_dict(ternary_weights.load_refiner(path).state_dict())
     picture = np.asarray(Image.open(fitted[TernaryDecoder][2].split()[1][0]))
     codec = lit_rnncomp.load(model)
     file = codec.encode(picture, step=8 * 256, tune="psnr")
@@ -256,7 +256,7 @@ def test_an_entropy_model_whose_passes_know_no_codes_trains_and_codes(pictures, 
     fit(module, pictures, tmp_path)
     changed = {name for name, p in module.network.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {name for name in before if not name.startswith(("seen", "mix", "merge"))}
-    tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
+    tensors, _ = ternary_weights.TernaryWeights.of(module.network, Refiner(8, 1))
     assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
 
 
@@ -264,7 +264,7 @@ def test_codes_of_a_block_alone_can_be_made_files(pictures, tmp_path):
     torch.manual_seed(0)
     module = TernaryEntropyModel(**SMALL, neighbours=False, lr=0.01)
     fit(module, pictures, tmp_path)
-    tensors, _ = weights.TernaryWeights.of(module.network, Refiner(8, 1))
+    tensors, _ = ternary_weights.TernaryWeights.of(module.network, Refiner(8, 1))
     assert_bits_are_those_of_files(module, TernaryCodec(tensors), "psnr")
 
 
@@ -307,13 +307,13 @@ def test_weights_of_coefficients_travel_with_the_model(pictures, tmp_path):
     module = TernaryEntropyModel(**SMALL, visual_power=0.8, lr=0.01)
     fit(module, pictures, tmp_path)
     (path,) = tmp_path.rglob("best.ckpt")
-    context = weights.load_context_model(path)
-    tensors, _ = weights.TernaryWeights.of(context, Refiner(8, 1, visual_power=0.8))
+    context = ternary_weights.load_context_model(path)
+    tensors, _ = ternary_weights.TernaryWeights.of(context, Refiner(8, 1, visual_power=0.8))
     codec = TernaryCodec(tensors)
     assert codec.tune_weights[1, 7] == pytest.approx(1.732 * (16 / 61) ** 0.8)
     assert_bits_are_those_of_files(module, codec, "visual")
     with pytest.raises(ValueError, match="for visual_power=0.8 and the decoder for 1.0: train both with the same"):
-        weights.TernaryWeights.of(context, Refiner(8, 1))
+        ternary_weights.TernaryWeights.of(context, Refiner(8, 1))
     with pytest.raises(ValueError, match=r"visual_power=1.5 is outside \[0, 1\]"):
         TernaryDecoder(**SMALL, visual_power=1.5)
 
@@ -364,7 +364,7 @@ def test_recipes_run(name, starts, tmp_path):
     start = starts(tmp_path, "fit", "--config", CONFIGS / f"{name}.yaml", "--config", "small.yaml")
     assert start.wait() == 0, start.output()
     (best,) = tmp_path.glob("runs/lightning_logs/*/checkpoints/best.ckpt")
-    network = weights.load_context_model(best) if name == "entropy" else weights.load_refiner(best)
+    network = ternary_weights.load_context_model(best) if name == "entropy" else ternary_weights.load_refiner(best)
     assert sum(p.numel() for p in network.parameters()) > 1000
 
 
