@@ -1,5 +1,6 @@
 """`lit-rnncomp sweep run`: a sweep on this machine, without a server."""
 
+import math
 import signal
 from dataclasses import replace
 from json import dumps
@@ -95,8 +96,10 @@ def _watched(study: Study, count: int, workers: int, gpus: int, lock: int, quiet
     )
     outcomes = run_study(study, count, workers, gpus, (lock,))
     try:
-        with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        # The time left is that of the mean trial so far: the last ones alone, which often end together, say little.
+        with Progress(*columns, console=Console(stderr=True), disable=quiet, speed_estimate_period=math.inf) as bar:
             task = bar.add_task("", total=count, completed=len(study.outcomes()))
+            bar.advance(task, 0)
             for outcome in outcomes:
                 bar.advance(task)
                 if not quiet:
