@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..codec import zoo
 from ..files import SOFTWARE, Output, write_figure
 from . import rd
 from .colours import colours
 from .metric_table import Metric, shown
 from .published import Published, curves, warn_of_others
-from .results import MeanCurves
+from .results import MeanCurves, ResultsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,8 @@ def plot(
     """Draw rate-distortion curves as PNG and SVG, or as PDF: mean over pictures at each setting, rates of whole files.
 
     Args:
-        results: folders that `lit-rnncomp evaluate` wrote, or curves.json files out of them.
+        results: folders that `lit-rnncomp evaluate` wrote, curves.json files out of them, or names of results that
+            ship.
         out: the picture to write, both as .png and as .svg; or a name that ends in .pdf. Only drawings of this program
             are replaced.
         published: add published curves over the same pictures: kodak for the shipped ones, or a folder of curves as
@@ -47,14 +49,29 @@ def plot(
     if table and published:
         raise ValueError("--published adds curves, and --table draws none: leave out one of them")
     outputs = [Output(name, own=True) for name in file_names(out)]
+    sources = [_found(name) for name in results]
     if table:
-        _draw_tables(results, outputs, title)
+        _draw_tables(sources, outputs, title)
     else:
-        draw([MeanCurves.read(source) for source in results], outputs, published, title)
+        draw([MeanCurves.read(source) for source in sources], outputs, published, title)
     print(f"{'table' if table else 'curves'} in {' and '.join(str(output.path) for output in outputs)}")
 
 
-def _draw_tables(results: list[str], outputs: list[Output], title: str) -> None:
+def _found(source: str) -> Path:
+    """A path, or else the shipped results of this name. Raises `ResultsError`."""
+    path = Path(source)
+    shipped = {file.stem: file for file in sorted((zoo.FOLDER / "results").glob("*.json"))}
+    if path.exists():
+        return path
+    if source not in shipped:
+        raise ResultsError(
+            f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, its curves.json, or one of the "
+            f"results that ship, {', '.join(shipped)}"
+        )
+    return shipped[source]
+
+
+def _draw_tables(results: list[Path], outputs: list[Output], title: str) -> None:
     from rich.console import Console
 
     from . import unit_table

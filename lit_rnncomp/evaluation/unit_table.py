@@ -70,7 +70,7 @@ class UnitTable(NamedTuple):
     cells: list[Cell]
 
     @classmethod
-    def read(cls, source: str) -> UnitTable:
+    def read(cls, source: str | Path) -> UnitTable:
         """From a folder of `evaluate`, or from its `curves.json`.
 
         Raises:

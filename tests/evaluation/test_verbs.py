@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_curves_json_is_enough_to_draw_from(results, tmp_path):
         MeanCurves.read(tmp_path / "none.json")
     with pytest.raises(ResultsError, match=r"is no curves\.json"):
         MeanCurves.read(results / "summary.json")
+
+
+def test_shipped_results_are_drawn_by_name_unless_a_file_has_it(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plot(["ternary64", "residual_gru_dct64"], out="shipped.png")
+    assert "ternary64-psnr (ternary64)" in (tmp_path / "shipped.svg").read_text()
+    shutil.copytree(results, "ternary64")
+    plot(["ternary64"], out="mine.png")
+    assert "tiny" in (tmp_path / "mine.svg").read_text()
+    with pytest.raises(ResultsError, match=r"ternary6 cannot be read: .* that ship, residual_gru_dct64, "):
+        plot(["ternary6"])
 
 
 def test_bdrate_of_results(results, capsys):
