@@ -40,7 +40,8 @@ class TernaryCodec:
     """A trained entropy model and decoder of ternary codes.
 
     Args:
-        tensors: `context.*` are what `ContextModel.integers` returns, `refiner.*` the weights of a `Refiner`;
+        tensors: `context.*` are what `ContextModel.integers` returns (with two stages also `context.coarse.*`),
+            `refiner.*` the weights of a `Refiner`;
             `tune_weights`, `(2, 192)`, by what coefficients are multiplied before coding, where not by the default.
         name: what messages and results call it.
         qualities: the step of each quality from 1 to 100.
@@ -54,7 +55,11 @@ class TernaryCodec:
         self, tensors: Mapping[str, NDArray[Any]], name: str = "codec", qualities: list[int] | None = None
     ) -> None:
         self.tensors, self.name, self.qualities = tensors, name, qualities or []
-        self.context = ContextNetwork(_part(tensors, "context."))
+        context = _part(tensors, "context.")
+        coarse = _part(context, "coarse.")
+        self.stages = 2 if coarse else 1
+        self.context = ContextNetwork(context, ternary.bands(self.stages))
+        self.coarse = ContextNetwork(coarse, ternary.coarse_bands()) if coarse else None
         self.refiner = NumpyRefiner(_part(tensors, "refiner."))
         self.tune_weights = _tune_weights(tensors)
         self.digest = ternary_weights.digest(tensors)
@@ -244,7 +249,7 @@ class TernaryCodec:
 
     def _coder(self, header: Header) -> TernaryCoder:
         """A coder at the beginning of a file."""
-        return TernaryCoder(self.context, *_blocks(header), *self.layout(header))
+        return TernaryCoder(self.context, *_blocks(header), *self.layout(header), self.coarse)
 
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
@@ -260,7 +265,7 @@ class TernaryCodec:
                 if not partial or not count:
                     raise
                 return
-            yield State(t, before, coder.context.levels, sent)
+            yield coder.state(t, before, sent)
 
 
 def _pixels(

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models import lapped, ternary
+from ..models import dc_stage, lapped, ternary
+from ..models.dc_stage import DC
 from ..models.lapped import BLOCK, PLANE, TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
@@ -77,6 +78,11 @@ class Picture:
             self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
             self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
 
+        self.coarse = None
+        if codec.stages == 2:
+            self.coarse = dc_stage.analysis(self.target[..., DC])
+            self.target[..., DC] = 0
+
     @functools.cached_property
     def _largest(self) -> float:
         return float(max(self.target.max(), -self.target.min()))
@@ -84,7 +90,7 @@ class Picture:
     def significant(self) -> NDArray[np.int64]:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
         counts = np.zeros(FINEST + 2, np.int64)
-        for row in self.target:
+        for row in (*self.target, *(() if self.coarse is None else self.coarse.astype(np.float32))):
             if self.exact:
                 steps = np.searchsorted(-_thresholds(), -np.abs(row)).ravel()
             else:
@@ -97,7 +103,10 @@ class Picture:
     def finest_scale(self) -> int:
         """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
         and the like."""
-        room = 2 * ternary.FIRST * 0.9999 / max(self._largest, 1.0)
+        largest = max(self._largest, 1.0)
+        if self.coarse is not None:
+            largest = max(largest, np.abs(self.coarse).max() / 2**ternary.EXTRA)
+        room = 2 * ternary.FIRST * 0.9999 / largest
         return bisect.bisect_right(range(SCALES), room, key=ternary.factor) - 1
 
     def encode(self, step: int) -> Encoded:
@@ -117,10 +126,11 @@ class Picture:
             writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
         for t in range(first, last + 1):
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
+            codes[..., coder.context.network.bands.given] = 0
             choose = functools.partial(_thrifty, self.target, SCALES * last + scale, self.exact) if t == last else None
-            writer.append(Chunk(coder.encode(codes, choose=choose).payload))
+            writer.append(Chunk(coder.encode(codes, choose=choose, coarse=self.coarse).payload))
             self.progress(t - first + 1, last - first + 1)
-        return Encoded(writer.data, State(last, None, coder.context.levels, None))
+        return Encoded(writer.data, coder.state(last))
 
     def fill(self, budget: float) -> bytes:
         """The longest file found within a number of bytes. Raises `RateError` when even the coarsest is longer."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.dc_stage import DC
 from ..models.lapped import Floats
 from ..models.numpy_refiner import NumpyRefiner
 from ..models.ternary import Levels
@@ -14,15 +15,25 @@ from .container import Ternary
 
 
 class State(NamedTuple):
-    """Levels after iteration `t`; where it ended early, those before and which coefficients it reached."""
+    """Levels after iteration `t`; where it ended early, those before and which coefficients it reached; with two
+    stages of the transform what is known of DC coefficients, `(rows, columns, 3)` in T_t."""
 
     t: int
     before: Levels | None
     after: Levels
     sent: NDArray[np.bool_] | None
+    dc: Floats | None = None
 
     def refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
         """Coefficients in units of T_t."""
+        coefficients = self._refined(refiner, layout)
+        if self.dc is not None:
+            # Their levels are these, rounded: what the network adds to the middle of an interval, it adds to them.
+            level = self.after[..., DC]
+            coefficients[..., DC] += (self.dc - level - 0.5 * np.sign(level)).astype(coefficients.dtype)
+        return coefficients
+
+    def _refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
         if self.sent is None or self.before is None:
             return refiner(self.after, self.t, layout.tune, layout.scale)
         # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was

@@ -46,9 +46,9 @@ class Truncation:
 
     def _part(self, writer: Writer, coder: TernaryCoder, chunk: Chunk, budget: float) -> None:
         """As much of an iteration as fits."""
-        before, t = coder.context.levels.copy(), coder.context.iteration
+        mark = coder.mark()
         decoded = coder.read(chunk)
-        coder.context.levels, coder.context.iteration = before, t
+        coder.context.levels, coder.context.iteration = mark.levels.copy(), mark.iteration
         # As in the file, so that a cut file is cut where the whole one would be.
         active = decoded.active
         bits = coder.information(decoded.codes, active)
@@ -59,9 +59,10 @@ class Truncation:
             total = total[: last.segments * rows + last.rows]
         room = budget - len(writer.data) - Chunk(bytes(len(active)), container.CUT).size
         while (count := int(np.searchsorted(total, 8 * room, "right"))) > 0:
-            coder.context.levels, coder.context.iteration = before.copy(), t
+            coder.reset(mark)
             end = End(*divmod(count, rows))
-            part = Chunk(end.to_bytes() + coder.encode(decoded.codes, end, active=active).payload, container.CUT)
+            payload = coder.encode(decoded.codes, end, active=active, coarse=decoded.coarse).payload
+            part = Chunk(end.to_bytes() + payload, container.CUT)
             if (excess := len(writer.data) + part.size - budget) <= 0:
                 writer.append(part)
                 return

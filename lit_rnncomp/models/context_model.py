@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from . import ternary
 from .context_network import LOGIT_UNIT, LOGITS, UNIT
-from .lapped import COEFFICIENTS, TUNES
+from .lapped import TUNES
 from .rounded import RoundedConv2d, clipped, relu
-from .ternary import EMBEDDINGS, ITERATIONS, PASSES, groups
+from .ternary import EMBEDDINGS, PASSES, Bands
 
 
 def levels(x: Tensor, t: Tensor) -> Tensor:
-    """`ternary.levels` of coefficients `(B, 192, h, w)`, before iterations `t` `(B,)`."""
+    """`ternary.levels` of coefficients `(B, C, h, w)`, before iterations `t` `(B,)`."""
     return torch.trunc(x * (torch.exp2(t - 1) / ternary.FIRST).reshape(-1, 1, 1, 1))
 
 
@@ -35,32 +35,28 @@ def features(level: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sign(level) * size, size
 
 
-class ContextModel(nn.Module):
+class BandsModel(nn.Module):
     """Probabilities of the codes of one iteration from the levels before it, pass by pass.
 
     Args:
+        bands: what is coded.
         channels: of all hidden layers, at most 116 (a 3x3 layer has to be exact in float32).
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
-        visual_power: of the `lapped.coefficient_weights` that it is for.
     """
 
     def __init__(
-        self,
-        channels: int = 64,
-        blocks: int = 2,
-        known_codes: bool = True,
-        neighbours: bool = True,
-        visual_power: float = 1.0,
+        self, bands: Bands, channels: int = 64, blocks: int = 2, known_codes: bool = True, neighbours: bool = True
     ) -> None:
         super().__init__()
-        self.known_codes, self.neighbours, self.visual_power = known_codes, neighbours, visual_power
-        self.embedding = nn.Parameter(torch.zeros(len(TUNES), ITERATIONS * EMBEDDINGS, channels))
-        self.stem = RoundedConv2d(2 * COEFFICIENTS, channels)
+        self.bands, self.known_codes, self.neighbours = bands, known_codes, neighbours
+        coefficients = bands.coefficients
+        self.embedding = nn.Parameter(torch.zeros(len(TUNES), bands.iterations * EMBEDDINGS, channels))
+        self.stem = RoundedConv2d(2 * coefficients, channels)
         self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))
         self.back = nn.ModuleList(RoundedConv2d(channels, channels) for _ in range(blocks))
-        sizes = [len(groups()[group]) for group, _ in PASSES]
+        sizes = [len(bands.groups[group]) for group, _ in PASSES]
         self.seen = nn.ModuleList(RoundedConv2d(2 * size, channels, bias=False) for size in sizes[:-1])
         self.mix = nn.ModuleList(RoundedConv2d(channels, channels, 3 if neighbours else 1) for _ in PASSES[:-1])
         self.merge = nn.ModuleList(RoundedConv2d(channels, channels) for _ in PASSES[:-1])
@@ -69,7 +65,7 @@ class ContextModel(nn.Module):
             # They stay, so that all entropy models are of one shape, but nothing passes through them.
             for unused in (self.seen, self.mix, self.merge):
                 unused.requires_grad_(False)
-        self.own = RoundedConv2d(3 * COEFFICIENTS, 2 * COEFFICIENTS, bias=False, groups=COEFFICIENTS)
+        self.own = RoundedConv2d(3 * coefficients, 2 * coefficients, bias=False, groups=coefficients)
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if name.startswith(("head", "own", "back", "merge")) and name.endswith("weight"):
@@ -82,14 +78,14 @@ class ContextModel(nn.Module):
     def forward(self, level: Tensor, code: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """Bits that the codes cost, in each of the six passes. `(B, 6)`.
 
-        `level`: `(B, 192, h, w)` before the iteration; `code`: the same shape, in {-1, 0, 1}; `embedding`: `(B,)`, see
+        `level`: `(B, C, h, w)` before the iteration; `code`: the same shape, in {-1, 0, 1}; `embedding`: `(B,)`, see
         `ternary.embedding`; `tune`: `(B,)`, an index into `TUNES`.
         """
         hidden = self.stemmed(torch.cat(features(level), 1), embedding, tune)
         return self.passes(self.residual(hidden), level, code)
 
     def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
-        """The first layer, of what is seen of each coefficient, `(B, 384, h, w)`."""
+        """The first layer, of what is seen of each coefficient, `(B, 2 C, h, w)`."""
         return relu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
 
     def residual(self, hidden: Tensor) -> Tensor:
@@ -102,11 +98,11 @@ class ContextModel(nn.Module):
         """Bits of the codes in each pass, from what is known before the first."""
         signed, size = features(level)
         known = (level != 0).to(level)
-        own = self.own(torch.stack([signed, size, known], 2).flatten(1, 2)).unflatten(1, (COEFFICIENTS, 2))
+        own = self.own(torch.stack([signed, size, known], 2).flatten(1, 2)).unflatten(1, (self.bands.coefficients, 2))
         odd = torch.from_numpy(ternary.parity(*code.shape[2:])).to(level)
         bits = []
         for index, (group, parity) in enumerate(PASSES):
-            chosen = torch.from_numpy(groups()[group]).to(level.device)
+            chosen = torch.from_numpy(self.bands.groups[group]).to(level.device)
             sent = odd if parity else 1 - odd
             some, positive = self.head[index](hidden).chunk(2, 1)
             c = code[:, chosen]
@@ -137,12 +133,47 @@ class ContextModel(nn.Module):
             # `ContextNetwork` always adds what the codes before say: here nothing.
             silent = [name for name in tensors if name.startswith(("seen.", "merge.")) and "exponent" not in name]
             tensors |= {name: np.zeros_like(tensors[name]) for name in silent}
-        own = self.own.steps().reshape(COEFFICIENTS, 2, 3)
-        tensors["own.weight"] = own.numpy().astype(np.int8)
-        tensors["own.exponent"] = self.own.exponent().reshape(COEFFICIENTS, 2).numpy().astype(np.int8)
+        coefficients = self.bands.coefficients
+        tensors["own.weight"] = self.own.steps().reshape(coefficients, 2, 3).numpy().astype(np.int8)
+        tensors["own.exponent"] = self.own.exponent().reshape(coefficients, 2).numpy().astype(np.int8)
         logits = (torch.arange(LOGITS, dtype=torch.float64) - LOGITS // 2) / LOGIT_UNIT
         tensors["probability"] = (65536 * torch.sigmoid(logits)).round().clamp(1, 65535).numpy().astype(np.int32)
         return tensors
+
+
+class ContextModel(BandsModel):
+    """The entropy model of a picture's ternary codes.
+
+    Args:
+        channels: see `BandsModel`, as the next three.
+        blocks: see above.
+        known_codes: see above.
+        neighbours: see above.
+        visual_power: of the `lapped.coefficient_weights` that it is for.
+        stages: of the transform: with 2, DC coefficients are those of `dc_stage`, and `coarse` is the model of their
+            codes, of the same shape.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 2,
+        known_codes: bool = True,
+        neighbours: bool = True,
+        visual_power: float = 1.0,
+        stages: int = 1,
+    ) -> None:
+        if stages not in (1, 2):
+            raise ValueError(f"stages={stages} is neither 1 nor 2")
+        super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours)
+        self.visual_power, self.stages = visual_power, stages
+        options = (channels, blocks, known_codes, neighbours)
+        self.coarse = BandsModel(ternary.coarse_bands(), *options) if stages == 2 else None
+
+    @torch.no_grad()
+    def integers(self) -> dict[str, NDArray[Any]]:
+        own = super().integers()
+        return own if self.coarse is None else own | {f"coarse.{k}": v for k, v in self.coarse.integers().items()}
 
 
 def _bits(logit: Tensor, happens: Tensor) -> Tensor:

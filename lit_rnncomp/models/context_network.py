@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ternary
-from .lapped import COEFFICIENTS, TUNES
-from .ternary import PASSES, Codes, Levels, groups
+from .lapped import TUNES
+from .ternary import PASSES, Bands, Codes, Levels
 
 UNIT = 16
 LOGIT_UNIT = 32
@@ -42,7 +42,7 @@ class _Layer(NamedTuple):
 
 
 class ContextNetwork:
-    """Weights and tables of a trained entropy model.
+    """Weights and tables of a trained entropy model of the codes of `bands`.
 
     `tensors` are what `ContextModel.integers` returns: for each layer `weight` int8 `(kernel, kernel * in, out)`,
     `exponent` int8 `(out,)` (a weight's value is `weight / 2**exponent`) and `bias` int32 `(out,)`, in units of
@@ -51,16 +51,17 @@ class ContextNetwork:
     Raises `EntropyModelError` for tensors that are missing, misshapen or too large to be exact in float32.
     """
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self._tensors = tensors
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], bands: Bands | None = None) -> None:
+        self._tensors, self.bands = tensors, bands or ternary.bands()
+        coefficients = self.bands.coefficients
         try:
             self.channels = channels = tensors["stem.weight"].shape[2]
             blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
         except (KeyError, IndexError) as error:
             raise EntropyModelError("the entropy model has no stem") from error
-        sizes = [len(groups()[group]) for group, _ in PASSES]
-        table = self._tensor("embedding", (len(TUNES), ternary.ITERATIONS * ternary.EMBEDDINGS, channels))
-        self.stem = self._layer("stem", 2 * COEFFICIENTS, channels, extra=np.abs(table).max((0, 1)))
+        sizes = [len(self.bands.groups[group]) for group, _ in PASSES]
+        table = self._tensor("embedding", (len(TUNES), self.bands.iterations * ternary.EMBEDDINGS, channels))
+        self.stem = self._layer("stem", 2 * coefficients, channels, extra=np.abs(table).max((0, 1)))
         self.embedding = (table / 2.0 ** self._exponent("stem", channels)).astype(np.float32)
         self.wide = [self._layer(f"wide.{k}", channels, channels, 3) for k in range(blocks)]
         self.back = [self._layer(f"back.{k}", channels, channels, extra=127) for k in range(blocks)]
@@ -71,8 +72,8 @@ class ContextNetwork:
         self.merge = [self._layer(f"merge.{i}", channels, channels, extra=127) for i in range(len(PASSES) - 1)]
         self.head = [self._layer(f"head.{i}", channels, 2 * size) for i, size in enumerate(sizes)]
         own = (
-            self._tensor("own.weight", (COEFFICIENTS, 2, 3))
-            / 2.0 ** self._tensor("own.exponent", (COEFFICIENTS, 2))[..., None]
+            self._tensor("own.weight", (coefficients, 2, 3))
+            / 2.0 ** self._tensor("own.exponent", (coefficients, 2))[..., None]
         )
         # A level's own features: the last is 0 or 1.
         self.own = (own * (1, 1, UNIT)).astype(np.float32)
@@ -117,16 +118,23 @@ class Context:
     """What is known of one picture while its codes are sent, and the probabilities that follow from it.
 
     For each iteration: `begin`, then for each pass `probabilities` and `put`, then `end`, which changes `levels` in
-    place.
+    place; before it `give`, where some are given.
     """
 
     def __init__(self, network: ContextNetwork, rows: int, columns: int, tune: int, scale: int) -> None:
         self.network, self.rows, self.columns = network, rows, columns
         self.tune, self.scale, self.iteration = tune, scale, 0
-        self.levels: Levels = np.zeros((rows, columns, COEFFICIENTS), np.int16)
+        self.levels: Levels = np.zeros((rows, columns, network.bands.coefficients), np.int16)
+        self._groups = network.bands.groups
         self._odd = ternary.parity(rows, columns)
-        self._active = tuple(0 for _ in groups())
-        self._seen = [0 for _ in groups()]
+        self._given: Levels | None = None
+        self._active = tuple(0 for _ in self._groups)
+        self._seen = [0 for _ in self._groups]
+
+    def give(self, levels: NDArray[np.floating[Any]]) -> None:
+        """Set the levels of the given coefficients, those after the iteration, `(rows, columns, given)`."""
+        self._given = levels.astype(np.int16)
+        self.levels[..., self.network.bands.given] = self._given
 
     def begin(self, active: tuple[int, ...]) -> None:
         """Start the iteration; of each group only the first `active` coefficients can have codes that are not 0."""
@@ -143,8 +151,8 @@ class Context:
         """
         group, odd = PASSES[index]
         count = self._active[group]
-        chosen = groups()[group][:count]
-        layer, size = self.network.head[index], len(groups()[group])
+        chosen = self._groups[group][:count]
+        layer, size = self.network.head[index], len(self._groups[group])
         outputs = np.r_[:count, size : size + count]
         weight, bias = layer.weight[0][:, outputs], layer.bias[outputs]
         rows, columns = np.nonzero(self._odd == bool(odd))
@@ -175,7 +183,7 @@ class Context:
     def known_signs(self, index: int) -> NDArray[np.int8]:
         """The signs of the levels of a pass, `(positions, active)`; 0 where a level is."""
         group, odd = PASSES[index]
-        chosen = groups()[group][: self._active[group]]
+        chosen = self._groups[group][: self._active[group]]
         signs = [
             np.sign(row[where][:, chosen]).astype(np.int8)
             for row, where in zip(self.levels, self._odd == bool(odd), strict=True)
@@ -189,8 +197,10 @@ class Context:
             self._update(index, self._odd == bool(odd), codes)
 
     def end(self, codes: Codes) -> None:
-        """Close the iteration, whose codes are these, `(rows, columns, 192)`."""
+        """Close the iteration, whose codes are these, `(rows, columns, coefficients)`."""
         ternary.advance(self.levels, codes)
+        if self._given is not None:
+            self.levels[..., self.network.bands.given] = self._given
         self.iteration += 1
 
     def _bands(self) -> Iterator[tuple[int, int]]:
@@ -200,12 +210,13 @@ class Context:
 
     def _trunk(self) -> NDArray[np.int8]:
         net = self.network
-        known = np.concatenate([group[:count] for group, count in zip(groups(), self._seen, strict=True)])
-        weight = net.stem.weight[0][np.concatenate([known, COEFFICIENTS + known])]
+        seen = [group[:count] for group, count in zip(self._groups, self._seen, strict=True)]
+        known, width = np.concatenate([net.bands.given, *seen]), net.bands.coefficients
+        weight = net.stem.weight[0][np.concatenate([known, width + known])]
         bias = net.stem.bias + net.embedding[self.tune, ternary.embedding(self.iteration, self.scale)]
         hidden = np.empty((self.rows, self.columns, net.channels), np.int8)
         for top, bottom in self._bands():
-            level = self.levels[top:bottom].reshape(-1, COEFFICIENTS)[:, known]
+            level = self.levels[top:bottom].reshape(-1, width)[:, known]
             size = ternary.magnitudes().take(np.abs(level))
             x = np.concatenate([size * np.sign(level).astype(np.int8), size], axis=1, dtype=np.float32)
             out = x @ weight
@@ -229,7 +240,7 @@ class Context:
 
     def _update(self, index: int, where: NDArray[np.bool_], codes: Codes) -> None:
         net, (group, _) = self.network, PASSES[index]
-        size, count = len(groups()[group]), codes.shape[1]
+        size, count = len(self._groups[group]), codes.shape[1]
         if count:
             seen = net.seen[index].weight[0]
             out = codes.astype(np.float32) @ seen[:count]

@@ -57,9 +57,9 @@ def block_dct(size: int = BLOCK) -> NDArray[np.float64]:
 
 
 @cache
-def butterfly() -> NDArray[np.float64]:
-    """The orthonormal filter of the eight samples around a border of two blocks. `(8, 8)`."""
-    half = BLOCK // 2
+def butterfly(size: int = BLOCK) -> NDArray[np.float64]:
+    """The orthonormal filter of the `size` samples around a border of two blocks. `(size, size)`."""
+    half = size // 2
     position = np.arange(half)
     dct4 = np.cos(math.pi / half * (position[:, None] + 0.5) * (position[None] + 0.5)) * math.sqrt(2 / half)
     same, zero = np.eye(half), np.zeros((half, half))

@@ -9,21 +9,27 @@ The *level* `y / T_t` is an integer: the whole multiples of `T_t` in x, towards 
 |x|, most significant first, with the sign of x, and a level l says that |x| lies in `[|l| T_t, (|l| + 1) T_t)`.
 
 The 192 coefficients of a block form three groups (luma's lowest, the rest of luma, chroma), blocks a checkerboard; an
-iteration is sent in six passes, for each group the even blocks and then the odd ones. Groups, their order and the
-thresholds are part of the file format: a change of any of them is a new version of it.
+iteration is sent in six passes, for each group the even blocks and then the odd ones. Where DC coefficients go through
+a second stage of the transform (`dc_stage`), its 48 coefficients of a block of blocks are sent in their place, in six
+passes before the others. Groups, their order and the thresholds are part of the file format: a change of any of them
+is a new version of it.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .dc_stage import COARSE, DC, SIDE
 from .lapped import BLOCK, COEFFICIENTS, PLANE
 
 ITERATIONS = 11
+EXTRA = 2
+"""Coarse coefficients are up to four times as large as DC coefficients: their codes begin so many iterations earlier,
+at `T_-2`. A file's first iteration has them all."""
 FIRST = 2048.0
 """T_0. Coefficients, weighted and scaled, stay below 2 T_0."""
 SCALES = 256
@@ -36,13 +42,14 @@ SEGMENT = 2
 """Coefficients that are sent together: a file can end after any segment."""
 
 _LOW = 10
+_COARSE_LOW = 4
 
 Levels = NDArray[np.int16]
 Codes = NDArray[np.int8]
 
 
 def threshold(t: int) -> float:
-    """T_t."""
+    """T_t, from t = -2 on."""
     return FIRST / 2**t
 
 
@@ -50,6 +57,33 @@ def factor(scale: int) -> float:
     """By what a file's scale multiplies coefficients: a value of float32, which no library's power decides in its last
     bit."""
     return float(np.float32(2 ** (scale / SCALES)))
+
+
+class Bands(NamedTuple):
+    """What is sent of a block, or of a block of blocks: groups of its coefficients, low frequencies first. `given` are
+    known from elsewhere, and have codes of 0."""
+
+    coefficients: int
+    iterations: int
+    groups: tuple[NDArray[np.intp], ...]
+    given: NDArray[np.intp]
+
+
+@cache
+def bands(stages: int = 1) -> Bands:
+    """Of the blocks of a transform with one stage, or with two."""
+    given = DC[: 0 if stages == 1 else None]
+    sent = tuple(group[~np.isin(group, given)] for group in groups())
+    return Bands(COEFFICIENTS, ITERATIONS, sent, given)
+
+
+@cache
+def coarse_bands() -> Bands:
+    """Of the blocks of blocks of the second stage: luma's four lowest, the rest of luma, chroma."""
+    u, v = np.divmod(np.arange(SIDE**2), SIDE)
+    order = np.lexsort((np.arange(SIDE**2), u + v))
+    chroma = np.stack([SIDE**2 + order, 2 * SIDE**2 + order], 1).ravel()
+    return Bands(COARSE, ITERATIONS + EXTRA, (order[:_COARSE_LOW], order[_COARSE_LOW:], chroma), DC[:0])
 
 
 @cache
@@ -87,8 +121,8 @@ def advance(level: Levels, codes: Codes) -> None:
 @cache
 def magnitudes() -> NDArray[np.int8]:
     """What a network sees of a level's size, by that size: 8 log2(1 + size), between powers of two linear.
-    `(4097,)`."""
-    size = np.arange(1, 2 * int(FIRST) + 2)
+    `(16385,)`."""
+    size = np.arange(1, 2 * int(FIRST) * SIDE + 2)
     octave = np.frexp(size)[1] - 1
     return (8 * octave + ((8 * size) >> octave) - 8).astype(np.int8)
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from lit_rnncomp.codec import container, ternary_weights
 from lit_rnncomp.codec.container import BitstreamError, Chunk, Header, Ternary
 from lit_rnncomp.codec.ternary_coder import End, TernaryCoder
-from lit_rnncomp.models import ternary
+from lit_rnncomp.models import dc_stage, ternary
+from lit_rnncomp.models.dc_stage import DC
 
 CODEC = ternary_models.codec()
 
@@ -65,6 +66,42 @@ def test_the_payload_holds_the_information_and_no_more():
         assert information <= bits <= 1.005 * information + 8 * (3 + 8)
         total += bits
     assert total > 50_000, "enough for half a percent to mean something"
+
+
+def test_codes_of_two_stages_come_back():
+    """Those of the second stage before all others, from the first threshold on, also of a file that begins later."""
+    codec, random = ternary_models.codec(stages=2), np.random.RandomState(5)
+    for rows, columns, first in ((1, 1, 0), (5, 9, 0), (9, 11, 3)):
+        x = coefficients(rows, columns) / 2**first
+        x[..., DC] = 0
+        coarse = 13000.0 * random.uniform(-1, 1, (*dc_stage.shape(rows, columns), dc_stage.COARSE)) ** 9
+        coders = [TernaryCoder(codec.context, rows, columns, 1, 70, first, codec.coarse) for _ in range(2)]
+        encoder, decoder = coders
+        spent, size = np.zeros((rows, columns)), 0
+        for codes in codes_of(x, first, 8):
+            codes[..., DC] = 0
+            sent = encoder.encode(codes, coarse=coarse)
+            received = decoder.decode(sent.payload, spent=spent)
+            size += len(sent.payload)
+            np.testing.assert_array_equal(received.codes, codes)
+            for one, other in zip(*((c.context, c.dc.context) for c in coders), strict=True):
+                np.testing.assert_array_equal(one.levels, other.levels)
+        np.testing.assert_array_equal(decoder.dc.context.levels, ternary.levels(coarse, 9, 70))
+        threshold = 2048 / 2**8 / 2 ** (70 / 256)
+        assert np.abs(decoder.dc.known() * threshold - dc_stage.synthesis(coarse, rows, columns)).max() < 8 * threshold
+        np.testing.assert_array_equal(decoder.context.levels[..., DC], np.rint(decoder.dc.known()))
+        assert abs(8 * size - spent.sum()) < 0.01 * spent.sum() + 9 * 8 * 8
+
+
+def test_a_payload_that_is_refused_leaves_levels_as_they_were():
+    codec = ternary_models.codec(stages=2)
+    coarse, codes = 5000 * np.ones((2, 2, dc_stage.COARSE)), np.zeros((5, 8, 192), np.int8)
+    encoder, decoder = (TernaryCoder(codec.context, 5, 8, 0, 0, 0, codec.coarse) for _ in range(2))
+    decoder.decode(encoder.encode(codes, coarse=coarse).payload)
+    before = decoder.context.levels.copy()
+    with pytest.raises(BitstreamError):
+        decoder.decode(encoder.encode(codes, coarse=coarse).payload + b"\x55" * 40)
+    np.testing.assert_array_equal(decoder.context.levels, before)
 
 
 def encoder_at(other: TernaryCoder) -> TernaryCoder:

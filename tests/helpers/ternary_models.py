@@ -14,29 +14,30 @@ from lit_rnncomp.models.refiner import Refiner
 QUALITIES = [600 + 20 * quality for quality in range(100)]
 
 
-def tensors(seed: int = 0, channels: int = 24) -> dict[str, np.ndarray]:
+def tensors(seed: int = 0, channels: int = 24, stages: int = 1) -> dict[str, np.ndarray]:
     """Shapes and table of a `ContextModel` and a `Refiner`, weights from NumPy's frozen generator; a code is 0 more
     often than not."""
     random = np.random.RandomState(seed)
     made: dict[str, Any] = {}
-    context = ContextModel(channels, blocks=2).integers()
+    context = ContextModel(channels, blocks=2, stages=stages).integers()
     for name in sorted(context):
         layer, _, part = name.rpartition(".")
         if part == "weight":
             shape = context[name].shape
-            faint = layer.startswith(("head", "own", "back", "merge", "mix", "seen"))
+            faint = layer.removeprefix("coarse.").startswith(("head", "own", "back", "merge", "mix", "seen"))
             made[name] = random.randint(-127, 128, shape).astype(np.int8)
-            inputs = shape[2] if layer == "own" else shape[0] * shape[1]
+            inputs = shape[2] if layer.endswith("own") else shape[0] * shape[1]
             # 73 is the deviation of an integer drawn like this.
             exponent = round(np.log2(73 * inputs**0.5 * (8 if faint else 1)))
             made[f"{layer}.exponent"] = np.full_like(context[f"{layer}.exponent"], min(exponent, 14))
         elif part == "bias":
             made[name] = random.randint(-60, 61, context[name].shape).astype(np.int32)
-    for name in filter(lambda name: name.startswith("head") and name.endswith("bias"), made):
+    for name in filter(lambda name: "head." in name and name.endswith("bias"), made):
         size = len(made[name]) // 2
         made[name][:size] -= 2 * 16 << int(made[name.replace("bias", "exponent")][0])
-    made["embedding"] = random.randint(-500, 501, context["embedding"].shape).astype(np.int32)
-    made["probability"] = context["probability"]
+    for prefix in ("", "coarse.")[:stages]:
+        made[f"{prefix}embedding"] = random.randint(-500, 501, context[f"{prefix}embedding"].shape).astype(np.int32)
+        made[f"{prefix}probability"] = context["probability"]
     refiner = {
         name: random.randint(-8, 9, tuple(value.shape)).astype(np.float32) / 512
         for name, value in sorted(Refiner(16, blocks=2).state_dict().items())
@@ -46,8 +47,8 @@ def tensors(seed: int = 0, channels: int = 24) -> dict[str, np.ndarray]:
     }
 
 
-def codec(seed: int = 0) -> TernaryCodec:
-    return TernaryCodec(tensors(seed), "small", QUALITIES)
+def codec(seed: int = 0, stages: int = 1) -> TernaryCodec:
+    return TernaryCodec(tensors(seed, stages=stages), "small", QUALITIES)
 
 
 def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:
