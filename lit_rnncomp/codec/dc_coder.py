@@ -47,7 +47,8 @@ class DCCoder:
                 some, positive = context.probabilities(index)
                 signs = context.known_signs(index)
                 part = symbols.decode(decoder, some, positive, signs)
-                codes[where] = _placed(part, chosen, codes.shape[2]) + codes[where]
+                rows, columns = np.nonzero(where)
+                codes[rows[:, None], columns[:, None], chosen] = part
                 if spent is not None:
                     bits[where] += symbols.information(part, some, positive, signs)
                 context.put(index, part)
@@ -80,9 +81,3 @@ class DCCoder:
         side = dc_stage.SIDE
         row, column = np.arange(self.rows) // side, np.arange(self.columns) // side
         return (bits / np.outer(np.bincount(row), np.bincount(column)))[row[:, None], column]
-
-
-def _placed(part: NDArray[np.int8], chosen: NDArray[np.intp], width: int) -> NDArray[np.int8]:
-    out = np.zeros((len(part), width), np.int8)
-    out[:, chosen] = part
-    return out

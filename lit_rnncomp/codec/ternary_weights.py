@@ -50,14 +50,14 @@ class TernaryWeights(NamedTuple):
     def of(cls, context: ContextModel, refiner: Refiner, half: bool = False) -> TernaryWeights:
         """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated.
 
-        Raises `ValueError` where the two are for other weights of coefficients.
+        Raises `ValueError` where the two are for other coefficients.
         """
         power = context.visual_power
-        if power != refiner.visual_power:
-            raise ValueError(
-                f"the entropy model is for visual_power={power} and the decoder for {refiner.visual_power}: train both "
-                "with the same"
-            )
+        for name in ("visual_power", "stages"):
+            if (one := getattr(context, name)) != (other := getattr(refiner, name)):
+                raise ValueError(
+                    f"the entropy model is for {name}={one} and the decoder for {other}: train both with the same"
+                )
         tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
         state = refiner.cpu().state_dict()
         tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}

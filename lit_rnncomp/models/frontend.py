@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import lapped
+from . import dc_stage, lapped
 from .config import CodecConfig, assert_never
 from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
 
@@ -90,6 +91,31 @@ class LappedDCT(Frontend):
         return _lapped(blocks, self.butterfly.T)
 
 
+class DCStage(nn.Module):
+    """The transform of `dc_stage`, of DC coefficients `(B, 3, h, w)`."""
+
+    butterfly: Tensor
+    matrix: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        dct = lapped.block_dct(dc_stage.SIDE)
+        basis = torch.tensor(np.kron(np.eye(3), np.kron(dct, dct))).float()[:, :, None, None]
+        self.register_buffer("butterfly", torch.tensor(lapped.butterfly(dc_stage.SIDE)).float(), persistent=False)
+        self.register_buffer("matrix", basis, persistent=False)
+
+    def analysis(self, dc: Tensor) -> Tensor:
+        """`(B, 48, h / 4, w / 4)`; what is repeated beyond the border fills the last ones."""
+        side, (rows, columns) = dc_stage.SIDE, dc.shape[2:]
+        whole = F.pad(dc, (0, -columns % side, 0, -rows % side), mode="replicate")
+        return _exact_conv2d(F.pixel_unshuffle(_lapped(whole, self.butterfly), side), self.matrix)
+
+    def synthesis(self, coarse: Tensor, rows: int, columns: int) -> Tensor:
+        """The inverse, of so many blocks."""
+        blocks = F.pixel_shuffle(_exact_conv2d(coarse, self.matrix.transpose(0, 1)), dc_stage.SIDE)
+        return _lapped(blocks, self.butterfly.T)[:, :, :rows, :columns]
+
+
 def _exact_conv2d(x: Tensor, matrix: Tensor) -> Tensor:
     """Not under autocast: what a residual loses here, no iteration gets back."""
     with torch.autocast(x.device.type, enabled=False):
@@ -97,13 +123,14 @@ def _exact_conv2d(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _lapped(image: Tensor, matrix: Tensor) -> Tensor:
-    """`matrix` `(8, 8)` applied across every inner border of blocks, down the columns and along the rows."""
-    half = lapped.BLOCK // 2
+    """`matrix`, as large as a block, applied across every inner border of blocks, down the columns and along the
+    rows."""
+    size = len(matrix)
     for _ in range(2):
-        first, inner, last = image.split([half, image.shape[2] - lapped.BLOCK, half], 2)
+        first, inner, last = image.split([size // 2, image.shape[2] - size, size // 2], 2)
         if inner.numel():
             with torch.autocast(image.device.type, enabled=False):
-                inner = (matrix @ inner.unflatten(2, (-1, lapped.BLOCK))).flatten(2, 3)
+                inner = (matrix @ inner.unflatten(2, (-1, size))).flatten(2, 3)
         image = torch.cat([first, inner, last], 2).transpose(2, 3)
     return image
 

@@ -17,8 +17,8 @@ from ..models import lapped
 from ..models.context_model import codes, levels
 from ..models.recurrent_ternary import Fed, RecurrentContextModel, RecurrentRefiner
 from ..models.ternary import ITERATIONS, SCALES
-from .ternary import DRAWN, VALIDATED, Sample, TernaryTraining
-from .ternary_decoder import Refinement, TernaryDecoder, middle, relative_error
+from .ternary import DRAWN, VALIDATED, Sample, TernaryTraining, middle
+from .ternary_decoder import Refinement, TernaryDecoder, relative_error
 from .ternary_entropy import LEAST_BITS, TernaryEntropyModel
 
 
@@ -27,21 +27,22 @@ class RecurrentTernaryEntropyModel(TernaryEntropyModel):
 
     Args:
         fed: what the state is fed with in each iteration: the `levels` before it, or the `codes` of the last one alone.
-        options: of `TernaryEntropyModel`; `weights` are of none.
+        options: of `TernaryEntropyModel`; `weights` are of none, `stages` is 1.
     """
 
     config_key = "recurrent_context_config"
     network: RecurrentContextModel
 
     def __init__(self, fed: Fed = "levels", **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**_one_stage(options))
+        del self.config["stages"]
         self.config["fed"] = fed
         self.network = RecurrentContextModel(**self.config)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         bpp = torch.stack([self._bpp(bits, image) for bits in self._unrolled(image, ITERATIONS)], 1)
         t = torch.arange(ITERATIONS, device=image.device)
-        self.follow(t.repeat(len(image)), bpp.detach().flatten())
+        self.follow(self.mean_bits, t.repeat(len(image)), bpp.detach().flatten())
         drawn = torch.tensor(DRAWN, device=image.device)
         self.step_values = {"train/bpp": (bpp.mean(0) * drawn).sum().detach()}
         return ((bpp / (self.mean_bits + LEAST_BITS)).mean(0) * drawn).sum()
@@ -68,14 +69,15 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     """Trains a decoder of ternary codes with a state. The loss weighs iterations as drawing them would.
 
     Args:
-        options: of `TernaryDecoder`; `weights` are of none.
+        options: of `TernaryDecoder`; `weights` are of none, `stages` is 1.
     """
 
     config_key = "recurrent_refiner_config"
     network: RecurrentRefiner
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**_one_stage(options))
+        del self.config["stages"]
         self.network = RecurrentRefiner(**self.config)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -95,6 +97,13 @@ class RecurrentTernaryDecoder(TernaryDecoder):
             level = levels(sample.x, sample.t + 1)
             added, state = self.network.step(level, sample.embedding, sample.tune, state)
             yield Refinement(sample, middle(level), added.to(sample.x))
+
+
+def _one_stage(options: dict[str, Any]) -> dict[str, Any]:
+    """Raises `ValueError` for a transform with two: nothing of it is carried in a state."""
+    if options.get("stages", 1) != 1:
+        raise ValueError(f"stages={options['stages']}: networks with a state are of a transform with one stage")
+    return options
 
 
 def in_order(module: TernaryTraining, image: Tensor, iterations: int, tune: str | None) -> Iterator[Sample]:

@@ -17,7 +17,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ..models import lapped
-from ..models.frontend import LappedDCT
+from ..models.context_model import codes, levels
+from ..models.dc_stage import DC
+from ..models.frontend import DCStage, LappedDCT
 from ..models.ternary import EMBEDDINGS, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import configure
@@ -31,13 +33,15 @@ VALIDATED = 9
 
 class Sample(NamedTuple):
     """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
-    which `embedding` a network is to use, all `(B,)`; and by what they were multiplied, `weight` `(B, 192, 1, 1)`."""
+    which `embedding` a network is to use, all `(B,)`; and by what they were multiplied, `weight` `(B, 192, 1, 1)`; with
+    two stages of the transform the second's coefficients `(B, 48, h / 4, w / 4)`."""
 
     x: Tensor
     t: Tensor
     tune: Tensor
     embedding: Tensor
     weight: Tensor
+    coarse: Tensor | None
 
 
 class TernaryTraining(L.LightningModule):
@@ -49,8 +53,10 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self, validated: Sequence[str], visual_power: float) -> None:
+    def __init__(self, validated: Sequence[str], visual_power: float, stages: int) -> None:
         super().__init__()
+        self.stages = stages
+        self.dc_stage = DCStage()
         self.means = PictureMeans(validated)
         self.frontend = LappedDCT()
         table = torch.tensor(lapped.coefficient_weights(visual_power)).float()[:, :, None, None]
@@ -61,12 +67,16 @@ class TernaryTraining(L.LightningModule):
     def start(self, path: Path) -> nn.Module:
         """The network of an earlier run's checkpoint."""
 
+    def started(self, network: nn.Module) -> dict[str, Tensor]:
+        """The weights to start from, of a network from a checkpoint."""
+        return network.state_dict()
+
     def setup(self, stage: str) -> None:
         if stage == "fit" and (path := self.hparams["weights"]):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"no such checkpoint: {path}")
             try:
-                self.network.load_state_dict(self.start(Path(path)).state_dict())
+                self.network.load_state_dict(self.started(self.start(Path(path))))
             except RuntimeError as error:
                 raise ValueError(f"cannot start from {path}: its network has another shape") from error
 
@@ -104,9 +114,41 @@ class TernaryTraining(L.LightningModule):
         """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
         weight = self.tune_weights[tune] * torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
         x = self.frontend.analysis(image) * weight
-        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES, weight)
+        coarse = self.dc_stage.analysis(x[:, DC]) if self.stages == 2 else None
+        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES, weight, coarse)
+
+    def sent(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """What the entropy model sees of a sample, levels before its iteration, and the codes of the iteration;
+        `(B, 192, h, w)`."""
+        level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
+        if (dc := self.known_dc(sample)) is not None:
+            level[:, DC], code[:, DC] = dc.round(), 0
+        return level, code
+
+    def known(self, sample: Sample, level: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder sees of a sample whose levels are these, and the middles of their intervals, in
+        thresholds."""
+        dc = self.known_dc(sample)
+        if dc is not None:
+            level[:, DC] = dc.round()
+        centre = middle(level)
+        if dc is not None:
+            centre[:, DC] = dc
+        return level, centre
+
+    def known_dc(self, sample: Sample) -> Tensor | None:
+        """With two stages what is known of DC coefficients after the iteration, in thresholds. `(B, 3, h, w)`."""
+        if sample.coarse is None:
+            return None
+        known = middle(levels(sample.coarse, sample.t + 1))
+        return self.dc_stage.synthesis(known, *sample.x.shape[2:])
 
     def at(self, image: Tensor, t: int, tune: str) -> Sample:
         """As `coefficients`, of pictures in iteration `t` of a file of scale 0."""
         zero = torch.zeros(len(image), dtype=torch.int64, device=image.device)
         return self.coefficients(image, zero + t, zero + lapped.TUNES.index(tune), zero)
+
+
+def middle(level: Tensor) -> Tensor:
+    """The middle of each level's interval, in thresholds."""
+    return level + 0.5 * torch.sign(level)

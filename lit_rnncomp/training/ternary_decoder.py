@@ -14,6 +14,7 @@ from ..evaluation import metrics
 from ..images import round_to_255, to_255
 from ..models import lapped, ternary
 from ..models.context_model import levels
+from ..models.dc_stage import DC
 from ..models.refiner import Refiner
 from . import decoder_losses
 from .optimizers import OptimizerName, Schedule
@@ -46,6 +47,7 @@ class TernaryDecoder(TernaryTraining):
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
         visual_power: as of the entropy model.
+        stages: of the transform, 1 or 2; as of the entropy model.
         ms_ssim_weight: of `1 - MS-SSIM` relative to that of the middles, added to the loss of pictures of tune visual
             with all codes of their iteration.
         early_ends: share of pictures whose file ends within the iteration, as a truncated file does.
@@ -69,6 +71,7 @@ class TernaryDecoder(TernaryTraining):
         channels: int = 128,
         blocks: int = 4,
         visual_power: float = 1.0,
+        stages: int = 1,
         ms_ssim_weight: float = 0.0,
         early_ends: float = 0.0,
         optimizer: OptimizerName = "adam",
@@ -86,9 +89,9 @@ class TernaryDecoder(TernaryTraining):
         if not 0 <= early_ends <= 1:
             raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
-        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power)
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power, stages)
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power}
+        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power, "stages": stages}
         self.network = Refiner(**self.config)
 
     def start(self, path: Path) -> nn.Module:
@@ -96,7 +99,8 @@ class TernaryDecoder(TernaryTraining):
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         sample, level, sent = self.drawn(image)
-        centre, added = middle(level), self.refined(level, sample)
+        level, centre = self.known(sample, level)
+        added = self.refined(level, sample)
         loss = relative_error(sample, centre, added, sent).mean()
         self.step_values = {"train/relative_error": loss.detach()}
         if weight := self.hparams["ms_ssim_weight"]:
@@ -115,6 +119,8 @@ class TernaryDecoder(TernaryTraining):
         count, _, rows, columns = sample.x.shape
         sent = decoder_losses.reached(count, self.hparams["early_ends"], rows, columns, image.device)
         level = torch.where(sent, levels(sample.x, sample.t + 1), 2 * levels(sample.x, sample.t))
+        if self.stages == 2:
+            sent[:, DC] = True
         return sample, level, sent
 
     def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: slice) -> Tensor:
@@ -150,8 +156,8 @@ class TernaryDecoder(TernaryTraining):
         """What becomes of pictures after each of some iterations of a file of scale 0."""
         for t in iterations:
             sample = self.at(image, t, tune)
-            level = levels(sample.x, sample.t + 1)
-            yield Refinement(sample, middle(level), self.refined(level, sample))
+            level, centre = self.known(sample, levels(sample.x, sample.t + 1))
+            yield Refinement(sample, centre, self.refined(level, sample))
 
     def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
         """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
@@ -178,8 +184,3 @@ def relative_error(sample: Sample, centre: Tensor, added: Tensor, counted: Tenso
 def threshold(t: Tensor) -> Tensor:
     """T_t of iterations `(B,)`, `(B, 1, 1, 1)`."""
     return (ternary.FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)
-
-
-def middle(level: Tensor) -> Tensor:
-    """The middle of each level's interval, in thresholds."""
-    return level + 0.5 * torch.sign(level)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..codec import ternary_weights
-from ..models import lapped
+from ..models import lapped, ternary
 from ..models.context_model import ContextModel, codes, levels
-from ..models.ternary import ITERATIONS
+from ..models.dc_stage import DC
+from ..models.ternary import EMBEDDINGS, EXTRA, ITERATIONS, PASSES
 from .optimizers import OptimizerName, Schedule
 from .ternary import VALIDATED, Sample, TernaryTraining
 
 # Keeps the weight of an iteration that costs next to nothing finite, in bits per pixel.
 LEAST_BITS = 0.003
+_LEAST_COARSE = 0.0003
 _MOMENTUM = 0.02
 
 
 class TernaryEntropyModel(TernaryTraining):
     """Trains the entropy model of ternary codes.
 
-    The loss is the length of an iteration's codes over its running mean, so that every iteration counts alike. A
+    The loss is the length of an iteration's codes over its running mean, so that every iteration counts alike; with two
+    stages of the transform that of the second's codes in another random iteration is added, over its own. A
     validation logs `val/bpp`, what the model makes of whole pictures down to a threshold of 8 in bits per pixel, mean
     over pictures and tunes (the best checkpoint has the least), and `val/bpp_01`, ... up to each iteration.
 
@@ -34,6 +38,8 @@ class TernaryEntropyModel(TernaryTraining):
         neighbours: whether it knows them of other blocks too, or of its own alone.
         visual_power: the weights of tune visual are those of JPEG's table to this power, 0 to 1; the decoder's must be
             the same.
+        stages: of the transform, 1 or 2: with 2, DC coefficients of 4x4 blocks go through a transform of their own; the
+            decoder's must be the same.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -43,13 +49,14 @@ class TernaryEntropyModel(TernaryTraining):
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
         decay: of wsd, see `schedule`.
-        weights: start from the entropy model in this checkpoint, of the same shape.
+        weights: start from the entropy model in this checkpoint, of the same shape, but for its `stages`.
     """
 
     config_key = ternary_weights.CONTEXT_CONFIG_KEY
     monitor = ("val/bpp", "min")
-    averaged = ("mean_bits",)
+    averaged: tuple[str, ...] = ("mean_bits",)
     mean_bits: Tensor
+    mean_coarse_bits: Tensor
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class TernaryEntropyModel(TernaryTraining):
         known_codes: bool = True,
         neighbours: bool = True,
         visual_power: float = 1.0,
+        stages: int = 1,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -68,7 +76,7 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power)
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power, stages)
         self.save_hyperparameters()
         self.config = {
             "channels": channels,
@@ -76,30 +84,76 @@ class TernaryEntropyModel(TernaryTraining):
             "known_codes": known_codes,
             "neighbours": neighbours,
             "visual_power": visual_power,
+            "stages": stages,
         }
         self.network = ContextModel(**self.config)
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))
+        if stages == 2:
+            self.register_buffer("mean_coarse_bits", torch.zeros(ITERATIONS + EXTRA))
+            self.averaged = ("mean_bits", "mean_coarse_bits")
 
     def start(self, path: Path) -> nn.Module:
         return ternary_weights.load_context_model(path)
 
+    def started(self, network: nn.Module) -> dict[str, Tensor]:
+        """Also those of a model of one stage, whose outputs and inputs of DC codes are left out."""
+        state = super().started(network)
+        if self.stages == 1 or network.stages == 2:
+            return state
+        for index, (group, _) in enumerate(PASSES):
+            kept = torch.from_numpy(~np.isin(np.tile(ternary.groups()[group], 2), DC))
+            for part in ("weight", "bias"):
+                state[f"head.{index}.{part}"] = state[f"head.{index}.{part}"][kept]
+            if index < len(PASSES) - 1:
+                state[f"seen.{index}.weight"] = state[f"seen.{index}.weight"][:, kept]
+        return state | {f"coarse.{name}": tensor for name, tensor in self._coarse.state_dict().items()}
+
+    @property
+    def _coarse(self) -> nn.Module:
+        return self.network.get_submodule("coarse")
+
     def bpp(self, sample: Sample) -> Tensor:
-        """Bits per pixel of an iteration's codes. `(B,)`."""
-        level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
+        """Bits per pixel of an iteration's codes, with two stages without those of the second. `(B,)`."""
+        level, code = self.sent(sample)
         with torch.autocast(level.device.type, enabled=False):  # its integers have more digits than bfloat16
             bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
+        return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
+
+    def coarse_bpp(self, sample: Sample, t: Tensor) -> Tensor:
+        """Bits per pixel of the second stage's codes in iterations `t`, -2 to 10. `(B,)`."""
+        assert sample.coarse is not None
+        level, code = levels(sample.coarse, t), codes(sample.coarse, t)
+        embedding = sample.embedding + (t + EXTRA - sample.t) * EMBEDDINGS
+        with torch.autocast(level.device.type, enabled=False):
+            bits: Tensor = self._coarse(level, code, embedding, sample.tune).sum(1)
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
         sample = self.sample(image)
         bpp = self.bpp(sample)
-        self.follow(sample.t, bpp.detach())
+        self.follow(self.mean_bits, sample.t, bpp.detach())
         self.step_values = {"train/bpp": bpp.mean().detach()}
-        return (bpp / (self.mean_bits[sample.t] + LEAST_BITS)).mean()
+        loss = (bpp / (self.mean_bits[sample.t] + LEAST_BITS)).mean()
+        if self.stages == 2:
+            t = torch.randint(ITERATIONS + EXTRA, sample.t.shape, device=image.device)
+            coarse = self.coarse_bpp(sample, t - EXTRA)
+            self.follow(self.mean_coarse_bits, t, coarse.detach())
+            self.step_values["train/coarse_bpp"] = coarse.mean().detach()
+            loss = loss + (coarse / (self.mean_coarse_bits[t] + _LEAST_COARSE)).mean()
+        return loss
 
     def rates(self, image: Tensor, tune: str) -> Tensor:
         """Bits per pixel of each iteration of files of scale 0 down to a threshold of 8. `(B, 9)`."""
-        return torch.stack([self.bpp(self.at(image, t, tune)) for t in range(VALIDATED)], 1)
+        return torch.stack([self._rate(self.at(image, t, tune)) for t in range(VALIDATED)], 1)
+
+    def _rate(self, sample: Sample) -> Tensor:
+        """With all codes of the second stage that an iteration has: the first one also those before it."""
+        bpp = self.bpp(sample)
+        if self.stages == 2:
+            earlier = range(1, EXTRA + 1) if not sample.t.any() else ()
+            for t in (sample.t, *(sample.t - k for k in earlier)):
+                bpp = bpp + self.coarse_bpp(sample, t)
+        return bpp
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         if not len(image):  # a process may have no picture
@@ -108,12 +162,13 @@ class TernaryEntropyModel(TernaryTraining):
         points = {f"val/bpp_{t:02d}": rate for t, rate in enumerate(rates, 1)}
         self.means.update({**points, "val/bpp": rates[-1]}, len(image))
 
-    def follow(self, t: Tensor, bpp: Tensor) -> None:
+    @staticmethod
+    def follow(means: Tensor, t: Tensor, bpp: Tensor) -> None:
         """Lets the running mean of each iteration in the batch follow it; at first it is the batch's own.
 
         (Each process follows its own batches; `Agreement` averages what they know.)
         """
-        drawn = F.one_hot(t, ITERATIONS).to(bpp)
+        drawn = F.one_hot(t, len(means)).to(bpp)
         count, total = drawn.sum(0), bpp @ drawn
-        share = torch.where(self.mean_bits > 0, 1 - (1 - _MOMENTUM) ** count, (count > 0).to(bpp))
-        self.mean_bits.lerp_(total / count.clamp_min(1), share)
+        share = torch.where(means > 0, 1 - (1 - _MOMENTUM) ** count, (count > 0).to(bpp))
+        means.lerp_(total / count.clamp_min(1), share)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.ternary_runs import SMALL, assert_bits_are_those_of_files, fit, signal, soft_pictures
 from PIL import Image
 
 import lit_rnncomp
@@ -15,58 +16,27 @@ from lit_rnncomp.cli import main
 from lit_rnncomp.codec import ternary_weights
 from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
-from lit_rnncomp.data.module import PhotographData
-from lit_rnncomp.images import tensor_to_uint8, to_signal
+from lit_rnncomp.images import tensor_to_uint8
 from lit_rnncomp.models import ternary
 from lit_rnncomp.models.context_model import levels
 from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.models.ternary import PASSES, groups
 from lit_rnncomp.training import decoder_losses
-from lit_rnncomp.training.callbacks import StepSeeds
 from lit_rnncomp.training.checkpoints import LastCheckpoint
 from lit_rnncomp.training.optimizers import make_schedule
 from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
-from lit_rnncomp.training.ternary_decoder import TernaryDecoder, middle, threshold
+from lit_rnncomp.training.ternary import middle
+from lit_rnncomp.training.ternary_decoder import TernaryDecoder, threshold
 from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
-SMALL = {"channels": 8, "blocks": 1, "warmup": 2}
 STATELESS = (TernaryEntropyModel, TernaryDecoder)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """A folder with five soft pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
-    for index in range(5):
-        small = Image.fromarray(random.integers(0, 256, (6, 7, 3), dtype=np.uint8))
-        small.resize((112, 96), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
-    return folder
-
-
-def signal(picture):
-    return to_signal(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float())
-
-
-def fit(module, pictures, folder, steps=6, callbacks=(), **options):
-    data = PhotographData(
-        train=str(pictures), holdout=2, patch=64, batch_size=3, steps_per_epoch=3, multiple=8, max_side=96
-    )
-    trainer = L.Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        max_epochs=-1,
-        max_steps=steps,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[StepSeeds(), *callbacks],
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(module, data, **options)
-    return trainer, data
+    return soft_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +81,6 @@ def test_the_bits_that_are_logged_are_those_of_files(fitted, model, tune):
     module = TernaryEntropyModel(**SMALL)
     module.network.load_state_dict(ternary_weights.load_context_model(path).state_dict())
     assert_bits_are_those_of_files(module, lit_rnncomp.load(model), tune)
-
-
-def assert_bits_are_those_of_files(module, codec, tune):
-    noise = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
-    payload = parse(codec.encode(noise, step=9 * 256, tune=tune)).iterations[-2].payload
-    assert tuple(payload[:3]) == (10, 54, 128)
-    with torch.no_grad():
-        bpp = module.bpp(module.at(signal(noise), 8, tune))
-    assert 8 * (len(payload) - 3) / (96 * 80) == pytest.approx(float(bpp), rel=0.01)
 
 
 def test_decoded_pictures_are_those_of_files(fitted, model):
@@ -167,7 +128,7 @@ def test_every_iteration_counts_alike():
     assert 4 < drawn.sum() < 11
     assert 0.9 < loss.item() < 1.1
     before = module.mean_bits.clone()
-    module.follow(torch.tensor([5, 5]), torch.tensor([2.0, 4.0]))
+    module.follow(module.mean_bits, torch.tensor([5, 5]), torch.tensor([2.0, 4.0]))
     kept = 0.98**2
     assert module.mean_bits[5] == pytest.approx(float(before[5]) * kept + 3 * (1 - kept) if before[5] else 3)
     assert torch.equal(module.mean_bits[6:], before[6:])
