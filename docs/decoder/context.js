@@ -2,7 +2,7 @@
 // ../format.md.
 
 import { Matrix, residual } from "./matrix.js";
-import { COEFFICIENTS, GROUPS, MAGNITUDES, PASSES, embedding } from "./ternary.js";
+import { MAGNITUDES, PASSES, embedding } from "./ternary.js";
 
 const ROUND = 1.5 * 2 ** 52; // Adding and subtracting it rounds to whole numbers, halves to even ones.
 const round = (x) => x + ROUND - ROUND;
@@ -10,10 +10,13 @@ const relu = (x) => Math.min(Math.max(round(x), 0), 127);
 const clip = (x) => Math.min(Math.max(round(x), -127), 127);
 
 export class ContextNetwork {
-  constructor(tensors) {
-    this.get = (name) => tensors.get(`context.${name}`).data;
-    this.channels = tensors.get("context.stem.weight").shape[2];
-    const blocks = [...tensors.keys()].filter((name) => /^context\.wide\.\d+\.weight$/.test(name)).length;
+  // Of the tensors that begin with `prefix`, for the codes of `bands`.
+  constructor(tensors, prefix, bands) {
+    this.bands = bands;
+    this.get = (name) => tensors.get(`${prefix}${name}`).data;
+    this.channels = tensors.get(`${prefix}stem.weight`).shape[2];
+    const isWide = (name) => name.startsWith(`${prefix}wide.`) && name.endsWith(".weight");
+    const blocks = [...tensors.keys()].filter(isWide).length;
     const pairs = (count, wide, back) =>
       Array.from({ length: count }, (_, k) => [this.convolution(`${wide}.${k}`), this.matrix(`${back}.${k}`)]);
     this.trunk = pairs(blocks, "wide", "back");
@@ -47,11 +50,12 @@ export class ContextNetwork {
 }
 
 // What is known of one picture while its codes are read. For each iteration: `begin`, for each pass `probabilities`
-// and `put`, then `end`.
+// and `put`, then `end`; before it `give`, where some coefficients are given.
 export class Context {
   constructor(network, { rows, columns, tune, scale, first }) {
     Object.assign(this, { network, rows, columns, tune, scale, iteration: first });
-    this.levels = new Int16Array(rows * columns * COEFFICIENTS);
+    Object.assign(this, network.bands);
+    this.levels = new Int16Array(rows * columns * this.coefficients);
     this.codes = new Int8Array(this.levels.length);
     this.hidden = new Int8Array(rows * columns * network.channels);
     this.known = [0, 0, 0];
@@ -60,6 +64,16 @@ export class Context {
     for (let block = 0; block < rows * columns; block++) {
       this.blocks[(Math.floor(block / columns) + (block % columns)) % 2].push(block);
     }
+  }
+
+  // Set the levels of given coefficients, those after the iteration, (rows, columns, given).
+  give(levels) {
+    this.levels = this.levels.slice(); // Those of the iteration before stay as they were.
+    this.givenLevels = levels;
+    levels.forEach((level, at) => {
+      const { length } = this.given;
+      this.levels[Math.floor(at / length) * this.coefficients + this.given[at % length]] = level;
+    });
   }
 
   // Start an iteration in which only the first `active` coefficients of each group can have codes that are not 0.
@@ -71,17 +85,18 @@ export class Context {
   }
 
   stem() {
-    const { network, rows, columns, levels, hidden } = this;
+    const { network, rows, columns, levels, hidden, coefficients } = this;
     const { channels } = network;
-    const chosen = GROUPS.flatMap((group, index) => group.slice(0, this.known[index]));
+    const sent = this.groups.flatMap((group, index) => group.slice(0, this.known[index]));
+    const chosen = [...this.given, ...sent];
     const table = network.get("embedding");
     const row = (table.length / 2 / channels) * this.tune + embedding(this.iteration, this.scale);
-    const inputs = [...chosen, ...chosen.map((index) => COEFFICIENTS + index)];
+    const inputs = [...chosen, ...chosen.map((index) => coefficients + index)];
     const matrix = network.matrix("stem", inputs, undefined, (k) => table[row * channels + k]);
     const x = new Float32Array(columns * inputs.length), out = new Float32Array(columns * matrix.width);
     for (let y = 0; y < rows; y++) {
       for (let column = 0, at = 0; column < columns; column++, at += inputs.length) {
-        const block = (y * columns + column) * COEFFICIENTS;
+        const block = (y * columns + column) * coefficients;
         for (let k = 0; k < chosen.length; k++) {
           const level = levels[block + chosen[k]];
           const size = MAGNITUDES[Math.abs(level)];
@@ -117,10 +132,10 @@ export class Context {
   // Of the active coefficients of each block of a pass, in 65536ths: that the code is not 0 (`some`), and that one
   // that is not is positive (`positive`).
   probabilities(pass) {
-    const { network, levels, hidden } = this;
+    const { network, levels, hidden, coefficients, groups } = this;
     const { channels } = network;
     const [group, parity] = PASSES[pass];
-    const count = this.active[group], size = GROUPS[group].length;
+    const count = this.active[group], size = groups[group].length;
     const blocks = this.blocks[parity];
     const some = new Int32Array(blocks.length * count), positive = new Int32Array(blocks.length * count);
     const outputs = Array.from({ length: 2 * count }, (_, k) => (k < count ? k : size + k - count));
@@ -139,7 +154,7 @@ export class Context {
     };
     this.each(blocks, matrix, gather, (block, place, out, at) => {
       for (let k = 0; k < count; k++) {
-        const index = GROUPS[group][k], level = levels[block * COEFFICIENTS + index];
+        const index = groups[group][k], level = levels[block * coefficients + index];
         some[place * count + k] = look(round(2 * out[at + k]) + own(index, 0, level));
         positive[place * count + k] = look(round(2 * out[at + count + k]) + own(index, 1, level));
       }
@@ -150,11 +165,11 @@ export class Context {
   // Make the codes (blocks, active) of a pass known.
   put(pass, codes) {
     const [group, parity] = PASSES[pass];
-    const count = this.active[group], size = GROUPS[group].length;
-    const { network, hidden } = this;
+    const { network, hidden, coefficients, groups } = this;
+    const count = this.active[group], size = groups[group].length;
     const { channels } = network;
     this.blocks[parity].forEach((block, place) => {
-      for (let k = 0; k < count; k++) this.codes[block * COEFFICIENTS + GROUPS[group][k]] = codes[place * count + k];
+      for (let k = 0; k < count; k++) this.codes[block * coefficients + groups[group][k]] = codes[place * count + k];
     });
     if (!PASSES.slice(pass + 1).some(([later]) => this.active[later])) return;
     const inputs = Array.from({ length: 2 * count }, (_, k) => (k < count ? k : size + k - count));
@@ -177,5 +192,6 @@ export class Context {
   end() {
     this.levels = this.levels.map((level, index) => 2 * level + this.codes[index]);
     this.iteration++;
+    if (this.given.length) this.give(this.givenLevels);
   }
 }

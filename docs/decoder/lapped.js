@@ -3,12 +3,12 @@
 
 import { COEFFICIENTS } from "./ternary.js";
 
-const dct2 = (n) =>
+export const dct2 = (n) =>
   matrix(n, (u, x) => Math.cos((Math.PI / n) * u * (x + 0.5)) * Math.sqrt((u ? 2 : 1) / n));
 const dct4 = (n) => matrix(n, (u, x) => Math.cos((Math.PI / n) * (u + 0.5) * (x + 0.5)) * Math.sqrt(2 / n));
 
 const DCT = dct2(8);
-const BUTTERFLY = butterfly();
+const BUTTERFLY = butterfly(8);
 
 function matrix(n, value) {
   return Array.from({ length: n }, (_, row) => Float64Array.from({ length: n }, (_, column) => value(row, column)));
@@ -18,18 +18,19 @@ function product(a, b) {
   return matrix(a.length, (row, column) => b.reduce((sum, line, k) => sum + a[row][k] * line[column], 0));
 }
 
-// The orthonormal filter of the eight samples around a border of two blocks.
-function butterfly() {
-  const flip = matrix(4, (row, column) => (row + column === 3 ? 1 : 0));
-  const dct2T = matrix(4, (row, column) => dct2(4)[column][row]);
-  const turn = product(product(flip, dct2T), product(dct4(4), flip));
+// The orthonormal filter of the `size` samples around a border of two blocks.
+export function butterfly(size) {
+  const half = size / 2;
+  const flip = matrix(half, (row, column) => (row + column === half - 1 ? 1 : 0));
+  const dct2T = matrix(half, (row, column) => dct2(half)[column][row]);
+  const turn = product(product(flip, dct2T), product(dct4(half), flip));
   const same = (row, column) => (row === column ? 1 : 0);
-  const middle = matrix(8, (row, column) =>
-    Math.min(row, column) < 4 ? same(row, column) : turn[row - 4][column - 4],
+  const middle = matrix(size, (row, column) =>
+    Math.min(row, column) < half ? same(row, column) : turn[row - half][column - half],
   );
-  const mix = matrix(8, (row, column) => {
-    if (row === column) return row < 4 ? Math.SQRT1_2 : -Math.SQRT1_2;
-    return row + column === 7 ? Math.SQRT1_2 : 0;
+  const mix = matrix(size, (row, column) => {
+    if (row === column) return row < half ? Math.SQRT1_2 : -Math.SQRT1_2;
+    return row + column === size - 1 ? Math.SQRT1_2 : 0;
   });
   return product(product(mix, middle), mix);
 }

@@ -6,9 +6,10 @@
 import { BitstreamError, CUT, ITERATION, SCALES, focusFactors, parse } from "./container.js";
 import { Context, ContextNetwork } from "./context.js";
 import { readIteration } from "./codes.js";
+import { SecondStage } from "./dc.js";
 import { synthesis } from "./lapped.js";
 import { Refiner } from "./refiner.js";
-import { COEFFICIENTS, coefficientWeight, threshold } from "./ternary.js";
+import { BLOCK, COARSE, COEFFICIENTS, DC, DETAIL, coefficientWeight, threshold } from "./ternary.js";
 
 export { BitstreamError, parse } from "./container.js";
 export { readWeights } from "./weights.js";
@@ -16,7 +17,9 @@ export { readWeights } from "./weights.js";
 export class Model {
   constructor({ digest, tensors }) {
     this.digest = digest;
-    this.network = new ContextNetwork(tensors);
+    const two = tensors.has("context.coarse.stem.weight");
+    this.network = new ContextNetwork(tensors, "context.", two ? DETAIL : BLOCK);
+    this.coarse = two ? new ContextNetwork(tensors, "context.coarse.", COARSE) : null;
     this.refiner = new Refiner(tensors);
     this.tuneWeights = tensors.get("tune_weights");
   }
@@ -32,11 +35,12 @@ export class Model {
     const map = chunks.find(({ kind }) => kind === SCALES);
     const focus = map ? await focusFactors(map.payload, rows, columns) : null;
     const context = new Context(this.network, { rows, columns, ...header });
+    const second = this.coarse && new SecondStage(this.coarse, { rows, columns, ...header });
     const coded = chunks.filter(({ kind }) => kind === ITERATION || kind === CUT);
     for (const [index, chunk] of coded.entries()) {
       const t = context.iteration, before = context.levels;
-      const sent = readIteration(context, chunk);
-      const state = { t, before, levels: context.levels, sent, rows, columns };
+      const sent = readIteration(context, second, chunk);
+      const state = { t, before, levels: context.levels, sent, dc: second?.known(), rows, columns };
       const draw = () => this.draw(header, state, focus);
       yield { iteration: index + 1, iterations: coded.length, bytes: chunk.end, levels: context.levels, draw };
     }
@@ -58,9 +62,20 @@ export class Model {
     return this.tuneWeights ? this.tuneWeights.data[tune * COEFFICIENTS + index] : coefficientWeight(tune, index);
   }
 
-  // Coefficients in units of the threshold of iteration `t`. Of one that ended early: what it reached as if all the
-  // rest had codes of 0, and the rest as it was before.
-  refined({ t, before, levels, sent, rows, columns }, tune, scale) {
+  // Coefficients in units of the threshold of iteration `t`; of a transform with two stages, what the network adds to
+  // the middle of a DC coefficient's interval is added to what is known of it.
+  refined(state, tune, scale) {
+    const coefficients = this.fromLevels(state, tune, scale);
+    state.dc?.forEach((value, at) => {
+      const place = Math.floor(at / 3) * COEFFICIENTS + DC[at % 3], level = state.levels[place];
+      coefficients[place] += value - level - 0.5 * Math.sign(level);
+    });
+    return coefficients;
+  }
+
+  // As the network finds them from the levels. Of an iteration that ended early: what it reached as if all the rest had
+  // codes of 0, and the rest as it was before.
+  fromLevels({ t, before, levels, sent, rows, columns }, tune, scale) {
     const known = this.refiner.run(levels, rows, columns, t, tune, scale);
     if (!sent) return known;
     const earlier = t ? this.refiner.run(before, rows, columns, t - 1, tune, scale) : new Float32Array(known.length);

@@ -2,13 +2,34 @@
 
 export const COEFFICIENTS = 192, ITERATIONS = 11, SEGMENT = 2;
 
-// Coefficients of a plane by u + v, those of one diagonal by u.
-const ORDER = Array.from({ length: 64 }, (_, index) => index).sort(
-  (a, b) => (a >> 3) + (a & 7) - (b >> 3) - (b & 7) || a - b,
-);
+// Codes of the second stage begin so many iterations earlier.
+export const EXTRA = 2;
 
-// Luma's ten lowest, the rest of luma, and chroma, in which Cb and Cr take turns.
-export const GROUPS = [ORDER.slice(0, 10), ORDER.slice(10), ORDER.flatMap((index) => [64 + index, 128 + index])];
+// A block's DC coefficients.
+export const DC = [0, 64, 128];
+
+// The places of a plane of `side` x `side` by u + v, those of one diagonal by u.
+function order(side) {
+  const sum = (place) => Math.floor(place / side) + (place % side);
+  return Array.from({ length: side * side }, (_, place) => place).sort((a, b) => sum(a) - sum(b) || a - b);
+}
+
+// Luma's lowest, the rest of luma, and chroma, in which Cb and Cr take turns.
+function groups(side, lowest) {
+  const places = order(side), plane = side * side;
+  const chroma = places.flatMap((place) => [plane + place, 2 * plane + place]);
+  return [places.slice(0, lowest), places.slice(lowest), chroma];
+}
+
+// What is sent of a block, of a transform with one stage or with two (`given` coefficients are known from the second),
+// and what is sent of a block of blocks.
+export const BLOCK = { coefficients: COEFFICIENTS, groups: groups(8, 10), given: [] };
+export const DETAIL = {
+  coefficients: COEFFICIENTS,
+  groups: BLOCK.groups.map((group) => group.filter((index) => !DC.includes(index))),
+  given: DC,
+};
+export const COARSE = { coefficients: 48, groups: groups(4, 4), given: [] };
 
 // Group and parity of the blocks.
 export const PASSES = [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]];
@@ -18,7 +39,7 @@ export const threshold = (t) => 2048 / 2 ** t;
 export const embedding = (t, scale) => 4 * t + (scale >> 6);
 
 // What networks see of a level's size: 8 log2(1 + size), between powers of two linear.
-export const MAGNITUDES = Uint8Array.from({ length: 4097 }, (_, index) => {
+export const MAGNITUDES = Uint8Array.from({ length: 16385 }, (_, index) => {
   const octave = 31 - Math.clz32(index + 1);
   return 8 * octave + Math.floor((8 * (index + 1)) / 2 ** octave) - 8;
 });

@@ -263,7 +263,7 @@ class TernaryCoder:
 
     def _begin(self, active: tuple[int, ...]) -> None:
         if self.dc is not None:
-            self.context.give(np.rint(self.dc.known()))
+            self.context.give(self.dc.known())
         self.context.begin(active)
 
     def _active(self, codes: Codes) -> tuple[int, ...]:

@@ -132,8 +132,10 @@ class Context:
         self._seen = [0 for _ in self._groups]
 
     def give(self, levels: NDArray[np.floating[Any]]) -> None:
-        """Set the levels of the given coefficients, those after the iteration, `(rows, columns, given)`."""
-        self._given = levels.astype(np.int16)
+        """Set the levels of the given coefficients, those after the iteration, `(rows, columns, given)`, to whole
+        numbers."""
+        largest = len(ternary.magnitudes()) - 1  # No picture has larger ones; a file may claim them.
+        self._given = np.rint(levels).clip(-largest, largest).astype(np.int16)
         self.levels[..., self.network.bands.given] = self._given
 
     def begin(self, active: tuple[int, ...]) -> None:

@@ -93,6 +93,32 @@ def test_codes_of_two_stages_come_back():
         assert abs(8 * size - spent.sum()) < 0.01 * spent.sum() + 9 * 8 * 8
 
 
+@settings(max_examples=40, deadline=2000)
+@given(st.lists(st.binary(max_size=90), min_size=1, max_size=11))
+def test_any_payload_of_two_stages_ends_in_codes_or_the_typed_error(payloads):
+    codec = ternary_models.codec(stages=2)
+    decoder = TernaryCoder(codec.context, 9, 5, 1, 9, 0, codec.coarse)
+    try:
+        for payload in payloads:
+            head = bytes(byte % (size + 1) for byte, size in zip(payload, (9, 54, 126), strict=False))
+            decoder.decode(head + payload[3:])
+    except BitstreamError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_file_can_claim_the_largest_coefficients():
+    """Larger ones than any picture has: no table is left, and nothing overflows."""
+    codec, rows, columns = ternary_models.codec(stages=2), 12, 12
+    signs = np.sign(dc_stage.analysis(np.sign(np.random.RandomState(0).randn(rows, columns, 3))))
+    encoder, decoder = (TernaryCoder(codec.context, rows, columns, 0, 0, 10, codec.coarse) for _ in range(2))
+    sent = encoder.encode(np.zeros((rows, columns, 192), np.int8), coarse=16383.9 * signs)
+    decoder.decode(sent.payload)
+    assert np.abs(decoder.dc.context.levels).max() == 8191
+    assert np.abs(decoder.dc.known()).max() > 16384 == np.abs(decoder.context.levels.astype(int)).max()
+    refined = decoder.state(10).refined(codec.refiner, Ternary(0, 0, 10))
+    assert np.isfinite(refined).all()
+
+
 def test_a_payload_that_is_refused_leaves_levels_as_they_were():
     codec = ternary_models.codec(stages=2)
     coarse, codes = 5000 * np.ones((2, 2, dc_stage.COARSE)), np.zeros((5, 8, 192), np.int8)
