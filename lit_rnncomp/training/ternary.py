@@ -122,7 +122,7 @@ class TernaryTraining(L.LightningModule):
         `(B, 192, h, w)`."""
         level, code = levels(sample.x, sample.t), codes(sample.x, sample.t)
         if (dc := self.known_dc(sample)) is not None:
-            level[:, DC], code[:, DC] = dc.round(), 0
+            level[:, DC], code[:, DC] = seen(dc), 0
         return level, code
 
     def known(self, sample: Sample, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ class TernaryTraining(L.LightningModule):
         thresholds."""
         dc = self.known_dc(sample)
         if dc is not None:
-            level[:, DC] = dc.round()
+            level[:, DC] = seen(dc)
         centre = middle(level)
         if dc is not None:
             centre[:, DC] = dc
@@ -152,3 +152,8 @@ class TernaryTraining(L.LightningModule):
 def middle(level: Tensor) -> Tensor:
     """The middle of each level's interval, in thresholds."""
     return level + 0.5 * torch.sign(level)
+
+
+def seen(dc: Tensor) -> Tensor:
+    """What networks see of DC coefficients that are known from a second stage, as levels."""
+    return dc.round()
