@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from ..models import dc_stage, ternary
 from ..models.context_network import Context, ContextNetwork
 from ..models.lapped import Floats
-from ..models.ternary import EXTRA, PASSES
+from ..models.ternary import EXTRA, PASSES, Codes
 from . import symbols
 
+Blocks = tuple[NDArray[np.intp], NDArray[np.intp]]
+Choose = Callable[[Blocks, NDArray[np.intp], Codes, NDArray[np.uint16], NDArray[np.bool_]], Codes]
 _Pass = tuple[int, NDArray[np.bool_], NDArray[np.intp]]
 
 
@@ -25,14 +27,19 @@ class DCCoder:
         self.rows, self.columns = rows, columns
         self.context = Context(network, *dc_stage.shape(rows, columns), tune, scale)
 
-    def encode(self, encoder: Any, coarse: Floats, t: int) -> None:
-        """The codes of iteration `t`, and of all before it that were not sent."""
+    def encode(self, encoder: Any, coarse: Floats, t: int, choose: Choose | None = None) -> None:
+        """The codes of iteration `t`, in which `choose` may replace some, and of all before it that were not sent."""
         context = self.context
         while context.iteration <= t + EXTRA:
             codes = ternary.digits(coarse, context.levels, context.iteration - EXTRA, context.scale)
             for index, where, chosen in self._passes():
-                part = codes[where][:, chosen]
-                symbols.encode(encoder, part, *context.probabilities(index), context.known_signs(index))
+                rows, columns = np.nonzero(where)
+                part, signs = codes[where][:, chosen], context.known_signs(index)
+                some, positive = context.probabilities(index)
+                if choose is not None and context.iteration == t + EXTRA:
+                    part = choose((rows, columns), chosen, part, some, signs == 0)
+                    codes[rows[:, None], columns[:, None], chosen] = part
+                symbols.encode(encoder, part, some, positive, signs)
                 context.put(index, part)
             context.end(codes)
 

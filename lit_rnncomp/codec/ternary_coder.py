@@ -12,7 +12,7 @@ any number of segments, and of rows of blocks of the next one, an iteration may 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import constriction
@@ -25,14 +25,11 @@ from ..models.lapped import Floats
 from ..models.ternary import PASSES, SEGMENT, Codes, Levels
 from . import symbols
 from .container import CUT, ITERATION, BitstreamError, Chunk
-from .dc_coder import DCCoder
+from .dc_coder import Choose, DCCoder
 from .ternary_state import State
 
 _HEAD = len(ternary.groups())
 _END = struct.Struct("<BI")
-
-Blocks = tuple[NDArray[np.intp], NDArray[np.intp]]
-Choose = Callable[[Blocks, NDArray[np.intp], Codes, NDArray[np.uint16], NDArray[np.bool_]], Codes]
 
 _BAND = 4096
 """Blocks whose codes are chosen at a time."""
@@ -132,10 +129,12 @@ class TernaryCoder:
         choose: Choose | None = None,
         active: tuple[int, ...] | None = None,
         coarse: Floats | None = None,
+        choose_coarse: Choose | None = None,
     ) -> Iteration:
         """The payload of the next iteration's codes, or of those before `end`.
 
-        `coarse`: the picture's coefficients of the second stage, of a transform with two; all their codes are sent.
+        `coarse`: the picture's coefficients of the second stage, of a transform with two; all their codes are sent, or
+        what `choose_coarse` makes of them.
         `active`: how many coefficients of each group are sent (None: as many as needed).
         `choose(blocks, coefficients, codes, some, sign)` may replace, in `codes` itself, those `(blocks, active)` of
         some blocks (their rows and columns), given the probability that a code is not 0, in 65536ths, and whether its
@@ -145,7 +144,7 @@ class TernaryCoder:
         active = active or self._active(codes)
         encoder, segment = constriction.stream.queue.RangeEncoder(), 0
         if self.dc is not None and coarse is not None:
-            self.dc.encode(encoder, coarse, context.iteration)
+            self.dc.encode(encoder, coarse, context.iteration, choose_coarse)
         self._begin(active)
         sent = None if end is None else np.zeros(codes.shape, np.bool_)
         for index, where, chosen in self._passes(active):

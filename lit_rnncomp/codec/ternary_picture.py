@@ -20,10 +20,10 @@ from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
 from . import bits, container, focus, metadata
 from .container import Chunk, Header, Ternary, Writer
+from .dc_coder import Blocks, Choose
 from .ms_ssim import Similarity
 from .pixels import Pixels, is_grey
 from .rate import FILL, meet_quality, meet_size
-from .ternary_coder import Blocks
 from .ternary_state import State
 
 if TYPE_CHECKING:
@@ -127,10 +127,14 @@ class Picture:
         for t in range(first, last + 1):
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
             codes[..., coder.context.network.bands.given] = 0
-            choose = functools.partial(_thrifty, self.target, SCALES * last + scale, self.exact) if t == last else None
-            writer.append(Chunk(coder.encode(codes, choose=choose, coarse=self.coarse).payload))
+            chosen = [self._chosen(x, SCALES * last + scale) if t == last else None for x in (self.target, self.coarse)]
+            sent = coder.encode(codes, choose=chosen[0], coarse=self.coarse, choose_coarse=chosen[1])
+            writer.append(Chunk(sent.payload))
             self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, coder.state(last))
+
+    def _chosen(self, target: Floats | None, step: int) -> Choose | None:
+        return None if target is None else functools.partial(_thrifty, target, step, self.exact)
 
     def fill(self, budget: float) -> bytes:
         """The longest file found within a number of bytes. Raises `RateError` when even the coarsest is longer."""
