@@ -4,13 +4,18 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from helpers.ternary_runs import SMALL, assert_bits_are_those_of_files, fit, signal, soft_pictures
+from helpers.ternary_runs import (
+    SMALL,
+    assert_bits_are_those_of_files,
+    assert_pictures_are_those_of_files,
+    fit,
+    signal,
+    soft_pictures,
+)
 from PIL import Image
 
 from lit_rnncomp.codec import ternary_weights
-from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
-from lit_rnncomp.images import tensor_to_uint8
 from lit_rnncomp.models import dc_stage
 from lit_rnncomp.models.frontend import DCStage
 from lit_rnncomp.models.refiner import Refiner
@@ -71,15 +76,7 @@ def test_the_first_iteration_is_logged_with_all_codes_of_the_second_stage(fitted
 
 
 def test_decoded_pictures_are_those_of_files(fitted, codec, pictures):
-    module, _ = fitted[TernaryDecoder]
-    picture = np.asarray(Image.open(pictures / "3.png"))
-    file = codec.encode(picture, step=8 * 256, tune="psnr")
-    ours = np.asarray(codec.decode(file, iterations=len(parse(file).iterations) - 1)).astype(int)
-    with torch.no_grad():
-        (decoded,) = module.decoded(signal(picture), [7], "psnr")
-    theirs = tensor_to_uint8(decoded)
-    assert np.abs(ours - theirs).max() <= 1
-    assert np.mean(ours != theirs) < 0.01
+    assert_pictures_are_those_of_files(fitted[TernaryDecoder][0], codec, pictures / "3.png")
 
 
 def test_checkpoints_say_how_many_stages_there_are(fitted):

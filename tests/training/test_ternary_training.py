@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.ternary_runs import SMALL, assert_bits_are_those_of_files, fit, signal, soft_pictures
+from helpers.ternary_runs import (
+    SMALL,
+    assert_bits_are_those_of_files,
+    assert_pictures_are_those_of_files,
+    fit,
+    signal,
+    soft_pictures,
+)
 from PIL import Image
 
 import lit_rnncomp
 from lit_rnncomp.cli import main
 from lit_rnncomp.codec import ternary_weights
-from lit_rnncomp.codec.container import parse
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
-from lit_rnncomp.images import tensor_to_uint8
 from lit_rnncomp.models import ternary
 from lit_rnncomp.models.context_model import levels
 from lit_rnncomp.models.refiner import Refiner
@@ -87,16 +92,8 @@ def test_decoded_pictures_are_those_of_files(fitted, model):
     module = TernaryDecoder(**SMALL)
     path = Path(fitted[TernaryDecoder][0].checkpoint_callback.best_model_path)
     module.network.load_state_dict(ternary_weights.load_refiner(path).state_dict())
-    picture = np.asarray(Image.open(fitted[TernaryDecoder][2].split()[1][0]))
-    codec = lit_rnncomp.load(model)
-    file = codec.encode(picture, step=8 * 256, tune="psnr")
-    # The last iteration is left out: in it the encoder zeroes what is not worth its bits.
-    ours = np.asarray(codec.decode(file, iterations=len(parse(file).iterations) - 1)).astype(int)
-    with torch.no_grad():
-        (decoded,) = module.decoded(signal(picture), [7], "psnr")
-    theirs = tensor_to_uint8(decoded)
-    assert np.abs(ours - theirs).max() <= 1
-    assert np.mean(ours != theirs) < 0.01
+    held = fitted[TernaryDecoder][2].split()[1][0]
+    assert_pictures_are_those_of_files(module, lit_rnncomp.load(model), held)
 
 
 def test_quality_is_logged_for_both_tunes(fitted):
