@@ -128,8 +128,9 @@ class Picture:
             codes = ternary.digits(self.target, coder.context.levels, t, scale)
             codes[..., coder.context.network.bands.given] = 0
             chosen = [self._chosen(x, SCALES * last + scale) if t == last else None for x in (self.target, self.coarse)]
-            sent = coder.encode(codes, choose=chosen[0], coarse=self.coarse, choose_coarse=chosen[1])
-            writer.append(Chunk(sent.payload))
+            # Only the payload is kept: codes are as large as the picture.
+            payload = coder.encode(codes, choose=chosen[0], coarse=self.coarse, choose_coarse=chosen[1]).payload
+            writer.append(Chunk(payload))
             self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, coder.state(last))
 
