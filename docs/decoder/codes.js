@@ -1,11 +1,11 @@
 // The codes of an iteration from its payload. See "Payload of an iteration" in ../format.md.
 
 import { BitstreamError, CUT } from "./container.js";
+import { round } from "./context.js";
 import { RangeDecoder } from "./range.js";
 import { ITERATIONS, PASSES, SEGMENT } from "./ternary.js";
 
-const ROUND = 1.5 * 2 ** 52; // See context.js.
-const level = (x) => Math.min(Math.max(x + ROUND - ROUND, -16384), 16384);
+const level = (x) => Math.min(Math.max(round(x), -16384), 16384);
 
 // Reads the next iteration into `context`, and before it into `second`, of a transform with two stages. Gives null, or
 // for one that ends early which coefficients it reached, a Uint8Array like the levels. Throws `BitstreamError`.

@@ -5,7 +5,7 @@ import { Matrix, residual } from "./matrix.js";
 import { MAGNITUDES, PASSES, embedding } from "./ternary.js";
 
 const ROUND = 1.5 * 2 ** 52; // Adding and subtracting it rounds to whole numbers, halves to even ones.
-const round = (x) => x + ROUND - ROUND;
+export const round = (x) => x + ROUND - ROUND;
 const relu = (x) => Math.min(Math.max(round(x), 0), 127);
 const clip = (x) => Math.min(Math.max(round(x), -127), 127);
 

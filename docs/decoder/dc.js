@@ -1,11 +1,10 @@
 // The second stage of the transform: DC coefficients of 4x4 blocks, and their codes. See "Second stage" in ../format.md.
 
-import { Context } from "./context.js";
+import { Context, round } from "./context.js";
 import { butterfly, dct2 } from "./lapped.js";
 import { EXTRA, PASSES } from "./ternary.js";
 
-const ROUND = 1.5 * 2 ** 52; // See context.js.
-const onGrid = (x, grid) => (x * grid + ROUND - ROUND) / grid;
+const onGrid = (x, grid) => round(x * grid) / grid;
 const transposed = (matrix) =>
   matrix.map((_, row) => Float64Array.from(matrix, (line) => onGrid(line[row], 2 ** 16)));
 const DCT = transposed(dct2(4)), BUTTERFLY = transposed(butterfly(4));

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dc_stage import COARSE, DC, SIDE
-from .lapped import BLOCK, COEFFICIENTS, PLANE
+from .lapped import BLOCK, COEFFICIENTS
 
 ITERATIONS = 11
 EXTRA = 2
@@ -80,19 +80,21 @@ def bands(stages: int = 1) -> Bands:
 @cache
 def coarse_bands() -> Bands:
     """Of the blocks of blocks of the second stage: luma's four lowest, the rest of luma, chroma."""
-    u, v = np.divmod(np.arange(SIDE**2), SIDE)
-    order = np.lexsort((np.arange(SIDE**2), u + v))
-    chroma = np.stack([SIDE**2 + order, 2 * SIDE**2 + order], 1).ravel()
-    return Bands(COARSE, ITERATIONS + EXTRA, (order[:_COARSE_LOW], order[_COARSE_LOW:], chroma), DC[:0])
+    return Bands(COARSE, ITERATIONS + EXTRA, _grouped(SIDE, _COARSE_LOW), DC[:0])
 
 
 @cache
 def groups() -> tuple[NDArray[np.intp], ...]:
     """The coefficients of each group, low frequencies first; in chroma Cb and Cr take turns."""
-    u, v = np.divmod(np.arange(PLANE), BLOCK)
-    order = np.lexsort((np.arange(PLANE), u + v))
-    chroma = np.stack([PLANE + order, 2 * PLANE + order], 1).ravel()
-    return order[:_LOW], order[_LOW:], chroma
+    return _grouped(BLOCK, _LOW)
+
+
+def _grouped(side: int, lowest: int) -> tuple[NDArray[np.intp], ...]:
+    """Of three planes of `side` x `side` frequencies: luma's lowest, the rest of luma, chroma."""
+    place = np.arange(side**2)
+    order = np.lexsort((place, place // side + place % side))
+    chroma = np.stack([side**2 + order, 2 * side**2 + order], 1).ravel()
+    return order[:lowest], order[lowest:], chroma
 
 
 def levels(x: NDArray[Any], t: int, scale: int = 0) -> Levels:
