@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
+from ..codec.zoo import DEFAULT
+
 OF_CODEC = {
     "jpeg420": "#1f5fa8",
     "jpeg444": "#4389cf",
@@ -31,21 +33,18 @@ OF_PUBLISHED = {
     "Ballé 2018 (ICLR, opt. MS-SSIM)": "#c2479d",
     "Minnen 2018 (NeurIPS)": "#7d63c4",
 }
-OF_MODEL = {
-    "ternary64_5h-psnr": "#7a3db8",
-    "ternary64_5h-visual": "#d6452b",
-    "residual_gru_dct64": "#0b7a75",
-}
+OF_TUNE = {"psnr": "#7a3db8", "visual": "#d6452b"}
+OF_MODEL = {f"{DEFAULT}-{tune}": colour for tune, colour in OF_TUNE.items()} | {"residual_gru_dct64": "#0b7a75"}
 """What ships; other models take a colour of `FREE` by their name."""
 FREE = ("#b3124a", "#a86a00", "#5a3e2b", "#3b3fbf", "#00795a", "#8f2fa8", "#c2410c", "#4d6b00")
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """The colour of each codec, model or published curve. Two unknown names get the same one only where there are more
-    of them than `FREE`."""
+    """The colour of each codec, model, tune or published curve. Two unknown names get the same one only where
+    there are more of them than `FREE`."""
     found: dict[str, str] = {}
     for name in names:
-        known = OF_CODEC.get(name) or OF_MODEL.get(name) or OF_PUBLISHED.get(name)
+        known = OF_CODEC.get(name) or OF_MODEL.get(name) or OF_TUNE.get(name) or OF_PUBLISHED.get(name)
         first = zlib.crc32(name.encode()) % len(FREE)
         free = [FREE[(first + k) % len(FREE)] for k in range(len(FREE))]
         found[name] = known or next((colour for colour in free if colour not in found.values()), free[0])

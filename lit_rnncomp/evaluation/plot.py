@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..codec import zoo
-from ..files import SOFTWARE, Output, write_figure
+from ..files import Output
 from . import rd
 from .colours import colours
+from .drawing import figure
 from .metric_table import Metric, shown
 from .published import Published, curves, warn_of_others
 from .results import MeanCurves, ResultsError
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
 RIGHT = 2.05
 """Bits per pixel at the right of a panel."""
-_MADE_BY: dict[str, dict[str, str | None]] = {
-    ".png": {"Software": SOFTWARE},
-    ".svg": {"Date": None, "Creator": SOFTWARE},
-    ".pdf": {"CreationDate": None, "Creator": SOFTWARE},
-}
 _LINES = ("-", "--", "-.")
 """Of the first, second, third results: a codec keeps its colour."""
 _OTHER_FORMATS = frozenset(
@@ -31,7 +27,12 @@ _OTHER_FORMATS = frozenset(
 
 
 def plot(
-    results: list[str], out: str = "rd.png", published: str | None = None, title: str = "", table: bool = False
+    results: list[str],
+    out: str = "rd.png",
+    published: str | None = None,
+    title: str = "",
+    table: bool = False,
+    hours: list[float] | None = None,
 ) -> None:
     """Draw rate-distortion curves as PNG and SVG, or as PDF: mean over pictures at each setting, rates of whole files.
 
@@ -45,16 +46,25 @@ def plot(
         title: a line above the drawing.
         table: draw and print no curves but the paper's Table 1 of the measured networks: units by frameworks, one table
             for each of the results; networks of one unit and framework count as seeds.
+        hours: draw no curves but what training buys: core-hours of the models in each of the first results, [0.9,5];
+            of results after them the classical codecs are drawn as levels.
     """
-    if table and published:
-        raise ValueError("--published adds curves, and --table draws none: leave out one of them")
+    if bool(table) + bool(published) + bool(hours) > 1:
+        raise ValueError("--published adds curves, --table and --hours draw none: leave out all but one of them")
     outputs = [Output(name, own=True) for name in file_names(out)]
     sources = [_found(name) for name in results]
+    kind = "curves"
     if table:
+        kind = "table"
         _draw_tables(sources, outputs, title)
+    elif hours:
+        from .hours import draw as draw_hours
+
+        kind = "quality against hours"
+        draw_hours(sources, hours, outputs, title)
     else:
         draw([MeanCurves.read(source) for source in sources], outputs, published, title)
-    print(f"{'table' if table else 'curves'} in {' and '.join(str(output.path) for output in outputs)}")
+    print(f"{kind} in {' and '.join(str(output.path) for output in outputs)}")
 
 
 def _found(source: str) -> Path:
@@ -77,7 +87,7 @@ def _draw_tables(results: list[Path], outputs: list[Output], title: str) -> None
     from . import unit_table
 
     tables = [unit_table.UnitTable.read(source) for source in results]
-    unit_table.draw(tables, outputs, title, _MADE_BY)
+    unit_table.draw(tables, outputs, title)
     console = Console(width=max(Console().width, 155))  # the tables' width: a figure must not be cut
     for table in tables:
         console.print(unit_table.show(table))
@@ -103,42 +113,30 @@ def file_names(out: str) -> list[str]:
 def draw(results: list[MeanCurves], outputs: list[Output], published: str | None, title: str) -> None:
     """The drawing: every shown metric, side by side, written to every one of `outputs`.
 
-    The files say that this program drew them, as a PNG's software or an SVG's creator.
-
     Raises:
         ValueError: there is not one curve to draw.
     """
     for result in results:
         warn_of_others(published, result.data, result.pictures)
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.style.context(
-        {"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        metrics = shown()
-        figure = Figure(figsize=(4.3 * len(metrics), 4.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(metrics))
-        for panel, metric in zip(axes, metrics, strict=True):
+    metrics = shown()
+    with figure(4.3 * len(metrics), 4.6, outputs, title) as drawn:
+        for panel, metric in zip(drawn.subplots(1, len(metrics)), metrics, strict=True):
             _panel(panel, results, published, metric)
             panel.set(xlabel=_over(results), ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, RIGHT))
             panel.grid(alpha=0.25, linewidth=0.6)
         handles = {
-            text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
+            text: handle
+            for panel in drawn.axes
+            for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
         }
         if not handles:
             raise ValueError(
                 "there is no curve to draw: every codec has a single setting, or every picture is too small for "
                 "the metrics"
             )
-        figure.legend(
+        drawn.legend(
             handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False
         )
-        figure.suptitle(title)
-        for output in outputs:
-            write_figure(output, figure, dpi=160, metadata=_MADE_BY[Path(output.path).suffix.lower()])
 
 
 def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:

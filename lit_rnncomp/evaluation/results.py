@@ -252,6 +252,18 @@ class MeanCurves:
         write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
 
 
+def summaries(source: str | Path) -> dict[str, Any]:
+    """What `curves.json` says, of a results folder or on its own, with `areas` and `models`. Raises `ResultsError`."""
+    path = Path(source)
+    MeanCurves.read(path)  # refuses all that is none
+    file = path / "curves.json" if path.is_dir() else path
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise ResultsError(f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again") from None
+    return found
+
+
 def begin(folder: Path, pictures: Iterable[str]) -> None:
     """Makes `folder` a results folder, unless it is one. It is known by `run.json`, so that is the first file there.
 

@@ -7,17 +7,17 @@ those of networks and which those of seeds.
 
 from __future__ import annotations
 
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..files import Output, write_figure
+from ..files import Output
 from ..models.config import RECONSTRUCTIONS, UNITS
 from . import rd
+from .drawing import figure
 from .metric_table import METRICS, Metric
-from .results import MeanCurves, ResultsError
+from .results import MeanCurves, ResultsError, summaries
 from .summary import ABOVE
 
 if TYPE_CHECKING:
@@ -78,11 +78,7 @@ class UnitTable(NamedTuple):
         """
         path = Path(source)
         curves = MeanCurves.read(path)
-        file = path / "curves.json" if path.is_dir() else path
-        try:
-            data = loads(file.read_text())
-        except FileNotFoundError:
-            raise ResultsError(f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again") from None
+        data = summaries(path)
         networks = [
             _network(name, model["config"], data["areas"], curves.codecs)
             for name, model in data["models"].items()
@@ -164,22 +160,13 @@ def _over(cell: Cell, baseline: Cell) -> float:
     return cell.mean(RANKED[0]) / baseline.mean(RANKED[0]) - 1
 
 
-def draw(tables: list[UnitTable], outputs: list[Output], title: str, made_by: dict[str, dict[str, str | None]]) -> None:
+def draw(tables: list[UnitTable], outputs: list[Output], title: str) -> None:
     """Every table as a row of two panels, one for each metric: units down, frameworks across, the better the darker."""
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.style.context({"font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(11.5, 3.4 * len(tables) + 0.3), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(len(tables), len(RANKED), squeeze=False)
+    with figure(11.5, 3.4 * len(tables) + 0.3, outputs, title, spines=True) as drawn:
+        panels = drawn.subplots(len(tables), len(RANKED), squeeze=False)
         for table, row in zip(tables, panels, strict=True):
             for metric, panel in zip(RANKED, row, strict=True):
                 _panel(panel, table, metric)
-        figure.suptitle(title)
-        for output in outputs:
-            write_figure(output, figure, dpi=160, metadata=made_by[Path(output.path).suffix.lower()])
 
 
 def _panel(panel: Axes, table: UnitTable, metric: Metric) -> None:

@@ -99,6 +99,6 @@ def test_what_is_no_table(results, tmp_path):
         UnitTable.read(written(tmp_path / "none.json", {}))
     with pytest.raises(ResultsError, match="cannot be read"):
         plot([str(tmp_path / "nothing.json")], out=str(tmp_path / "a.png"), table=True)
-    with pytest.raises(ValueError, match="leave out one of them"):
+    with pytest.raises(ValueError, match="leave out all but one of them"):
         plot([str(results)], out=str(tmp_path / "a.png"), table=True, published="kodak")
     assert not (tmp_path / "a.png").exists()

@@ -1,0 +1,82 @@
+"""What training time buys: quality over the whole range of rates against core-hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import Output
+from .colours import OF_CODEC, colours
+from .drawing import figure
+from .metric_table import Metric, shown
+from .results import ResultsError, summaries
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_Summaries = dict[str, Any]
+
+
+def draw(sources: list[Path], hours: list[float], outputs: list[Output], title: str) -> None:
+    """A panel for each shown metric, with a line for each tune, and levels of the classical codecs.
+
+    `hours` are the core-hours of the models in each of the first sources; others are there for their classical codecs.
+
+    Raises:
+        ValueError: there are more hours than sources, or one is not positive.
+        ResultsError: sources are over different pictures.
+    """
+    if len(hours) > len(sources) or min(hours) <= 0:
+        raise ValueError(
+            f"--hours is {hours}: give positive core-hours, at most one for each of {len(sources)} results"
+        )
+    results = [summaries(source) for source in sources]
+    for source, result in zip(sources, results, strict=True):
+        if result["pictures"] != results[0]["pictures"]:
+            raise ResultsError(f"{source} and {sources[0]} are over different pictures")
+    with figure(4.3 * len(shown()), 4.2, outputs, title) as drawn:
+        panels = drawn.subplots(1, len(shown()))
+        for panel, metric in zip(panels, shown(), strict=True):
+            _panel(panel, results, hours, metric)
+        handles, labels = panels[0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+
+
+def _panel(panel: Axes, results: list[_Summaries], hours: list[float], metric: Metric) -> None:
+    lines = _lines(results, hours, metric)
+    colour = colours(lines)
+    for tune, points in lines.items():
+        panel.plot(*zip(*points, strict=True), marker="o", color=colour[tune], label=tune)
+    for codec, value in _levels(results, metric).items():
+        panel.axhline(value, color=OF_CODEC[codec], linewidth=0.8, linestyle="--")
+        panel.annotate(
+            codec,
+            (1, value),
+            (3, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color=OF_CODEC[codec],
+        )
+    panel.set(xscale="log", xlabel="core-hours of training", ylabel=metric.head.replace("\n", ", "))
+    panel.set_xticks(hours, [f"{value:g}" for value in hours])
+    panel.minorticks_off()
+    panel.grid(alpha=0.25, linewidth=0.6)
+
+
+def _lines(results: list[_Summaries], hours: list[float], metric: Metric) -> dict[str, list[tuple[float, float]]]:
+    """Hours and quality of each tune, of models without any by the name `model`."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for spent, result in sorted(zip(hours, results, strict=False), key=lambda pair: pair[0]):
+        for name, model in result["models"].items():
+            lines.setdefault(model.get("tune") or "model", []).append((spent, _quality(result, name, metric)))
+    return lines
+
+
+def _levels(results: list[_Summaries], metric: Metric) -> dict[str, float]:
+    return {name: _quality(result, name, metric) for result in results for name in result["areas"] if name in OF_CODEC}
+
+
+def _quality(result: _Summaries, name: str, metric: Metric) -> float:
+    return metric.summarise(float(result["areas"][name][metric.name]["auc_file"]))
