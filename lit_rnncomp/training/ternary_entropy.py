@@ -27,7 +27,7 @@ class TernaryEntropyModel(TernaryTraining):
     """Trains the entropy model of ternary codes.
 
     The loss is the length of an iteration's codes over its running mean, so that every iteration counts alike; with two
-    stages of the transform that of the second's codes in another random iteration is added, over its own. A
+    stages of the transform that of the second's codes in other random iterations is added, over their own. A
     validation logs `val/bpp`, what the model makes of whole pictures down to a threshold of 8 in bits per pixel, mean
     over pictures and tunes (the best checkpoint has the least), and `val/bpp_01`, ... up to each iteration.
 
@@ -40,6 +40,8 @@ class TernaryEntropyModel(TernaryTraining):
             the same.
         stages: of the transform, 1 or 2: with 2, DC coefficients of 4x4 blocks go through a transform of their own; the
             decoder's must be the same.
+        coarse_iterations: of how many random iterations a step learns the second stage's codes of each picture, which
+            are a sixteenth as many as others.
         optimizer: adam, adamw, sgd or muon.
         lr: learning rate.
         eps: Adam's epsilon.
@@ -66,6 +68,7 @@ class TernaryEntropyModel(TernaryTraining):
         neighbours: bool = True,
         visual_power: float = 1.0,
         stages: int = 1,
+        coarse_iterations: int = 4,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         eps: float = 1e-8,
@@ -76,6 +79,8 @@ class TernaryEntropyModel(TernaryTraining):
         decay: float = 0.25,
         weights: str | None = None,
     ) -> None:
+        if coarse_iterations < 1:
+            raise ValueError(f"coarse_iterations={coarse_iterations} is less than 1")
         super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power, stages)
         self.save_hyperparameters()
         self.config = {
@@ -120,12 +125,15 @@ class TernaryEntropyModel(TernaryTraining):
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def coarse_bpp(self, sample: Sample, t: Tensor) -> Tensor:
-        """Bits per pixel of the second stage's codes in iterations `t`, -2 to 10. `(B,)`."""
+        """Bits per pixel of the second stage's codes in iterations `t`, -2 to 10: one of each picture, or of all
+        pictures one after another several times, `(B,)` or `(k B,)`."""
         assert sample.coarse is not None
-        level, code = levels(sample.coarse, t), codes(sample.coarse, t)
-        embedding = sample.embedding + (t + EXTRA - sample.t) * EMBEDDINGS
+        again = len(t) // len(sample.t)
+        x, tune = sample.coarse.repeat(again, 1, 1, 1), sample.tune.repeat(again)
+        embedding = (sample.embedding - sample.t * EMBEDDINGS).repeat(again) + (t + EXTRA) * EMBEDDINGS
+        level, code = levels(x, t), codes(x, t)
         with torch.autocast(level.device.type, enabled=False):
-            bits: Tensor = self._coarse(level, code, embedding, sample.tune).sum(1)
+            bits: Tensor = self._coarse(level, code, embedding, tune).sum(1)
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -135,7 +143,9 @@ class TernaryEntropyModel(TernaryTraining):
         self.step_values = {"train/bpp": bpp.mean().detach()}
         loss = (bpp / (self.mean_bits[sample.t] + LEAST_BITS)).mean()
         if self.stages == 2:
-            t = torch.randint(ITERATIONS + EXTRA, sample.t.shape, device=image.device)
+            t = torch.randint(
+                ITERATIONS + EXTRA, (self.hparams["coarse_iterations"] * len(image),), device=image.device
+            )
             coarse = self.coarse_bpp(sample, t - EXTRA)
             self.follow(self.mean_coarse_bits, t, coarse.detach())
             self.step_values["train/coarse_bpp"] = coarse.mean().detach()

@@ -75,6 +75,20 @@ def test_the_first_iteration_is_logged_with_all_codes_of_the_second_stage(fitted
         torch.testing.assert_close(rates[:, 1], module.bpp(second) + module.coarse_bpp(second, second.t))
 
 
+def test_several_iterations_of_the_second_stage_at_once_are_those_one_by_one(fitted):
+    module, _ = fitted[TernaryEntropyModel]
+    with torch.no_grad():
+        sample = module.at(torch.rand(2, 3, 64, 96) * 2 - 1, 3, "visual")
+        t = torch.tensor([0, 5, -2, 5])
+        expected = [module.coarse_bpp(sample, part) for part in t.split(2)]
+        torch.testing.assert_close(module.coarse_bpp(sample, t), torch.cat(expected))
+
+
+def test_no_iteration_of_the_second_stage_is_refused():
+    with pytest.raises(ValueError, match="coarse_iterations=0 is less than 1"):
+        TernaryEntropyModel(coarse_iterations=0)
+
+
 def test_decoded_pictures_are_those_of_files(fitted, codec, pictures):
     assert_pictures_are_those_of_files(fitted[TernaryDecoder][0], codec, pictures / "3.png")
 
