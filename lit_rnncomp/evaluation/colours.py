@@ -34,7 +34,11 @@ OF_PUBLISHED = {
     "Minnen 2018 (NeurIPS)": "#7d63c4",
 }
 OF_TUNE = {"psnr": "#7a3db8", "visual": "#d6452b"}
-OF_MODEL = {f"{DEFAULT}-{tune}": colour for tune, colour in OF_TUNE.items()} | {"residual_gru_dct64": "#0b7a75"}
+OF_MODEL = {
+    **{f"{DEFAULT}-{tune}": colour for tune, colour in OF_TUNE.items()},
+    DEFAULT: OF_TUNE["visual"],
+    "residual_gru_dct64": "#0b7a75",
+}
 """What ships; other models take a colour of `FREE` by their name."""
 FREE = ("#b3124a", "#a86a00", "#5a3e2b", "#3b3fbf", "#00795a", "#8f2fa8", "#c2410c", "#4d6b00")
 

@@ -116,7 +116,7 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
         """
         const [address, data, done] = arguments;
         const {Model, readWeights} = await import(address + "/docs/decoder/rnnc.js");
-        const answer = await fetch(address + "/lit_rnncomp/zoo/ternary64_5h.safetensors");
+        const answer = await fetch(address + "/lit_rnncomp/zoo/ternary64_7h.safetensors");
         const model = new Model(await readWeights(new Uint8Array(await answer.arrayBuffer())));
         const levels = [];
         for await (const step of model.decode(Uint8Array.from(atob(data), (x) => x.charCodeAt(0)))) {
@@ -196,4 +196,4 @@ def test_it_fits_the_window(page: Any, site: str, tmp_path: Path, width: int) ->
 
 
 def test_the_shipped_weights_are_the_ones_it_looks_for() -> None:
-    assert (ROOT / "docs" / "decoder" / "../../lit_rnncomp/zoo/ternary64_5h.safetensors").resolve() == zoo.find(None)
+    assert (ROOT / "docs" / "decoder" / "../../lit_rnncomp/zoo/ternary64_7h.safetensors").resolve() == zoo.find(None)

@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 
+from lit_rnncomp.codec.zoo import DEFAULT
 from lit_rnncomp.evaluation import colours
 from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.plot import plot
@@ -22,7 +23,9 @@ def test_every_known_name_has_a_colour_that_can_be_seen():
     every = [*colours.OF_CODEC.values(), *colours.OF_PUBLISHED.values(), *colours.OF_MODEL.values(), *colours.FREE]
     for colour in every:
         assert 1.05 / (luminance(colour) + 0.05) >= 3, colour
-    ours = [*colours.OF_CODEC.values(), *colours.OF_MODEL.values(), *colours.FREE]
+    models = dict(colours.OF_MODEL)
+    assert models.pop(DEFAULT) == models[f"{DEFAULT}-visual"], "the tune that is meant where none is said"
+    ours = [*colours.OF_CODEC.values(), *models.values(), *colours.FREE]
     assert all(a != b for a, b in combinations(ours, 2))
 
 
