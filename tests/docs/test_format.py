@@ -6,6 +6,7 @@ import re
 import zlib
 
 import numpy as np
+import pytest
 from helpers.pages import ROOT
 from safetensors import safe_open
 
@@ -73,9 +74,13 @@ def test_the_butterfly_and_the_colours() -> None:
     np.testing.assert_array_equal(table, lapped.JPEG_LUMINANCE)
 
 
-def test_the_tensors_are_those_of_the_shipped_weights() -> None:
-    with safe_open(zoo.find(None), "np") as file:
+@pytest.mark.parametrize("name", ["ternary64_5h", zoo.DEFAULT], ids=["one stage", "two stages"])
+def test_the_tensors_are_those_of_the_shipped_weights(name: str) -> None:
+    with safe_open(zoo.find(name), "np") as file:
         actual = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    of_two = any(".coarse." in name for name in actual)
+    bands = {False: ternary.bands(1 + of_two), True: ternary.coarse_bands()}
+    of_second = {"384": 96, "192": 48, "44": 52}
     known, prefix = {}, ""
     for name, shape, *kind in rows(section("Weights")):
         if "`" not in name or shape == "shape":
@@ -83,18 +88,21 @@ def test_the_tensors_are_those_of_the_shipped_weights() -> None:
         else:
             stem = re.findall(r"`(.*?)`", name)[0]
             known[prefix + stem] = (shape, kind)
-    for name, tensor in actual.items():
+    for tensor_name, tensor in actual.items():
+        second = ".coarse." in tensor_name
+        name = tensor_name.replace(".coarse.", ".")  # the second stage has all of the first's
         stem = re.sub(r"\.\d\.", ".k." if re.search("wide|back", name) else ".i.", name)
         if stem.endswith((".bias", ".exponent")) and stem not in known:
             assert re.sub(r"\.\w+$", ".weight", stem) in known
             continue
         shape, kind = known[stem]
         number = re.search(r"\.(\d)\.", name)
-        size = len(ternary.groups()[ternary.PASSES[int(number.group(1))][0]]) if number and ".i." in stem else 0
+        passes = bands[second].groups
+        size = len(passes[ternary.PASSES[int(number.group(1))][0]]) if number and ".i." in stem else 0
         channels = actual[f"{name.split('.')[0]}.stem.bias"].size
-        values = {"C": channels, "3 C": 3 * channels, "2 n": 2 * size}
-        assert tensor.shape == tuple(values.get(x) or int(x) for x in shape.split(", ")), name
-        assert not kind or kind[0] == f"I{8 * tensor.dtype.itemsize}", name
+        values = {"C": channels, "3 C": 3 * channels, "2 n": 2 * size, **(of_second if second else {})}
+        assert tensor.shape == tuple(values.get(x) or int(x) for x in shape.split(", ")), tensor_name
+        assert not kind or kind[0] == f"I{8 * tensor.dtype.itemsize}", tensor_name
     # Every row is of some tensor.
     stems = {re.sub(r"\.\d\.", ".", name) for name in actual}
     assert {re.sub(r"\.[ik]\.", ".", name) for name in known} <= stems
