@@ -1,6 +1,8 @@
-"""How many cores there are for this process."""
+"""How many cores there are for this process, and for how long its workers live."""
 
+import multiprocessing
 import os
+import threading
 
 
 def cores() -> int:
@@ -24,3 +26,15 @@ def threads(processes: int) -> int:
     the cores."""
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # a list is for nested teams
     return int(given) if given.isdecimal() and int(given) else max(1, cores() // processes)
+
+
+def end_with_parent() -> None:
+    """Ends this worker when the process that started it is gone, killed or not."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..advice import in_flags
 from ..files import STDOUT
-from ..machine import cores, threads
+from ..machine import cores, end_with_parent, threads
 from ..progress import Bar, Progress, silent
 from .names import Pair, Plan
 
@@ -93,6 +93,7 @@ def _results(work: Work, pairs: list[Pair], workers: int) -> Iterator[tuple[Pair
 def _begin() -> None:
     """In a worker: Ctrl-C ends the process that started it, which lets it finish its file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _say(done: Done, as_json: bool, to_stderr: bool = False) -> None:

@@ -9,7 +9,6 @@ import io
 import json
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import PIL
 
 from ..files import check_folder, remove_unfinished, write_bytes, write_json
 from ..images import ImageError, list_images, read_image
-from ..machine import cores
+from ..machine import cores, end_with_parent
 from .cutting import cut, hardest, thumbnail
 from .shards import FORMAT, INDEX, ShardError
 
@@ -118,7 +117,7 @@ def executor(workers: int = 0, scheduler: str | None = None) -> Iterator[Executo
         if workers < 0:
             raise ValueError(f"workers is {workers}, must be 0 (one a core) or more")
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers or cores(), context, initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(workers or cores(), context, initializer=end_with_parent) as pool:
             yield pool
         return
     try:
@@ -131,18 +130,6 @@ def executor(workers: int = 0, scheduler: str | None = None) -> Iterator[Executo
         raise ValueError(f"no dask scheduler answers at {scheduler}: {error}") from None
     with client, client.get_executor() as pool:
         yield pool
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the process that started it is gone, killed or not."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def mine_tiles(

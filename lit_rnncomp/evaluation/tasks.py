@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import read_image
-from ..machine import threads
+from ..machine import end_with_parent, threads
 from .bar import counted
 from .frames import frames_name, write_frame
 from .measure import AnyCodec, digest, measure
@@ -120,6 +120,7 @@ def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
 def _start_worker(workers: int) -> None:
     import torch
 
+    end_with_parent()
     torch.set_num_threads(threads(workers))
 
 
