@@ -218,21 +218,15 @@ class MeanCurves:
         path = Path(source)
         if path.is_dir():
             return cls.of(Results.read(path))
+        data = summaries(path)
         try:
-            data = json.loads(path.read_text())
-            if data["format"] != FORMAT:
-                raise ResultsError(f"{path} has curves of format {data['format']}; this program reads format {FORMAT}")
             curves = {
                 codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
                 for codec, by_metric in data["curves"].items()
             }
             return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
-        except OSError:
-            raise ResultsError(
-                f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}") from None
+        except (KeyError, TypeError) as error:
+            raise _no_curves(source, error) from None
 
     def write(
         self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
@@ -255,13 +249,24 @@ class MeanCurves:
 def summaries(source: str | Path) -> dict[str, Any]:
     """What `curves.json` says, of a results folder or on its own, with `areas` and `models`. Raises `ResultsError`."""
     path = Path(source)
-    MeanCurves.read(path)  # refuses all that is none
     file = path / "curves.json" if path.is_dir() else path
     try:
         found: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise ResultsError(f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again") from None
-    return found
+        if found["format"] != FORMAT:
+            raise ResultsError(f"{file} has curves of format {found['format']}; this program reads format {FORMAT}")
+        return found
+    except OSError:
+        raise ResultsError(
+            f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again"
+            if path.is_dir()
+            else f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise _no_curves(source, error) from None
+
+
+def _no_curves(source: str | Path, error: Exception) -> ResultsError:
+    return ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}")
 
 
 def begin(folder: Path, pictures: Iterable[str]) -> None:

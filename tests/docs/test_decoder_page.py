@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -114,9 +115,9 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
     data = codec.truncate(codec.encode(PHOTO, step=2000, tune="psnr"), bpp=1.5)
     given = page.execute_async_script(
         """
-        const [address, data, done] = arguments;
+        const [address, weights, data, done] = arguments;
         const {Model, readWeights} = await import(address + "/docs/decoder/rnnc.js");
-        const answer = await fetch(address + "/lit_rnncomp/zoo/ternary64_7h.safetensors");
+        const answer = await fetch(address + "/lit_rnncomp/zoo/" + weights);
         const model = new Model(await readWeights(new Uint8Array(await answer.arrayBuffer())));
         const levels = [];
         for await (const step of model.decode(Uint8Array.from(atob(data), (x) => x.charCodeAt(0)))) {
@@ -125,6 +126,7 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
         done(levels);
         """,
         site,
+        zoo.find(None).name,
         base64.b64encode(data).decode(),
     )
     states = codec._states(container.parse(data), None, False)  # type: ignore[union-attr]
@@ -196,4 +198,6 @@ def test_it_fits_the_window(page: Any, site: str, tmp_path: Path, width: int) ->
 
 
 def test_the_shipped_weights_are_the_ones_it_looks_for() -> None:
-    assert (ROOT / "docs" / "decoder" / "../../lit_rnncomp/zoo/ternary64_7h.safetensors").resolve() == zoo.find(None)
+    page = ROOT / "docs" / "decoder" / "index.html"
+    (address,) = re.findall(r'SHIPPED = "(.*)"', page.read_text())
+    assert (page.parent / address).resolve() == zoo.find(None)

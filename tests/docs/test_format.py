@@ -74,9 +74,9 @@ def test_the_butterfly_and_the_colours() -> None:
     np.testing.assert_array_equal(table, lapped.JPEG_LUMINANCE)
 
 
-@pytest.mark.parametrize("name", ["ternary64_5h", zoo.DEFAULT], ids=["one stage", "two stages"])
-def test_the_tensors_are_those_of_the_shipped_weights(name: str) -> None:
-    with safe_open(zoo.find(name), "np") as file:
+@pytest.mark.parametrize("model", ["ternary64_5h", zoo.DEFAULT], ids=["one stage", "two stages"])
+def test_the_tensors_are_those_of_the_shipped_weights(model: str) -> None:
+    with safe_open(zoo.find(model), "np") as file:
         actual = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     of_two = any(".coarse." in name for name in actual)
     bands = {False: ternary.bands(1 + of_two), True: ternary.coarse_bands()}
