@@ -52,8 +52,8 @@ class TernaryWeights(NamedTuple):
 
         Raises `ValueError` where the two are for other coefficients.
         """
-        power = context.visual_power
-        for name in ("visual_power", "stages"):
+        weighting = {name: getattr(context, name) for name in ("visual_power", "visual_ac", "visual_chroma")}
+        for name in (*weighting, "stages"):
             if (one := getattr(context, name)) != (other := getattr(refiner, name)):
                 raise ValueError(
                     f"the entropy model is for {name}={one} and the decoder for {other}: train both with the same"
@@ -61,8 +61,8 @@ class TernaryWeights(NamedTuple):
         tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
         state = refiner.cpu().state_dict()
         tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}
-        if power != 1:
-            tensors[TUNE_WEIGHTS] = lapped.coefficient_weights(power).astype(np.float32)
+        if any(value != 1 for value in weighting.values()):
+            tensors[TUNE_WEIGHTS] = lapped.coefficient_weights(**weighting).astype(np.float32)
         return cls(tensors, [])
 
 

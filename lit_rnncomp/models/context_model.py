@@ -149,7 +149,9 @@ class ContextModel(BandsModel):
         blocks: see above.
         known_codes: see above.
         neighbours: see above.
-        visual_power: of the `lapped.coefficient_weights` that it is for.
+        visual_power: of the `lapped.coefficient_weights` that it is for, as the next two.
+        visual_ac: see above.
+        visual_chroma: see above.
         stages: of the transform: with 2, DC coefficients are those of `dc_stage`, and `coarse` is the model of their
             codes, of the same shape.
     """
@@ -161,12 +163,15 @@ class ContextModel(BandsModel):
         known_codes: bool = True,
         neighbours: bool = True,
         visual_power: float = 1.0,
+        visual_ac: float = 1.0,
+        visual_chroma: float = 1.0,
         stages: int = 1,
     ) -> None:
         if stages not in (1, 2):
             raise ValueError(f"stages={stages} is neither 1 nor 2")
         super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours)
-        self.visual_power, self.stages = visual_power, stages
+        self.stages = stages
+        self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         options = (channels, blocks, known_codes, neighbours)
         self.coarse = BandsModel(ternary.coarse_bands(), *options) if stages == 2 else None
 

@@ -82,21 +82,30 @@ def inverse_basis() -> NDArray[np.float64]:
 
 
 @cache
-def coefficient_weights(visual_power: float = 1.0) -> NDArray[np.float64]:
+def coefficient_weights(
+    visual_power: float = 1.0, visual_ac: float = 1.0, visual_chroma: float = 1.0
+) -> NDArray[np.float64]:
     """By what each coefficient is multiplied before coding, for each of `TUNES`. `(2, 192)`.
 
     `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table, to
     the power `visual_power`; chroma at three quarters of luma, at three eighths where u + v > 3 (at half of that
-    PSNR-HVS is 0.4 dB better, but MS-SSIM, which counts all colours, much worse).
+    PSNR-HVS is 0.4 dB better, but MS-SSIM, which counts all colours, much worse). All but DC coefficients are also
+    multiplied by `visual_ac`, and those of chroma by `visual_chroma` too.
 
     Raises:
-        ValueError: `visual_power` is outside [0, 1]; above it coefficients could pass 2 T_0 (`ternary.FIRST`).
+        ValueError: one of them is outside [0, 1] (of the last two also 0); above it coefficients could pass 2 T_0
+            (`ternary.FIRST`).
     """
     if not 0 <= visual_power <= 1:
         raise ValueError(f"visual_power={visual_power} is outside [0, 1]")
+    for name, value in (("visual_ac", visual_ac), ("visual_chroma", visual_chroma)):
+        if not 0 < value <= 1:
+            raise ValueError(f"{name}={value} is outside (0, 1]")
     luma = (16 / np.array(JPEG_LUMINANCE, np.float64).ravel()) ** visual_power
     u, v = np.divmod(np.arange(PLANE), BLOCK)
     chroma = np.where(u + v > 3, 0.375 * luma, 0.75 * luma)
+    luma[1:] *= visual_ac
+    chroma[1:] *= visual_ac * visual_chroma
     return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
 
 

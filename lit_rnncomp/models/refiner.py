@@ -19,13 +19,24 @@ class Refiner(nn.Module):
     Args:
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
-        visual_power: of the `lapped.coefficient_weights` that it is for.
+        visual_power: of the `lapped.coefficient_weights` that it is for, as the next two.
+        visual_ac: see above.
+        visual_chroma: see above.
         stages: of the transform that it is for: with 2, levels of DC coefficients are what is known of them, rounded.
     """
 
-    def __init__(self, channels: int = 128, blocks: int = 4, visual_power: float = 1.0, stages: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int = 128,
+        blocks: int = 4,
+        visual_power: float = 1.0,
+        visual_ac: float = 1.0,
+        visual_chroma: float = 1.0,
+        stages: int = 1,
+    ) -> None:
         super().__init__()
-        self.visual_power, self.stages = visual_power, stages
+        self.stages = stages
+        self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
         self.stem = nn.Conv2d(2 * COEFFICIENTS, channels, 1)
         self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(blocks))

@@ -21,21 +21,25 @@ from .ternary import DRAWN, VALIDATED, Sample, TernaryTraining, middle
 from .ternary_decoder import Refinement, TernaryDecoder, relative_error
 from .ternary_entropy import LEAST_BITS, TernaryEntropyModel
 
+# Options of the others that are 1 here: nothing of a second stage is carried in a state.
+_PLAIN = ("stages", "visual_ac", "visual_chroma")
+
 
 class RecurrentTernaryEntropyModel(TernaryEntropyModel):
     """Trains an entropy model of ternary codes with a state. The loss weighs iterations as drawing them would.
 
     Args:
         fed: what the state is fed with in each iteration: the `levels` before it, or the `codes` of the last one alone.
-        options: of `TernaryEntropyModel`; `weights` are of none, `stages` is 1.
+        options: of `TernaryEntropyModel`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1.
     """
 
     config_key = "recurrent_context_config"
     network: RecurrentContextModel
 
     def __init__(self, fed: Fed = "levels", **options: Any) -> None:
-        super().__init__(**_one_stage(options))
-        del self.config["stages"]
+        super().__init__(**_plain(options))
+        for name in _PLAIN:
+            del self.config[name]
         self.config["fed"] = fed
         self.network = RecurrentContextModel(**self.config)
 
@@ -69,15 +73,16 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     """Trains a decoder of ternary codes with a state. The loss weighs iterations as drawing them would.
 
     Args:
-        options: of `TernaryDecoder`; `weights` are of none, `stages` is 1.
+        options: of `TernaryDecoder`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1.
     """
 
     config_key = "recurrent_refiner_config"
     network: RecurrentRefiner
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**_one_stage(options))
-        del self.config["stages"]
+        super().__init__(**_plain(options))
+        for name in _PLAIN:
+            del self.config[name]
         self.network = RecurrentRefiner(**self.config)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -99,10 +104,11 @@ class RecurrentTernaryDecoder(TernaryDecoder):
             yield Refinement(sample, middle(level), added.to(sample.x))
 
 
-def _one_stage(options: dict[str, Any]) -> dict[str, Any]:
-    """Raises `ValueError` for a transform with two: nothing of it is carried in a state."""
-    if options.get("stages", 1) != 1:
-        raise ValueError(f"stages={options['stages']}: networks with a state are of a transform with one stage")
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Raises `ValueError` for options that networks with a state do not have."""
+    for name in _PLAIN:
+        if options.get(name, 1) != 1:
+            raise ValueError(f"{name}={options[name]}: networks with a state are trained with {name}=1 alone")
     return options
 
 

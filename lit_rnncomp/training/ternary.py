@@ -6,6 +6,7 @@ iteration. The thresholds are fixed, so no iteration depends on weights, and non
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
 # Validation goes no further: with the next threshold, 4, most pictures need more than two bits per pixel.
 VALIDATED = 9
 
+_BLOCK = re.compile(r"(?:coarse\.)?(wide|back)\.")
+
 
 class Sample(NamedTuple):
     """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
@@ -53,13 +56,13 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self, validated: Sequence[str], visual_power: float, stages: int) -> None:
+    def __init__(self, validated: Sequence[str], weighting: dict[str, float], stages: int) -> None:
         super().__init__()
         self.stages = stages
         self.dc_stage = DCStage()
         self.means = PictureMeans(validated)
         self.frontend = LappedDCT()
-        table = torch.tensor(lapped.coefficient_weights(visual_power)).float()[:, :, None, None]
+        table = torch.tensor(lapped.coefficient_weights(**weighting)).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
@@ -68,8 +71,12 @@ class TernaryTraining(L.LightningModule):
         """The network of an earlier run's checkpoint."""
 
     def started(self, network: nn.Module) -> dict[str, Tensor]:
-        """The weights to start from, of a network from a checkpoint."""
-        return network.state_dict()
+        """The weights to start from, of a network from a checkpoint. Residual blocks that it lacks start as nothing."""
+        state = network.state_dict()
+        for name, own in self.network.state_dict().items():
+            if name not in state and (block := _BLOCK.match(name)):
+                state[name] = torch.zeros_like(own) if block[1] == "back" else own
+        return state
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and (path := self.hparams["weights"]):

@@ -46,7 +46,9 @@ class TernaryDecoder(TernaryTraining):
     Args:
         channels: of all hidden layers.
         blocks: residual blocks; each lets a block of the picture see one block further.
-        visual_power: as of the entropy model.
+        visual_power: as of the entropy model, as the next two.
+        visual_ac: see above.
+        visual_chroma: see above.
         stages: of the transform, 1 or 2; as of the entropy model.
         ms_ssim_weight: of `1 - MS-SSIM` relative to that of the middles, added to the loss of pictures of tune visual
             with all codes of their iteration.
@@ -60,7 +62,7 @@ class TernaryDecoder(TernaryTraining):
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
         decay: of wsd, see `schedule`.
-        weights: start from the decoder in this checkpoint, of the same shape.
+        weights: start from the decoder in this checkpoint, of the same shape, or with fewer `blocks`.
     """
 
     config_key = ternary_weights.REFINER_CONFIG_KEY
@@ -71,6 +73,8 @@ class TernaryDecoder(TernaryTraining):
         channels: int = 128,
         blocks: int = 4,
         visual_power: float = 1.0,
+        visual_ac: float = 1.0,
+        visual_chroma: float = 1.0,
         stages: int = 1,
         ms_ssim_weight: float = 0.0,
         early_ends: float = 0.0,
@@ -89,9 +93,10 @@ class TernaryDecoder(TernaryTraining):
         if not 0 <= early_ends <= 1:
             raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
-        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], visual_power, stages)
+        weighting = {"visual_power": visual_power, "visual_ac": visual_ac, "visual_chroma": visual_chroma}
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], weighting, stages)
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks, "visual_power": visual_power, "stages": stages}
+        self.config = {"channels": channels, "blocks": blocks, **weighting, "stages": stages}
         self.network = Refiner(**self.config)
 
     def start(self, path: Path) -> nn.Module:

@@ -37,7 +37,9 @@ class TernaryEntropyModel(TernaryTraining):
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
         visual_power: the weights of tune visual are those of JPEG's table to this power, 0 to 1; the decoder's must be
-            the same.
+            the same, as of the next two.
+        visual_ac: by what tune visual multiplies all but DC coefficients besides, above 0 and at most 1.
+        visual_chroma: likewise those of chroma, times `visual_ac`.
         stages: of the transform, 1 or 2: with 2, DC coefficients of 4x4 blocks go through a transform of their own; the
             decoder's must be the same.
         coarse_iterations: of how many random iterations a step learns the second stage's codes of each picture, which
@@ -51,7 +53,8 @@ class TernaryEntropyModel(TernaryTraining):
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
         decay: of wsd, see `schedule`.
-        weights: start from the entropy model in this checkpoint, of the same shape, but for its `stages`.
+        weights: start from the entropy model in this checkpoint, of the same shape, but for its `stages`, or with fewer
+            `blocks`.
     """
 
     config_key = ternary_weights.CONTEXT_CONFIG_KEY
@@ -67,6 +70,8 @@ class TernaryEntropyModel(TernaryTraining):
         known_codes: bool = True,
         neighbours: bool = True,
         visual_power: float = 1.0,
+        visual_ac: float = 1.0,
+        visual_chroma: float = 1.0,
         stages: int = 1,
         coarse_iterations: int = 4,
         optimizer: OptimizerName = "adam",
@@ -81,14 +86,15 @@ class TernaryEntropyModel(TernaryTraining):
     ) -> None:
         if coarse_iterations < 1:
             raise ValueError(f"coarse_iterations={coarse_iterations} is less than 1")
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], visual_power, stages)
+        weighting = {"visual_power": visual_power, "visual_ac": visual_ac, "visual_chroma": visual_chroma}
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], weighting, stages)
         self.save_hyperparameters()
         self.config = {
             "channels": channels,
             "blocks": blocks,
             "known_codes": known_codes,
             "neighbours": neighbours,
-            "visual_power": visual_power,
+            **weighting,
             "stages": stages,
         }
         self.network = ContextModel(**self.config)

@@ -180,9 +180,36 @@ def test_a_run_can_start_from_earlier_weights(kind, fitted, pictures, tmp_path):
     state = torch.load(earlier, weights_only=True)["state_dict"]
     for name, value in module.network.state_dict().items():
         assert torch.equal(value, state[f"network.{name}"])
-    for options, message in (({"channels": 16}, "another shape"), ({"weights": "none.ckpt"}, "no such")):
+    for options, message in (
+        ({"channels": 16}, "another shape"),
+        ({"blocks": 0}, "another shape"),
+        ({"weights": "none.ckpt"}, "no such"),
+    ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             fit(kind(**{**SMALL, "weights": str(earlier), **options}), pictures, tmp_path, steps=1)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("kind", STATELESS)
+def test_more_blocks_begin_as_none(kind, stages, pictures, tmp_path):
+    """A run from fewer blocks starts with the same function, and its new blocks learn."""
+    torch.manual_seed(0)
+    small = {**SMALL, "stages": stages}
+    earlier = kind(**small)
+    fit(earlier, pictures, tmp_path / "earlier", steps=3)
+    (path,) = (tmp_path / "earlier").rglob("best.ckpt")
+    module = kind(**{**small, "blocks": small["blocks"] + 2}, weights=str(path), lr=0.0)
+    fit(module, pictures, tmp_path / "same", steps=3)
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    logged = module.trainer.callback_metrics[module.monitor[0]]
+    assert logged == pytest.approx(float(earlier.trainer.callback_metrics[module.monitor[0]]), rel=1e-5)
+    module.train()
+    for _ in range(2):  # what comes before a block that adds nothing learns nothing at first
+        module.training_step(image, 0).backward()
+        with torch.no_grad():
+            for parameter in module.network.parameters():
+                parameter -= 0.01 * parameter.grad.sign()
+    assert all(torch.any(p.grad != 0) for n, p in module.network.named_parameters() if "wide.2.weight" in n)
 
 
 def test_export_makes_one_model_of_both(fitted, model, pictures, tmp_path, capsys):
@@ -262,18 +289,26 @@ def test_a_decoder_learns_from_early_ends_and_similarity(pictures, tmp_path):
 
 def test_weights_of_coefficients_travel_with_the_model(pictures, tmp_path):
     torch.manual_seed(0)
-    module = TernaryEntropyModel(**SMALL, visual_power=0.8, lr=0.01)
+    weighting = {"visual_power": 0.8, "visual_ac": 0.7, "visual_chroma": 0.9}
+    module = TernaryEntropyModel(**SMALL, **weighting, lr=0.01)
     fit(module, pictures, tmp_path)
     (path,) = tmp_path.rglob("best.ckpt")
     context = ternary_weights.load_context_model(path)
-    tensors, _ = ternary_weights.TernaryWeights.of(context, Refiner(8, 1, visual_power=0.8))
+    tensors, _ = ternary_weights.TernaryWeights.of(context, Refiner(8, 1, **weighting))
     codec = TernaryCodec(tensors)
-    assert codec.tune_weights[1, 7] == pytest.approx(1.732 * (16 / 61) ** 0.8)
+    assert codec.tune_weights[1, 7] == pytest.approx(1.732 * 0.7 * (16 / 61) ** 0.8)
+    assert codec.tune_weights[1, 64 + 7] == pytest.approx(1.732 * 0.7 * 0.9 * 0.375 * (16 / 61) ** 0.8)
+    assert codec.tune_weights[1, [0, 64]] == pytest.approx([1.732, 0.75 * 1.732])
     assert_bits_are_those_of_files(module, codec, "visual")
     with pytest.raises(ValueError, match="for visual_power=0.8 and the decoder for 1.0: train both with the same"):
         ternary_weights.TernaryWeights.of(context, Refiner(8, 1))
     with pytest.raises(ValueError, match=r"visual_power=1.5 is outside \[0, 1\]"):
         TernaryDecoder(**SMALL, visual_power=1.5)
+    for name in ("visual_ac", "visual_chroma"):
+        with pytest.raises(ValueError, match=rf"{name}=0.0 is outside \(0, 1\]"):
+            TernaryDecoder(**SMALL, **{name: 0.0})
+        with pytest.raises(ValueError, match=f"with {name}=1 alone"):
+            RecurrentTernaryEntropyModel(**SMALL, **{name: 0.5})
 
 
 @pytest.mark.parametrize(
