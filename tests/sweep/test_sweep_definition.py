@@ -39,7 +39,13 @@ def test_the_sweeps_that_ship_are_read(path):
 
 def test_there_is_a_sweep_of_each_kind():
     sizes = {path.stem: sweep.grid_size() for path in SWEEPS if (sweep := read_sweep(path)).method == "grid"}
-    assert sizes == {"architectures": 4 * 3 * 3, "table": 4 * 4, "training_sets": 4 * 3}
+    assert sizes == {
+        "architectures": 4 * 3 * 3,
+        "table": 4 * 4,
+        "seeds": 3 * 2 * 2,
+        "longer": 3,
+        "training_sets": 4 * 3,
+    }
     assert {path.stem for path in SWEEPS} - set(sizes) == {"learning_rate", "residual_gru_dct64", "smoke"}
 
 
