@@ -22,7 +22,7 @@ from .agreement import Agreement
 from .artifacts import BestArtifact
 from .callbacks import Diagnostics, Precision, StepSeeds
 from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
-from .command import prepared
+from .command import model_options, prepared
 from .processes import Distributed, Validations
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
@@ -90,7 +90,13 @@ class CompressionCLI(LightningCLI):
         chosen = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
         if chosen and Path(chosen).is_file():
             check_whole(Path(chosen))  # Lightning's own words for it are a traceback
+        # Lightning lets the options that a checkpoint was trained with win over those of the command line.
+        config = self.config.get(self.config.get("subcommand") or "", {})
+        given = {name: config[name] for name in model_options(sys.argv[1:]) if name in config}
         super()._parse_ckpt_path()
+        for name, value in given.items():
+            config = self.config[self.config.subcommand]
+            config[name] = value
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":

@@ -37,6 +37,13 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def model_options(words: Sequence[str]) -> list[str]:
+    """Where a parsed command keeps the options of the model that these words give: `--model.lr=1` and
+    `--model.init_args.lr=1` are `model.init_args.lr`."""
+    named = (re.match(r"--model\.(?:init_args\.)?([\w.]+)", word) for word in words)
+    return [f"model.init_args.{match[1]}" for match in named if match and match[1] != "class_path"]
+
+
 def _value(words: Sequence[str], option: str) -> str | None:
     """The last value of an option, given as `--option VALUE` or `--option=VALUE`."""
     found = None

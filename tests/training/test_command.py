@@ -72,6 +72,23 @@ def test_a_checkpoint_knows_its_model(starts, tmp_path):
 
 
 @pytest.mark.slow
+def test_options_of_the_command_line_win_over_those_of_a_checkpoint(starts, tmp_path):
+    """Others stay as the checkpoint has them: a branch of a run may have another decay, and needs no second list."""
+    options = "--model.lr=0.003", "--model.schedule=wsd", "--model.init_args.decay=0.01"
+    fit = starts(tmp_path, "fit", "--model=GRUCompressor", *SMALL, *QUIET, *options, "--trainer.max_steps=1")
+    assert fit.wait() == 0, fit.output()
+    (checkpoint,) = tmp_path.glob("runs/*/version_0/checkpoints/last.ckpt")
+    again = f"--ckpt_path={checkpoint}", "--model.decay=0.5", "--trainer.max_steps=2", *SMALL[2:]
+    branch = starts(tmp_path, "fit", "--model=GRUCompressor", *QUIET, *again)
+    assert branch.wait() == 0, branch.output()
+    (reached,) = tmp_path.glob("runs/*/version_1/checkpoints/last.ckpt")
+    found = torch.load(reached, weights_only=True)
+    assert found["global_step"] == 2
+    kept = {name: found["hyper_parameters"][name] for name in ("decay", "lr", "schedule", "width", "iterations")}
+    assert kept == {"decay": 0.5, "lr": 0.003, "schedule": "wsd", "width": 0.02, "iterations": 2}
+
+
+@pytest.mark.slow
 def test_a_part_of_ones_own_is_trained_as_the_page_says(starts, tmp_path):
     page = (Path(__file__).parents[2] / "configs/README.md").read_text()
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
