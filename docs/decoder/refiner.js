@@ -14,6 +14,7 @@ export class Refiner {
     this.layers = Array.from({ length: blocks }, (_, k) => [this.convolution(`wide.${k}`), this.matrix(`back.${k}`)]);
     this.head = this.matrix("head");
     this.own = this.get("own.weight");
+    this.two = tensors.has("context.coarse.stem.weight");
   }
 
   matrix(name, extra = () => 0) {
@@ -61,8 +62,10 @@ export class Refiner {
       head.multiply(line, 0, channels, columns, out);
       for (let k = 0, at = y * size; k < size; k++, at++) {
         const level = levels[at], index = k % COEFFICIENTS;
-        const pull = own[2 * index] + 0.5 + (own[2 * index + 1] * MAGNITUDES[Math.abs(level)]) / 16;
-        result[at] = level + out[k] + pull * Math.sign(level);
+        const pull = own[2 * index] + (own[2 * index + 1] * MAGNITUDES[Math.abs(level)]) / 16;
+        const limit = level === 0 || (this.two && index % 64 === 0) ? 1.25 : 0.75;
+        const added = Math.min(Math.max(out[k] + pull * Math.sign(level), -limit), limit);
+        result[at] = level + 0.5 * Math.sign(level) + added;
       }
     }
     return result;

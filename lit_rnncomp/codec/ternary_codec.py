@@ -60,7 +60,7 @@ class TernaryCodec:
         self.stages = 2 if coarse else 1
         self.context = ContextNetwork(context, ternary.bands(self.stages))
         self.coarse = ContextNetwork(coarse, ternary.coarse_bands()) if coarse else None
-        self.refiner = NumpyRefiner(_part(tensors, "refiner."))
+        self.refiner = NumpyRefiner(_part(tensors, "refiner."), stages=self.stages)
         self.tune_weights = _tune_weights(tensors)
         self.digest = ternary_weights.digest(tensors)
 
@@ -217,7 +217,7 @@ class TernaryCodec:
     def draw(self, file: File, state: State, exact: bool = False) -> Pixels:
         """The picture `(H, W, 3)` of a state of a file."""
         header, layout = file.header, self.layout(file.header)
-        refiner = NumpyRefiner(self.refiner.tensors, np.float64) if exact else self.refiner
+        refiner = NumpyRefiner(self.refiner.tensors, np.float64, self.stages) if exact else self.refiner
         coefficients = state.refined(refiner, layout)
         dtype = coefficients.dtype
         coefficients *= (ternary.threshold(state.t) / self._factors(layout)).astype(dtype)

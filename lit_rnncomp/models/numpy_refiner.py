@@ -17,10 +17,10 @@ _BAND = 4096
 
 
 class NumpyRefiner:
-    """`tensors`: weights by the names of `Refiner.state_dict`. Raises `ValueError` for one that is missing or
-    misshapen."""
+    """`tensors`: weights by the names of `Refiner.state_dict`; `stages`: of the transform. Raises `ValueError` for a
+    tensor that is missing or misshapen."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32, stages: int = 1) -> None:
         self.tensors, self.dtype = tensors, np.dtype(dtype)
         self.blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
         width = tensors["stem.bias"].size if "stem.bias" in tensors else 0
@@ -33,6 +33,7 @@ class NumpyRefiner:
         self._head = self._layer("head", width, COEFFICIENTS)
         self._own = self._tensor("own.weight", COEFFICIENTS, 2, 1, 1).reshape(COEFFICIENTS, 2).T
         self._sizes = ternary.magnitudes().astype(dtype) / 16
+        self._at_zero, self._elsewhere = (limit.astype(self.dtype) for limit in ternary.limits(stages))
 
     def _tensor(self, name: str, *shape: int) -> NDArray[Any]:
         if name not in self.tensors:
@@ -84,8 +85,12 @@ class NumpyRefiner:
             hidden += back_bias
         out = hidden @ self._head[0][0]
         out += self._head[1]
-        out += signs * (self._own[0] + np.asarray(0.5, self.dtype))
+        out += signs * self._own[0]
         out += signed * self._own[1]
+        limit = np.where(flat == 0, self._at_zero, self._elsewhere)
+        np.clip(out, -limit, limit, out=out)
+        signs *= np.asarray(0.5, self.dtype)
+        out += signs
         out += flat
         return out.reshape(levels.shape)
 

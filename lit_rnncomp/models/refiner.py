@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ternary
 from .context_model import features
 from .lapped import COEFFICIENTS, TUNES
 from .ternary import EMBEDDINGS, ITERATIONS
@@ -53,8 +54,16 @@ class Refiner(nn.Module):
         """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.
 
         `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
+        Within `ternary.limits`, but not in training, where what is beyond them has to learn.
         """
-        return self.added(self.stemmed(level, embedding, tune), level)
+        added = self.added(self.stemmed(level, embedding, tune), level)
+        return added if self.training else self.limited(added, level)
+
+    def limited(self, added: Tensor, level: Tensor) -> Tensor:
+        """What may be added: `ternary.limits`."""
+        zero, other = (torch.from_numpy(x).to(added)[:, None, None] for x in ternary.limits(self.stages))
+        limit = torch.where(level == 0, zero, other)
+        return added.clamp(-limit, limit)
 
     def stemmed(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """The first layer."""

@@ -16,6 +16,7 @@ from skimage import data
 
 import lit_rnncomp
 from lit_rnncomp.codec import container, zoo
+from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.evaluation.catalog import describe
 from lit_rnncomp.evaluation.measure import to_tensor
 from lit_rnncomp.evaluation.metrics import psnr_hvs
@@ -106,6 +107,31 @@ def test_exact_binary_codes_are_the_same_everywhere(setting: dict[str, str], tmp
     command += [str(tmp_path / "a.rnnc"), "--model", model, "--exact"]
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
     assert (tmp_path / "a.rnnc").read_bytes() == here
+
+
+Y, X = np.mgrid[:96, :96]
+UNSEEN = {
+    "noise": np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8),
+    "stripes": np.stack([X // 16 % 2, Y // 24 % 2, X // 40 % 2], -1).astype(np.uint8) * 255,
+    "checkerboard": np.repeat(((X // 3 + Y // 3) % 2)[..., None], 3, 2).astype(np.uint8) * 255,
+}
+
+
+@pytest.mark.parametrize("picture", UNSEEN)
+@pytest.mark.parametrize("name", sorted(name for name in zoo.shipped() if name.startswith("ternary")))
+def test_pictures_unlike_all_that_were_learned_from_are_drawn_as_their_codes_say(name: str, picture: str) -> None:
+    """A network that runs wild there may cost something over the middles of intervals, and not thousands of times."""
+    codec = lit_rnncomp.load(name)
+    silent = {key: 0 * x for key, x in codec.tensors.items() if key.startswith(("refiner.head", "refiner.own"))}
+    middles = TernaryCodec({**codec.tensors, **silent})
+    middles.digest = codec.digest
+    for tune in ("psnr", "visual"):
+        for step in (1024, 1536, 2304, 2560):
+            file = codec.encode(UNSEEN[picture], step=step, tune=tune)
+            drawn, plain = (
+                np.square(np.asarray(c.decode(file)).astype(float) - UNSEEN[picture]).mean() for c in (codec, middles)
+            )
+            assert drawn < 4 * plain + 1, f"{tune}, step {step}"
 
 
 @pytest.mark.parametrize("name", sorted(zoo.shipped()))

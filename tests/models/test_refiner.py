@@ -18,7 +18,7 @@ def refiner() -> Refiner:
     with torch.no_grad():
         for parameter in refiner.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    return refiner
+    return refiner.eval()
 
 
 def arrays(refiner: Refiner) -> dict[str, np.ndarray]:
@@ -43,6 +43,28 @@ def test_numpy_draws_what_torch_trained(refiner: Refiner, size: tuple[int, int],
         found = NumpyRefiner(arrays(refiner), dtype)(level, t, tune, scale)
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_nothing_is_drawn_far_from_its_interval(stages: int) -> None:
+    """A network that runs wild is held to what the codes say; in training it is not, so that it learns."""
+    torch.manual_seed(0)
+    wild = Refiner(8, blocks=2, stages=stages)
+    with torch.no_grad():
+        for parameter in wild.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    level = levels(5, 6)
+    planes = torch.from_numpy(level).permute(2, 0, 1)[None].float()
+    arguments = planes, torch.tensor([3]), torch.tensor([1])
+    with torch.no_grad():
+        free, held = wild(*arguments), wild.eval()(*arguments)
+    limit = np.where(level == 0, 1.25, 0.75)
+    if stages == 2:
+        limit[..., [0, 64, 128]] = 1.25
+    assert free.abs().max() > 10
+    np.testing.assert_array_equal(held[0].permute(1, 2, 0), np.clip(free[0].permute(1, 2, 0), -limit, limit))
+    found = NumpyRefiner(arrays(wild), np.float64, stages)(level, 0, 1, 3 * 64)
+    assert (np.abs(found - level - 0.5 * np.sign(level)) <= limit).all()
 
 
 @pytest.mark.parametrize("band", [1, 40, 100])
