@@ -14,7 +14,8 @@ export class Refiner {
     this.layers = Array.from({ length: blocks }, (_, k) => [this.convolution(`wide.${k}`), this.matrix(`back.${k}`)]);
     this.head = this.matrix("head");
     this.own = this.get("own.weight");
-    this.two = tensors.has("context.coarse.stem.weight");
+    const two = tensors.has("context.coarse.stem.weight");
+    this.given = (k) => two && k % 64 === 0;
   }
 
   matrix(name, extra = () => 0) {
@@ -60,12 +61,18 @@ export class Refiner {
     for (let y = 0; y < rows; y++) {
       line.set(hidden.subarray(y * line.length, (y + 1) * line.length));
       head.multiply(line, 0, channels, columns, out);
-      for (let k = 0, at = y * size; k < size; k++, at++) {
-        const level = levels[at], index = k % COEFFICIENTS;
-        const pull = own[2 * index] + (own[2 * index + 1] * MAGNITUDES[Math.abs(level)]) / 16;
-        const limit = level === 0 || (this.two && index % 64 === 0) ? 1.25 : 0.75;
-        const added = Math.min(Math.max(out[k] + pull * Math.sign(level), -limit), limit);
-        result[at] = level + 0.5 * Math.sign(level) + added;
+      for (let column = 0, at = y * size; column < columns; column++, at += COEFFICIENTS) {
+        const added = out.subarray(column * COEFFICIENTS, (column + 1) * COEFFICIENTS);
+        let most = 1;
+        for (let k = 0; k < COEFFICIENTS; k++) {
+          const level = levels[at + k];
+          added[k] += (own[2 * k] + (own[2 * k + 1] * MAGNITUDES[Math.abs(level)]) / 16) * Math.sign(level);
+          if (!this.given(k)) most = Math.max(most, Math.abs(added[k]) / (level ? 0.75 : 1.25));
+        }
+        for (let k = 0; k < COEFFICIENTS; k++) {
+          const e = this.given(k) ? Math.min(Math.max(added[k] / most, -1.25), 1.25) : added[k] / most;
+          result[at + k] = levels[at + k] + 0.5 * Math.sign(levels[at + k]) + e;
+        }
       }
     }
     return result;

@@ -33,7 +33,7 @@ class NumpyRefiner:
         self._head = self._layer("head", width, COEFFICIENTS)
         self._own = self._tensor("own.weight", COEFFICIENTS, 2, 1, 1).reshape(COEFFICIENTS, 2).T
         self._sizes = ternary.magnitudes().astype(dtype) / 16
-        self._at_zero, self._elsewhere = (limit.astype(self.dtype) for limit in ternary.limits(stages))
+        self._given = ternary.bands(stages).given
 
     def _tensor(self, name: str, *shape: int) -> NDArray[Any]:
         if name not in self.tensors:
@@ -86,13 +86,23 @@ class NumpyRefiner:
         out = hidden @ self._head[0][0]
         out += self._head[1]
         out += signs * self._own[0]
-        out += signed * self._own[1]
-        limit = np.where(flat == 0, self._at_zero, self._elsewhere)
-        np.clip(out, -limit, limit, out=out)
+        signed *= self._own[1]
+        out += signed
+        del size, signed, hidden  # as large as all else here
+        self._limit(out, flat)
         signs *= np.asarray(0.5, self.dtype)
         out += signs
         out += flat
         return out.reshape(levels.shape)
+
+    def _limit(self, added: Floats, level: NDArray[Any]) -> None:
+        """As `Refiner.limited`, in place."""
+        share = np.abs(added)
+        share /= np.asarray(ternary.REACH, self.dtype)
+        np.multiply(share, np.asarray(ternary.REACH / ternary.REACH_AT_ZERO, self.dtype), out=share, where=level == 0)
+        share[:, self._given] = 1
+        added /= np.maximum(share.max(1, keepdims=True), 1)
+        added[:, self._given] = added[:, self._given].clip(-ternary.REACH_AT_ZERO, ternary.REACH_AT_ZERO)
 
 
 def _three_by_three(x: Floats, shape: tuple[int, ...], weight: Floats) -> Floats:

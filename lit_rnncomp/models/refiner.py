@@ -54,16 +54,22 @@ class Refiner(nn.Module):
         """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.
 
         `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
-        Within `ternary.limits`, but not in training, where what is beyond them has to learn.
+        `limited`, but not in training, where what is beyond the limits has to learn.
         """
         added = self.added(self.stemmed(level, embedding, tune), level)
         return added if self.training else self.limited(added, level)
 
     def limited(self, added: Tensor, level: Tensor) -> Tensor:
-        """What may be added: `ternary.limits`."""
-        zero, other = (torch.from_numpy(x).to(added)[:, None, None] for x in ternary.limits(self.stages))
-        limit = torch.where(level == 0, zero, other)
-        return added.clamp(-limit, limit)
+        """What may be added: in a block where the network would put a coefficient further from its interval than
+        `ternary.REACH` says, all of it is scaled until it does not. (It does so in pictures unlike all that it has
+        learned from, and all of the block is worth nothing there.) What is known of DC coefficients with two stages has
+        no interval: they are clipped."""
+        given = torch.from_numpy(ternary.bands(self.stages).given)
+        share = added.abs() / torch.where(level == 0, ternary.REACH_AT_ZERO, ternary.REACH)
+        share[:, given] = 1
+        added = added / share.amax(1, keepdim=True).clamp_min(1)
+        added[:, given] = added[:, given].clamp(-ternary.REACH_AT_ZERO, ternary.REACH_AT_ZERO)
+        return added
 
     def stemmed(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """The first layer."""

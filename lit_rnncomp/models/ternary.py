@@ -129,19 +129,9 @@ def magnitudes() -> NDArray[np.int8]:
     return (8 * octave + ((8 * size) >> octave) - 8).astype(np.int8)
 
 
-@cache
-def limits(stages: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far from the middle of its interval a decoder may put each coefficient, in thresholds: where its level is 0,
-    and where not. `(192,)` each.
-
-    The interval is known, so that what lies beyond it is an error; a quarter of a threshold is left for rounding. What
-    is known of DC coefficients with two stages has no such interval.
-    """
-    zero = np.full(COEFFICIENTS, 1.25)
-    other = np.full(COEFFICIENTS, 0.75)
-    if stages == 2:
-        other[DC] = zero[DC]
-    return zero, other
+REACH_AT_ZERO, REACH = 1.25, 0.75
+"""How far from the middle of its interval a decoder's network may put a coefficient, in thresholds: where its level is
+0, and where not. What lies beyond the interval is an error; a quarter of a threshold is left."""
 
 
 def embedding(t: int, scale: int) -> int:
