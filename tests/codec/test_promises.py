@@ -68,6 +68,7 @@ RELEASED = {
     "ternary64": ("fd879ae777537a84", None),
     "ternary64_5h": ("d68085f49477b200", None),
     "ternary64_7h": ("a53badca12f23e24", None),
+    "ternary64_9h": ("9e404cc2e845c5d9", None),
 }
 
 
@@ -88,6 +89,7 @@ PICTURES = {
     "ternary64": "506d5596f08a38187d100972f6e863c221b7d00a876f91970241d4f94cfd08e2",
     "ternary64_5h": "760170d56e5c234e802235f7c61de08545f3cbb5adf7d6e5333466858a71ed92",
     "ternary64_7h": "90086f48753f31d8fd46f0bb330ed31e1200314930a7e62e9eb5951a583f47b9",
+    "ternary64_9h": "c781b2f6a41f4b9abeb01b3605885db5f3259d215bffafa53a0893bb3869e41b",
 }
 
 

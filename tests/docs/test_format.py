@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from lit_rnncomp.codec import container, metadata, zoo
 from lit_rnncomp.codec.container import Ternary
+from lit_rnncomp.codec.ternary_weights import TUNE_WEIGHTS
 from lit_rnncomp.models import lapped, ternary
 
 PAGE = (ROOT / "docs" / "format.md").read_text()
@@ -88,6 +89,8 @@ def test_the_tensors_are_those_of_the_shipped_weights(model: str) -> None:
         else:
             stem = re.findall(r"`(.*?)`", name)[0]
             known[prefix + stem] = (shape, kind)
+    weighting = actual.pop(TUNE_WEIGHTS, np.zeros((2, 192), np.float32))
+    assert f"`{TUNE_WEIGHTS}`, `{weighting.shape}`, F{8 * weighting.dtype.itemsize}" in section("Weights")
     for tensor_name, tensor in actual.items():
         second = ".coarse." in tensor_name
         name = tensor_name.replace(".coarse.", ".")  # the second stage has all of the first's
