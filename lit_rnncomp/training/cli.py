@@ -91,12 +91,11 @@ class CompressionCLI(LightningCLI):
         if chosen and Path(chosen).is_file():
             check_whole(Path(chosen))  # Lightning's own words for it are a traceback
         # Lightning lets the options that a checkpoint was trained with win over those of the command line.
-        config = self.config.get(self.config.get("subcommand") or "", {})
-        given = {name: config[name] for name in model_options(sys.argv[1:]) if name in config}
+        names = [f"{self.config.get('subcommand')}.{name}" for name in model_options(sys.argv[1:])]
+        given = {name: self.config[name] for name in names if name in self.config}
         super()._parse_ckpt_path()
         for name, value in given.items():
-            config = self.config[self.config.subcommand]
-            config[name] = value
+            self.config[name] = value
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":
