@@ -35,18 +35,31 @@ export function butterfly(size) {
   return product(product(mix, middle), mix);
 }
 
-// `(height, width)` of RGBA bytes, of coefficients `(rows, columns, 192)`; grey draws luma alone.
-export function synthesis(coefficients, rows, columns, width, height, grey) {
+// RGB on the 0..255 scale, neither rounded nor clipped, Float32Array `(8 rows, 8 columns, 3)`, of coefficients `(rows,
+// columns, 192)`; grey draws luma alone.
+export function synthesis(coefficients, rows, columns, grey) {
   const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane));
-  const pixels = new Uint8ClampedArray(4 * width * height);
+  const out = new Float32Array(3 * planes[0].length);
+  for (let at = 0, to = 0; at < planes[0].length; at++, to += 3) {
+    const luma = planes[0][at] + 127.5;
+    const [blue, red] = grey ? [0, 0] : [planes[1][at], planes[2][at]];
+    out[to] = luma + 1.401999588657340 * red;
+    out[to + 1] = luma - 0.344135678165337 * blue - 0.714136155581812 * red;
+    out[to + 2] = luma + 1.772000066073816 * blue;
+  }
+  return out;
+}
+
+// The bytes of the first rows and columns of such samples, `(height, width, 4)`; grey draws their luma alone.
+export function rgba(samples, columns, width, height, grey) {
+  const pixels = new Uint8ClampedArray(4 * width * height).fill(255);
   for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0, at = 8 * columns * y; x < width; x++, at++, to += 4) {
-      const luma = planes[0][at] + 127.5;
-      const [blue, red] = grey ? [0, 0] : [planes[1][at], planes[2][at]];
-      pixels[to] = luma + 1.401999588657340 * red; // Uint8ClampedArray rounds and clips.
-      pixels[to + 1] = luma - 0.344135678165337 * blue - 0.714136155581812 * red;
-      pixels[to + 2] = luma + 1.772000066073816 * blue;
-      pixels[to + 3] = 255;
+    for (let x = 0, at = 24 * columns * y; x < width; x++, at += 3, to += 4) {
+      const [red, green, blue] = [samples[at], samples[at + 1], samples[at + 2]];
+      const luma = 0.299 * red + 0.587 * green + 0.114 * blue;
+      pixels[to] = grey ? luma : red; // Uint8ClampedArray rounds and clips.
+      pixels[to + 1] = grey ? luma : green;
+      pixels[to + 2] = grey ? luma : blue;
     }
   }
   return pixels;

@@ -1,4 +1,4 @@
-// Matrix products, and the residual layer that both networks are made of.
+// Matrix products, and the residual layer that all networks are made of.
 
 import { simd } from "./simd.js";
 
@@ -52,22 +52,34 @@ export function usePlain() {
 }
 
 // Replaces `hidden` (rows, columns, channels) by `finish(hidden + back(activate(wide(hidden))))`, in place, a row at a
-// time. `wide` is a 3x3 convolution, zero outside the picture: three matrices, one for each row of its kernel; `back`
-// a matrix. Both functions take and give one number.
-export function residual(hidden, rows, columns, channels, wide, activate, back, finish) {
-  const line = (columns + 2) * channels, row = columns * channels;
-  const lines = new Float32Array(3 * line); // The row before, this and the next, as they were, zero at each side.
+// time. `wide` is a 3x3 convolution of positions `reach` apart, zero outside the picture: three matrices, one for each
+// row of its kernel; `back` a matrix. Both functions take and give one number.
+export function residual(hidden, rows, columns, channels, wide, activate, back, finish, reach = 1) {
+  const line = (columns + 2 * reach) * channels, row = columns * channels, kept = 2 * reach + 1;
+  const lines = new Float32Array(kept * line); // Rows up to `reach` away, as they were, zero at each side.
+  const seen = reach === 1 ? lines : new Float32Array(3 * row);
   const inner = new Float32Array(columns * wide[0].width), out = new Float32Array(columns * back.width);
   const load = (y) => {
-    const at = (y % 3) * line + channels;
+    const at = (y % kept) * line + reach * channels;
     if (y < rows) lines.set(hidden.subarray(y * row, (y + 1) * row), at);
     else lines.fill(0, at, at + row);
   };
-  load(0);
+  for (let y = 0; y < reach; y++) load(y);
   for (let y = 0; y < rows; y++) {
-    load(y + 1);
+    load(y + reach);
     for (let dy = 0; dy < 3; dy++) {
-      wide[dy].multiply(lines, ((y + dy + 2) % 3) * line, channels, columns, inner, dy > 0);
+      const at = ((y + (dy - 1) * reach + kept) % kept) * line;
+      if (reach === 1) {
+        wide[dy].multiply(lines, at, channels, columns, inner, dy > 0);
+        continue;
+      }
+      for (let column = 0; column < columns; column++) {
+        for (let dx = 0; dx < 3; dx++) {
+          const from = at + (column + dx * reach) * channels;
+          seen.set(lines.subarray(from, from + channels), (3 * column + dx) * channels);
+        }
+      }
+      wide[dy].multiply(seen, 0, 3 * channels, columns, inner, dy > 0);
     }
     for (let index = 0; index < inner.length; index++) inner[index] = activate(inner[index]);
     back.multiply(inner, 0, wide[0].width, columns, out);

@@ -7,7 +7,8 @@ import { BitstreamError, CUT, ITERATION, SCALES, focusFactors, parse } from "./c
 import { Context, ContextNetwork } from "./context.js";
 import { readIteration } from "./codes.js";
 import { SecondStage } from "./dc.js";
-import { synthesis } from "./lapped.js";
+import { rgba, synthesis } from "./lapped.js";
+import { PostFilter } from "./filter.js";
 import { Refiner } from "./refiner.js";
 import { BLOCK, COARSE, COEFFICIENTS, DC, DETAIL, coefficientWeight, threshold } from "./ternary.js";
 
@@ -21,6 +22,7 @@ export class Model {
     this.network = new ContextNetwork(tensors, "context.", two ? DETAIL : BLOCK);
     this.coarse = two ? new ContextNetwork(tensors, "context.coarse.", COARSE) : null;
     this.refiner = new Refiner(tensors);
+    this.filter = tensors.has("filter.stem.weight") ? new PostFilter(tensors) : null;
     this.tuneWeights = tensors.get("tune_weights");
   }
 
@@ -55,7 +57,9 @@ export class Model {
     for (let at = 0; at < coefficients.length; at++) {
       coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
     }
-    return synthesis(coefficients, rows, columns, width, height, grey);
+    const samples = synthesis(coefficients, rows, columns, grey);
+    if (this.filter) this.filter.apply(samples, rows, columns, threshold(t) / 2 ** (scale / 256), focus, { t, tune, scale });
+    return rgba(samples, columns, width, height, grey);
   }
 
   weight(tune, index) {
@@ -76,9 +80,10 @@ export class Model {
   // As the network finds them from the levels. Of an iteration that ended early: what it reached as if all the rest had
   // codes of 0, and the rest as it was before.
   fromLevels({ t, before, levels, sent, rows, columns }, tune, scale) {
-    const known = this.refiner.run(levels, rows, columns, t, tune, scale);
+    const known = this.refiner.coefficients(levels, rows, columns, { t, tune, scale });
     if (!sent) return known;
-    const earlier = t ? this.refiner.run(before, rows, columns, t - 1, tune, scale) : new Float32Array(known.length);
+    const file = { t: t - 1, tune, scale };
+    const earlier = t ? this.refiner.coefficients(before, rows, columns, file) : new Float32Array(known.length);
     return known.map((value, at) => (sent[at] ? value : 2 * earlier[at]));
   }
 }

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..images import Photograph
-from ..models import lapped, ternary
+from ..models import ternary
 from ..models.context_network import ContextNetwork
-from ..models.lapped import BLOCK, PLANE, TUNES
-from ..models.numpy_refiner import NumpyRefiner
+from ..models.lapped import BLOCK, TUNES
 from ..models.ternary import ITERATIONS, SCALES
 from ..progress import Progress, silent
 from . import container, focus, metadata, ternary_weights
 from .container import BitstreamError, File, Header, Ternary
 from .metadata import kinds, of_photograph
+from .painter import Painter
 from .pixels import (
     TERNARY_BYTES,
     TERNARY_EXACT_BYTES,
@@ -41,7 +41,7 @@ class TernaryCodec:
 
     Args:
         tensors: `context.*` are what `ContextModel.integers` returns (with two stages also `context.coarse.*`),
-            `refiner.*` the weights of a `Refiner`;
+            `refiner.*` the weights of a `Refiner`, `filter.*` those of its `PostFilter`, if it has one;
             `tune_weights`, `(2, 192)`, by what coefficients are multiplied before coding, where not by the default.
         name: what messages and results call it.
         qualities: the step of each quality from 1 to 100.
@@ -55,13 +55,13 @@ class TernaryCodec:
         self, tensors: Mapping[str, NDArray[Any]], name: str = "codec", qualities: list[int] | None = None
     ) -> None:
         self.tensors, self.name, self.qualities = tensors, name, qualities or []
-        context = _part(tensors, "context.")
-        coarse = _part(context, "coarse.")
+        context = ternary_weights.part(tensors, "context.")
+        coarse = ternary_weights.part(context, "coarse.")
         self.stages = 2 if coarse else 1
         self.context = ContextNetwork(context, ternary.bands(self.stages))
         self.coarse = ContextNetwork(coarse, ternary.coarse_bands()) if coarse else None
-        self.refiner = NumpyRefiner(_part(tensors, "refiner."), stages=self.stages)
-        self.tune_weights = _tune_weights(tensors)
+        self.painter = Painter(tensors, self.stages)
+        self.tune_weights = self.painter.tune_weights
         self.digest = ternary_weights.digest(tensors)
 
     def __repr__(self) -> str:
@@ -217,16 +217,11 @@ class TernaryCodec:
     def draw(self, file: File, state: State, exact: bool = False) -> Pixels:
         """The picture `(H, W, 3)` of a state of a file."""
         header, layout = file.header, self.layout(file.header)
-        refiner = NumpyRefiner(self.refiner.tensors, np.float64, self.stages) if exact else self.refiner
-        coefficients = state.refined(refiner, layout)
-        dtype = coefficients.dtype
-        coefficients *= (ternary.threshold(state.t) / self._factors(layout)).astype(dtype)
-        if (cells := file.payload(container.SCALES)) is not None:
-            coefficients /= focus.from_bytes(cells, *_blocks(header)).astype(dtype)
-        if header.grey:
-            coefficients[..., PLANE:] = 0
-        picture = lapped.synthesis(coefficients)[: header.height, : header.width]
-        return np.repeat(picture[..., :1], 3, axis=2) if header.grey else np.ascontiguousarray(picture)
+        cells = file.payload(container.SCALES)
+        factors = None if cells is None else focus.from_bytes(cells, *_blocks(header))
+        painter = Painter(self.tensors, self.stages, np.float64) if exact else self.painter
+        picture = painter.draw(state, layout, factors, header.grey)
+        return np.ascontiguousarray(picture[: header.height, : header.width])
 
     def layout(self, header: Header) -> Ternary:
         """What the header says of the codes. Raises `BitstreamError` when this is not the model that made the file."""
@@ -242,10 +237,6 @@ class TernaryCodec:
         check_pixels(header, BLOCK)
         check_memory(header.width, header.height, BLOCK, TERNARY_BYTES)
         return layout
-
-    def _factors(self, layout: Ternary) -> NDArray[np.float64]:
-        """By what a file's coefficients were multiplied."""
-        return self.tune_weights[layout.tune] * 2 ** (layout.scale / SCALES)
 
     def _coder(self, header: Header) -> TernaryCoder:
         """A coder at the beginning of a file."""
@@ -287,15 +278,3 @@ def _metadata(file: File) -> dict[str, bytes]:
 
 def _blocks(header: Header) -> tuple[int, int]:
     return -(-header.height // BLOCK), -(-header.width // BLOCK)
-
-
-def _tune_weights(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    default = lapped.coefficient_weights()
-    found = tensors.get(ternary_weights.TUNE_WEIGHTS, default)
-    if found.shape != default.shape or found.dtype.kind != "f" or not (found > 0).all():
-        raise ValueError(f"{ternary_weights.TUNE_WEIGHTS} of the model is not {default.shape} positive numbers")
-    return found.astype(np.float64)
-
-
-def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

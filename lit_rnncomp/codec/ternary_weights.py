@@ -40,8 +40,8 @@ TUNE_WEIGHTS = "tune_weights"
 
 
 class TernaryWeights(NamedTuple):
-    """A model of ternary codes: `context.*` and `refiner.*` tensors, `tune_weights` where they are not the default ones
-    of `lapped.coefficient_weights`, and the step of each quality (none: uncalibrated)."""
+    """A model of ternary codes: `context.*`, `refiner.*` and perhaps `filter.*` tensors, `tune_weights` where they are
+    not the default ones of `lapped.coefficient_weights`, and the step of each quality (none: uncalibrated)."""
 
     tensors: Arrays
     qualities: list[int]
@@ -60,10 +60,27 @@ class TernaryWeights(NamedTuple):
                 )
         tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
         state = refiner.cpu().state_dict()
-        tensors |= {f"refiner.{name}": (x.half() if half else x.float()).numpy() for name, x in state.items()}
+        for name, tensor in state.items():
+            named = name if name.startswith("filter.") else f"refiner.{name}"
+            tensors[named] = (tensor.half() if half else tensor.float()).numpy()
         if any(value != 1 for value in weighting.values()):
             tensors[TUNE_WEIGHTS] = lapped.coefficient_weights(**weighting).astype(np.float32)
         return cls(tensors, [])
+
+
+def part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def tune_weights(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """By what a model's coefficients are multiplied before coding, `(2, 192)`. Raises `ValueError` where they are not
+    positive."""
+    default = lapped.coefficient_weights()
+    found = tensors.get(TUNE_WEIGHTS, default)
+    if found.shape != default.shape or found.dtype.kind != "f" or not (found > 0).all():
+        raise ValueError(f"{TUNE_WEIGHTS} of the model is not {default.shape} positive numbers")
+    return found.astype(np.float64)
 
 
 def digest(tensors: Mapping[str, NDArray[Any]]) -> bytes:

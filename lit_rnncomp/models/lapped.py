@@ -22,7 +22,10 @@ COEFFICIENTS = 3 * PLANE
 TUNES = ("psnr", "visual")
 """A file stores the index: append, never reorder."""
 
-_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Y of RGB."""
+
+_YCBCR = np.array([LUMA, [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
 # What an error of Y, Cb or Cr weighs in RGB: the norms of the columns of the inverse.
 _NORMS = (1.732, 1.805, 1.573)
@@ -138,9 +141,16 @@ def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: boo
 
 def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
     """The inverse of `analysis`, rounded and clipped."""
+    picture = np.empty((BLOCK * coefficients.shape[0], BLOCK * coefficients.shape[1], 3), np.uint8)
+    for rows, samples in synthesis_bands(coefficients):
+        picture[rows] = rounded(samples)
+    return picture
+
+
+def synthesis_bands(coefficients: Floats) -> Iterator[tuple[slice, Floats]]:
+    """The inverse of `analysis`, a band of rows at a time, on the 0..255 scale."""
     rows, columns, _ = coefficients.shape
     basis = inverse_basis().T.astype(coefficients.dtype)
-    picture = np.empty((rows * BLOCK, columns * BLOCK, 3), np.uint8)
     for top, bottom in _bands(rows, columns):
         first, last = max(top - 1, 0), min(bottom + 1, rows)
         samples = coefficients[first:last].reshape(-1, COEFFICIENTS) @ basis
@@ -148,9 +158,12 @@ def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
         band = planes.reshape((last - first) * BLOCK, columns * BLOCK, 3)
         _filter(band, butterfly().T, first=_HALF)
         band += np.asarray(_CENTRE, band.dtype)
-        whole = np.clip(np.rint(band, out=band), 0, 255, out=band)
-        picture[BLOCK * top : BLOCK * bottom] = whole[BLOCK * (top - first) : BLOCK * (bottom - first)]
-    return picture
+        yield slice(BLOCK * top, BLOCK * bottom), band[BLOCK * (top - first) : BLOCK * (bottom - first)]
+
+
+def rounded(samples: Floats) -> NDArray[np.uint8]:
+    """Samples on the 0..255 scale as those of a picture; `samples` are overwritten."""
+    return np.clip(np.rint(samples, out=samples), 0, 255, out=samples).astype(np.uint8)
 
 
 def _on_grid(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -81,6 +81,6 @@ class RecurrentRefiner(Refiner):
 
     def step(self, level: Tensor, embedding: Tensor, tune: Tensor, state: State) -> tuple[Tensor, State]:
         """One iteration, in order: what `forward` returns, and the next state. The first state is None."""
-        hidden = self.stemmed(level, embedding, tune)
+        hidden = self.stemmed(torch.cat(features(level), 1), embedding, tune)
         out, state = self.cell(hidden, state)
         return self.added(hidden + self.carried(out), level), state

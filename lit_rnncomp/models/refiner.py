@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import ternary
 from .context_model import features
-from .lapped import COEFFICIENTS, TUNES
-from .ternary import EMBEDDINGS, ITERATIONS
+from .lapped import COEFFICIENTS
+from .post_filter import PostFilter
+from .residual_network import ResidualNetwork
 
 
-class Refiner(nn.Module):
+class Refiner(ResidualNetwork):
     """Residual 3x3 layers over the levels after an iteration.
 
     It draws the picture and decides no code, so its floating point never has to agree between two machines.
@@ -24,6 +24,8 @@ class Refiner(nn.Module):
         visual_ac: see above.
         visual_chroma: see above.
         stages: of the transform that it is for: with 2, levels of DC coefficients are what is known of them, rounded.
+        filter_channels: of a `PostFilter` of the decoded picture, `filter`; 0: none.
+        filter_blocks: of it.
     """
 
     def __init__(
@@ -34,21 +36,15 @@ class Refiner(nn.Module):
         visual_ac: float = 1.0,
         visual_chroma: float = 1.0,
         stages: int = 1,
+        filter_channels: int = 0,
+        filter_blocks: int = 6,
     ) -> None:
-        super().__init__()
+        super().__init__(2 * COEFFICIENTS, channels, COEFFICIENTS, [1] * blocks)
         self.stages = stages
         self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
-        self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
-        self.stem = nn.Conv2d(2 * COEFFICIENTS, channels, 1)
-        self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(blocks))
-        self.back = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(blocks))
-        self.head = nn.Conv2d(channels, COEFFICIENTS, 1)
         self.own = nn.Conv2d(2 * COEFFICIENTS, COEFFICIENTS, 1, groups=COEFFICIENTS, bias=False)
-        for parameter in (self.head.weight, self.head.bias, self.own.weight):
-            nn.init.zeros_(parameter)  # type: ignore[arg-type]
-        with torch.no_grad():
-            for block in range(blocks):
-                self.get_parameter(f"back.{block}.weight").mul_(0.3)
+        nn.init.zeros_(self.own.weight)
+        self.filter = PostFilter(filter_channels, filter_blocks) if filter_channels else None
 
     def forward(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.
@@ -56,7 +52,7 @@ class Refiner(nn.Module):
         `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
         `limited`, but not in training, where what is beyond the limits has to learn.
         """
-        added = self.added(self.stemmed(level, embedding, tune), level)
+        added = self.added(self.stemmed(torch.cat(features(level), 1), embedding, tune), level)
         return added if self.training else self.limited(added, level)
 
     def limited(self, added: Tensor, level: Tensor) -> Tensor:
@@ -71,14 +67,7 @@ class Refiner(nn.Module):
         added[:, given] = added[:, given].clamp(-ternary.REACH_AT_ZERO, ternary.REACH_AT_ZERO)
         return added
 
-    def stemmed(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
-        """The first layer."""
-        seen = torch.cat(features(level), 1)
-        return F.silu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
-
     def added(self, hidden: Tensor, level: Tensor) -> Tensor:
-        """What the layers after it make of it."""
-        for wide, back in zip(self.wide, self.back, strict=True):
-            hidden = hidden + back(F.silu(wide(hidden)))
+        """What the layers after the first make of it."""
         signed, _ = features(level)
-        return self.head(hidden) + self.own(torch.stack([torch.sign(level), signed], 2).flatten(1, 2))
+        return self.head(self.residual(hidden)) + self.own(torch.stack([torch.sign(level), signed], 2).flatten(1, 2))

@@ -21,8 +21,8 @@ from .ternary import DRAWN, VALIDATED, Sample, TernaryTraining, middle
 from .ternary_decoder import Refinement, TernaryDecoder, relative_error
 from .ternary_entropy import LEAST_BITS, TernaryEntropyModel
 
-# Options of the others that are 1 here: nothing of a second stage is carried in a state.
-_PLAIN = ("stages", "visual_ac", "visual_chroma")
+# Options of the others that have these values here: a state carries nothing of a second stage.
+_PLAIN = {"stages": 1, "visual_ac": 1, "visual_chroma": 1, "filter_channels": 0}
 
 
 class RecurrentTernaryEntropyModel(TernaryEntropyModel):
@@ -39,7 +39,7 @@ class RecurrentTernaryEntropyModel(TernaryEntropyModel):
     def __init__(self, fed: Fed = "levels", **options: Any) -> None:
         super().__init__(**_plain(options))
         for name in _PLAIN:
-            del self.config[name]
+            self.config.pop(name, None)
         self.config["fed"] = fed
         self.network = RecurrentContextModel(**self.config)
 
@@ -73,7 +73,8 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     """Trains a decoder of ternary codes with a state. The loss weighs iterations as drawing them would.
 
     Args:
-        options: of `TernaryDecoder`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1.
+        options: of `TernaryDecoder`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1, and no
+            filter follows.
     """
 
     config_key = "recurrent_refiner_config"
@@ -82,7 +83,7 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     def __init__(self, **options: Any) -> None:
         super().__init__(**_plain(options))
         for name in _PLAIN:
-            del self.config[name]
+            self.config.pop(name, None)
         self.network = RecurrentRefiner(**self.config)
 
     def training_step(self, image: Tensor, batch_index: int) -> Tensor:
@@ -106,9 +107,9 @@ class RecurrentTernaryDecoder(TernaryDecoder):
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Raises `ValueError` for options that networks with a state do not have."""
-    for name in _PLAIN:
-        if options.get(name, 1) != 1:
-            raise ValueError(f"{name}={options[name]}: networks with a state are trained with {name}=1 alone")
+    for name, value in _PLAIN.items():
+        if options.get(name, value) != value:
+            raise ValueError(f"{name}={options[name]}: networks with a state are trained with {name}={value} alone")
     return options
 
 

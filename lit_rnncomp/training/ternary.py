@@ -21,7 +21,7 @@ from ..models import lapped
 from ..models.context_model import codes, levels
 from ..models.dc_stage import DC
 from ..models.frontend import DCStage, LappedDCT
-from ..models.ternary import EMBEDDINGS, SCALES
+from ..models.ternary import EMBEDDINGS, FIRST, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import configure
 from .rate_distortion import PictureMeans
@@ -36,14 +36,16 @@ _BLOCK = re.compile(r"(?:coarse\.)?(wide|back)\.")
 
 class Sample(NamedTuple):
     """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
-    which `embedding` a network is to use, all `(B,)`; and by what they were multiplied, `weight` `(B, 192, 1, 1)`; with
-    two stages of the transform the second's coefficients `(B, 48, h / 4, w / 4)`."""
+    which `embedding` a network is to use, all `(B,)`; by what they were multiplied, `weight` `(B, 192, 1, 1)`; the
+    thresholds before weights, `step` `(B, 1, 1, 1)`; with two stages of the transform the second's coefficients `(B,
+    48, h / 4, w / 4)`."""
 
     x: Tensor
     t: Tensor
     tune: Tensor
     embedding: Tensor
     weight: Tensor
+    step: Tensor
     coarse: Tensor | None
 
 
@@ -71,11 +73,16 @@ class TernaryTraining(L.LightningModule):
         """The network of an earlier run's checkpoint."""
 
     def started(self, network: nn.Module) -> dict[str, Tensor]:
-        """The weights to start from, of a network from a checkpoint. Residual blocks that it lacks start as nothing."""
+        """The weights to start from, of a network from a checkpoint. A filter and residual blocks that it lacks start
+        as nothing."""
         state = network.state_dict()
         for name, own in self.network.state_dict().items():
-            if name not in state and (block := _BLOCK.match(name)):
+            if name in state:
+                continue
+            if block := _BLOCK.match(name):
                 state[name] = torch.zeros_like(own) if block[1] == "back" else own
+            elif name.startswith("filter."):
+                state[name] = own
         return state
 
     def setup(self, stage: str) -> None:
@@ -119,10 +126,12 @@ class TernaryTraining(L.LightningModule):
 
     def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
         """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
-        weight = self.tune_weights[tune] * torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
+        factor = torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
+        weight = self.tune_weights[tune] * factor
         x = self.frontend.analysis(image) * weight
         coarse = self.dc_stage.analysis(x[:, DC]) if self.stages == 2 else None
-        return Sample(x, t, tune, t * EMBEDDINGS + scale * EMBEDDINGS // SCALES, weight, coarse)
+        embedding = t * EMBEDDINGS + scale * EMBEDDINGS // SCALES
+        return Sample(x, t, tune, embedding, weight, threshold(t) / factor, coarse)
 
     def sent(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """What the entropy model sees of a sample, levels before its iteration, and the codes of the iteration;
@@ -154,6 +163,11 @@ class TernaryTraining(L.LightningModule):
         """As `coefficients`, of pictures in iteration `t` of a file of scale 0."""
         zero = torch.zeros(len(image), dtype=torch.int64, device=image.device)
         return self.coefficients(image, zero + t, zero + lapped.TUNES.index(tune), zero)
+
+
+def threshold(t: Tensor) -> Tensor:
+    """T_t of iterations `(B,)`, `(B, 1, 1, 1)`."""
+    return (FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)
 
 
 def middle(level: Tensor) -> Tensor:

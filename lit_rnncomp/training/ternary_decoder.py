@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from ..codec import ternary_weights
 from ..evaluation import metrics
-from ..images import round_to_255, to_255
-from ..models import lapped, ternary
+from ..images import round_to_255, to_255, to_signal
+from ..models import lapped
 from ..models.context_model import levels
 from ..models.dc_stage import DC
 from ..models.refiner import Refiner
 from . import decoder_losses
 from .optimizers import OptimizerName, Schedule
-from .ternary import Sample, TernaryTraining
+from .ternary import Sample, TernaryTraining, threshold
 
 # After these iterations decoded pictures are measured, from about 0.1 to 2 bits per pixel.
 DECODED = (4, 5, 6, 7, 8)
@@ -38,7 +38,8 @@ class TernaryDecoder(TernaryTraining):
     """Trains the network that decodes ternary codes.
 
     The loss is the squared error of coefficients relative to that of the middles of their intervals, and what
-    `ms_ssim_weight` adds. A validation logs
+    `ms_ssim_weight` adds; with a filter the same of the filtered picture, and the squared error of what goes into it.
+    A validation logs
     `val/mean_psnr` with tune psnr (the best checkpoint has the largest), and `val/mean_ms_ssim` and
     `val/mean_psnr_hvs` with tune visual, of 8-bit pictures at thresholds from 128 to 8, mean over these and over whole
     pictures; `val/psnr_05`, ... after each of the iterations.
@@ -50,6 +51,9 @@ class TernaryDecoder(TernaryTraining):
         visual_ac: see above.
         visual_chroma: see above.
         stages: of the transform, 1 or 2; as of the entropy model.
+        filter_channels: of the `PostFilter` of the decoded picture; 0: none.
+        filter_blocks: of it.
+        filter_alone: train it alone; all else stays as it is in `weights`.
         ms_ssim_weight: of `1 - MS-SSIM` relative to that of the middles, added to the loss of pictures of tune visual
             with all codes of their iteration.
         early_ends: share of pictures whose file ends within the iteration, as a truncated file does.
@@ -62,9 +66,10 @@ class TernaryDecoder(TernaryTraining):
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
         decay: of wsd, see `schedule`.
-        weights: start from the decoder in this checkpoint, of the same shape, or with fewer `blocks`.
+        weights: start from the decoder in this checkpoint, of the same shape, or with fewer `blocks` or no filter.
     """
 
+    network: Refiner
     config_key = ternary_weights.REFINER_CONFIG_KEY
     monitor = ("val/mean_psnr", "max")
 
@@ -76,6 +81,9 @@ class TernaryDecoder(TernaryTraining):
         visual_ac: float = 1.0,
         visual_chroma: float = 1.0,
         stages: int = 1,
+        filter_channels: int = 0,
+        filter_blocks: int = 6,
+        filter_alone: bool = False,
         ms_ssim_weight: float = 0.0,
         early_ends: float = 0.0,
         optimizer: OptimizerName = "adam",
@@ -92,12 +100,19 @@ class TernaryDecoder(TernaryTraining):
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is negative")
         if not 0 <= early_ends <= 1:
             raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
+        if filter_alone and not (filter_channels and weights):
+            raise ValueError("filter_alone trains a filter after a decoder: it needs filter_channels and weights")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
         weighting = {"visual_power": visual_power, "visual_ac": visual_ac, "visual_chroma": visual_chroma}
         super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], weighting, stages)
         self.save_hyperparameters()
         self.config = {"channels": channels, "blocks": blocks, **weighting, "stages": stages}
+        if filter_channels:
+            self.config |= {"filter_channels": filter_channels, "filter_blocks": filter_blocks}
         self.network = Refiner(**self.config)
+        if filter_alone:
+            for name, parameter in self.network.named_parameters():
+                parameter.requires_grad_(name.startswith("filter."))
 
     def start(self, path: Path) -> nn.Module:
         return ternary_weights.load_refiner(path)
@@ -106,17 +121,39 @@ class TernaryDecoder(TernaryTraining):
         sample, level, sent = self.drawn(image)
         level, centre = self.known(sample, level)
         added = self.refined(level, sample)
-        loss = relative_error(sample, centre, added, sent).mean()
-        self.step_values = {"train/relative_error": loss.detach()}
+        self.step_values = {}
+        loss = torch.zeros((), device=self.device)
+        if not self.hparams["filter_alone"]:
+            loss = self.logged("error", relative_error(sample, centre, added, sent).mean())
+        picture = self.synthesis(centre + added, sample)
+        if self.network.filter is not None:
+            picture = self.filtered(self.synthesis(centre + self.network.limited(added, level), sample), sample)
+            moved = self.frontend.analysis(picture) * sample.weight / threshold(sample.t) - centre
+            loss = loss + self.logged("error_filtered", relative_error(sample, centre, moved, sent).mean())
         if weight := self.hparams["ms_ssim_weight"]:
             whole = sent[self.visual].flatten(1).all(1)
             dissimilarity = torch.zeros_like(loss)
             if len(whole):  # a batch of one has a picture of this tune every other time
-                found = self.dissimilarity(image, sample, centre, added, self.visual)
+                found = self.dissimilarity(image, sample, centre, picture, self.visual)
                 dissimilarity = (found * whole).sum() / len(image)
-            self.step_values["train/relative_1-ms_ssim"] = dissimilarity.detach()
-            loss = loss + weight * dissimilarity
+            loss = loss + weight * self.logged("1-ms_ssim", dissimilarity)
         return loss
+
+    def logged(self, name: str, loss: Tensor) -> Tensor:
+        """A part of the loss, which is logged: relative to that of the middles."""
+        self.step_values[f"train/relative_{name}"] = loss.detach()
+        return loss
+
+    def synthesis(self, x: Tensor, sample: Sample) -> Tensor:
+        """Pictures `(B, 3, H, W)` in [-1, 1] of coefficients in thresholds; not clipped."""
+        return self.frontend.synthesis(x * threshold(sample.t) / sample.weight)
+
+    def filtered(self, picture: Tensor, sample: Sample) -> Tensor:
+        """Such pictures after the filter, where there is one."""
+        if self.network.filter is None:
+            return picture
+        out = self.network.filter(to_255(picture), sample.step, sample.embedding, sample.tune)
+        return to_signal(out.to(picture))
 
     def drawn(self, image: Tensor) -> tuple[Sample, Tensor, Tensor]:
         """A sample, the levels that a decoder knows of it, and which codes it has, `(B, 192, h, w)`."""
@@ -128,13 +165,12 @@ class TernaryDecoder(TernaryTraining):
             sent[:, DC] = True
         return sample, level, sent
 
-    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, added: Tensor, chosen: slice) -> Tensor:
+    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, picture: Tensor, chosen: slice) -> Tensor:
         """`decoder_losses.relative_dissimilarity` of the decoded pictures that are `chosen`."""
-        step = (threshold(sample.t) / sample.weight)[chosen]
+        middles = self.synthesis(centre, sample)
         with torch.autocast(image.device.type, enabled=False):
-            truth = to_255(image[chosen].float())
-            decoded, middles = (to_255(self.frontend.synthesis(x[chosen] * step)) for x in (centre + added, centre))
-            return decoder_losses.relative_dissimilarity(truth, decoded, middles)
+            parts = (to_255(x[chosen].float()) for x in (image, picture, middles))
+            return decoder_losses.relative_dissimilarity(*parts)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:
         if not len(image):
@@ -167,8 +203,7 @@ class TernaryDecoder(TernaryTraining):
     def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
         """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
         for sample, centre, added in self.refinements(image, iterations, tune):
-            x = (centre + added) * threshold(sample.t) / sample.weight
-            yield self.frontend.synthesis(x)
+            yield self.filtered(self.synthesis(centre + added, sample), sample)
 
     def errors(self, image: Tensor, iterations: Sequence[int], tune: str) -> Tensor:
         """Squared errors of coefficients after each of these iterations, over those of the middles. `(B,
@@ -184,8 +219,3 @@ def relative_error(sample: Sample, centre: Tensor, added: Tensor, counted: Tenso
     # A picture without any detail may lie on the middles already.
     unrefined = (target.square() * share).mean((1, 2, 3)).clamp_min(1e-4)
     return ((added - target).square() * share).mean((1, 2, 3)) / unrefined
-
-
-def threshold(t: Tensor) -> Tensor:
-    """T_t of iterations `(B,)`, `(B, 1, 1, 1)`."""
-    return (ternary.FIRST / torch.exp2(t)).reshape(-1, 1, 1, 1)

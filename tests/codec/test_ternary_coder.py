@@ -115,7 +115,7 @@ def test_a_file_can_claim_the_largest_coefficients():
     decoder.decode(sent.payload)
     assert np.abs(decoder.dc.context.levels).max() == 8191
     assert np.abs(decoder.dc.known()).max() > 16384 == np.abs(decoder.context.levels.astype(int)).max()
-    refined = decoder.state(10).refined(codec.refiner, Ternary(0, 0, 10))
+    refined = decoder.state(10).refined(codec.painter.refiner, Ternary(0, 0, 10))
     assert np.isfinite(refined).all()
 
 

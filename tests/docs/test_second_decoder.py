@@ -173,9 +173,10 @@ def test_it_reads_other_weights_of_the_layout(tmp_path: Path, arithmetic: str) -
 
 
 @pytest.mark.slow
-def test_it_decodes_files_of_a_transform_with_two_stages(tmp_path: Path) -> None:
-    codec = ternary_models.codec(seed=2, stages=2)
-    path = tmp_path / "two.safetensors"
+@pytest.mark.parametrize(("stages", "filtered"), [(2, False), (1, True), (2, True)])
+def test_it_decodes_files_of_every_kind_of_model(tmp_path: Path, stages: int, filtered: bool) -> None:
+    codec = ternary_models.codec(seed=2, stages=stages, filtered=filtered)
+    path = tmp_path / "small.safetensors"
     ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
     files = good_files(codec)
     decoded(tmp_path, path, files)

@@ -9,14 +9,15 @@ import numpy as np
 from lit_rnncomp.codec import container
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.models.context_model import ContextModel
+from lit_rnncomp.models.post_filter import PostFilter
 from lit_rnncomp.models.refiner import Refiner
 
 QUALITIES = [600 + 20 * quality for quality in range(100)]
 
 
-def tensors(seed: int = 0, channels: int = 24, stages: int = 1) -> dict[str, np.ndarray]:
-    """Shapes and table of a `ContextModel` and a `Refiner`, weights from NumPy's frozen generator; a code is 0 more
-    often than not."""
+def tensors(seed: int = 0, channels: int = 24, stages: int = 1, filtered: bool = False) -> dict[str, np.ndarray]:
+    """Shapes and table of a `ContextModel` and a `Refiner`, perhaps with a filter, weights from NumPy's frozen
+    generator; a code is 0 more often than not."""
     random = np.random.RandomState(seed)
     made: dict[str, Any] = {}
     context = ContextModel(channels, blocks=2, stages=stages).integers()
@@ -42,13 +43,19 @@ def tensors(seed: int = 0, channels: int = 24, stages: int = 1) -> dict[str, np.
         name: random.randint(-8, 9, tuple(value.shape)).astype(np.float32) / 512
         for name, value in sorted(Refiner(16, blocks=2).state_dict().items())
     }
-    return {f"context.{name}": tensor for name, tensor in made.items()} | {
-        f"refiner.{name}": tensor for name, tensor in refiner.items()
+    filter_ = {
+        name: random.randint(-8, 9, tuple(value.shape)).astype(np.float32) / 32
+        for name, value in sorted(PostFilter(12, blocks=7).state_dict().items())
     }
+    return (
+        {f"context.{name}": tensor for name, tensor in made.items()}
+        | {f"refiner.{name}": tensor for name, tensor in refiner.items()}
+        | {f"filter.{name}": tensor for name, tensor in filter_.items() if filtered}
+    )
 
 
-def codec(seed: int = 0, stages: int = 1) -> TernaryCodec:
-    return TernaryCodec(tensors(seed, stages=stages), "small", QUALITIES)
+def codec(seed: int = 0, stages: int = 1, filtered: bool = False) -> TernaryCodec:
+    return TernaryCodec(tensors(seed, stages=stages, filtered=filtered), "small", QUALITIES)
 
 
 def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:

@@ -79,7 +79,7 @@ def test_nothing_is_drawn_far_from_its_interval(stages: int) -> None:
 def test_bands_leave_no_seam(refiner: Refiner, band: int, monkeypatch: pytest.MonkeyPatch) -> None:
     level = levels(30, 5)
     whole = NumpyRefiner(arrays(refiner))(level, 6, 1, 70)
-    monkeypatch.setattr("lit_rnncomp.models.numpy_refiner._BAND", band)
+    monkeypatch.setattr("lit_rnncomp.models.numpy_residual._BAND", band)
     np.testing.assert_allclose(NumpyRefiner(arrays(refiner))(level, 6, 1, 70), whole, atol=1e-4)
 
 

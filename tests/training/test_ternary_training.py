@@ -276,9 +276,10 @@ def test_a_decoder_learns_from_early_ends_and_similarity(pictures, tmp_path):
     sample = module.at(image, 5, "visual")
     level = levels(sample.x, sample.t + 1)
     centre, everything = middle(level), slice(None)
-    unrefined = module.dissimilarity(image, sample, centre, torch.zeros_like(centre), everything)
+    unrefined = module.dissimilarity(image, sample, centre, module.synthesis(centre, sample), everything)
     torch.testing.assert_close(unrefined, torch.ones(1))
-    exact = sample.x / threshold(sample.t) - centre
+    exact = module.synthesis(sample.x / threshold(sample.t), sample)
+    torch.testing.assert_close(exact, image, atol=1e-4, rtol=0)
     assert float(module.dissimilarity(image, sample, centre, exact, everything)) < 1e-3
     module.training_step(image, 0).backward()  # a batch of one
     with pytest.raises(ValueError, match=r"early_ends=2 is outside \[0, 1\]"):
