@@ -21,7 +21,7 @@ MEMORY = "LIT_RNNCOMP_MEMORY"
 """The variable of the environment that says how many GB (1e9 bytes) decoding a picture may take; `DEFAULT_MEMORY`
 without it."""
 DEFAULT_MEMORY = 4.0
-TERNARY_BYTES, TERNARY_EXACT_BYTES = 80, 120
+TERNARY_BYTES, TERNARY_EXACT_BYTES = 80, 128
 """Of memory for each pixel of a picture in ternary codes, at most: in float32, and with `exact`."""
 
 
