@@ -123,7 +123,8 @@ def test_pictures_unlike_all_that_were_learned_from_are_drawn_as_their_codes_say
     """A network that runs wild there may cost something over the middles of intervals, and not thousands of times."""
     codec = lit_rnncomp.load(name)
     silent = {key: 0 * x for key, x in codec.tensors.items() if key.startswith(("refiner.head", "refiner.own"))}
-    middles = TernaryCodec({**codec.tensors, **silent})
+    plain_tensors = {**codec.tensors, **silent}
+    middles = TernaryCodec({key: x for key, x in plain_tensors.items() if not key.startswith("filter.")})
     middles.digest = codec.digest
     for tune in ("psnr", "visual"):
         for step in (1024, 1536, 2304, 2560):
@@ -150,4 +151,4 @@ def test_every_model_has_a_card_and_results_on_all_of_kodak(name: str) -> None:
 
 
 def test_all_models_together_are_small() -> None:
-    assert sum(path.stat().st_size for path in zoo.shipped().values()) < 12e6
+    assert sum(path.stat().st_size for path in zoo.shipped().values()) < 16e6

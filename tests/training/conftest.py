@@ -1,7 +1,8 @@
-"""Training runs in processes of their own."""
+"""Training runs in processes of their own, and pictures for short ones in this."""
 
 import pytest
 from helpers.starts import Starts
+from helpers.ternary_runs import soft_pictures
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +11,9 @@ def starts():
     server = Starts()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder with five soft pictures."""
+    return soft_pictures(tmp_path_factory.mktemp("pictures"))

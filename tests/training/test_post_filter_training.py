@@ -6,7 +6,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from helpers.ternary_runs import SMALL, assert_pictures_are_those_of_files, fit, soft_pictures
+from helpers.ternary_runs import SMALL, assert_pictures_are_those_of_files, fit
 from PIL import Image
 
 import lit_rnncomp
@@ -19,11 +19,6 @@ from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder
 from lit_rnncomp.training.ternary_decoder import TernaryDecoder
 
 FILTER = {"filter_channels": 8, "filter_blocks": 2}
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return soft_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from helpers.ternary_runs import (
     assert_pictures_are_those_of_files,
     fit,
     signal,
-    soft_pictures,
 )
 from PIL import Image
 
@@ -22,11 +21,6 @@ from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder
 from lit_rnncomp.training.ternary_decoder import TernaryDecoder
 from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return soft_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
