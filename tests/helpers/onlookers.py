@@ -116,3 +116,14 @@ class Passes(Callback):
         self.handle.remove()
         with Path(f"passes-{trainer.global_rank}.txt").open("a") as file:
             file.write(f"{self.count // module.codec.config.iterations}\n")
+
+
+class CutAt(Callback):
+    """The plug is pulled after some steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *rest) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("cut")

@@ -7,6 +7,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from helpers.onlookers import CutAt
 from lightning.pytorch.cli import LightningCLI
 from PIL import Image
 
@@ -146,17 +147,6 @@ def test_a_run_can_start_from_an_earlier_entropy_model(fitted, workspace):
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             trainer(workspace / "again", 1, **tail).fit(*make(workspace, **options))
-
-
-class CutAt(L.Callback):
-    """The plug is pulled after some steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer, *rest) -> None:
-        if trainer.global_step == self.step:
-            raise RuntimeError("cut")
 
 
 @pytest.mark.parametrize("cut", [5, 11])

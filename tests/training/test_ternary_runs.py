@@ -6,6 +6,7 @@ import lightning as L
 import pytest
 import torch
 import yaml
+from helpers.onlookers import CutAt
 from helpers.ternary_runs import SMALL, fit
 
 from lit_rnncomp.codec import ternary_weights
@@ -17,17 +18,6 @@ from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ternary"
 STATELESS = (TernaryEntropyModel, TernaryDecoder)
-
-
-class CutAt(L.Callback):
-    """The plug is pulled after some steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer, *rest) -> None:
-        if trainer.global_step == self.step:
-            raise RuntimeError("cut")
 
 
 @pytest.mark.parametrize("kind", [*STATELESS, RecurrentTernaryEntropyModel, RecurrentTernaryDecoder])
