@@ -125,9 +125,10 @@ class TernaryDecoder(TernaryTraining):
         loss = torch.zeros((), device=self.device)
         if not self.hparams["filter_alone"]:
             loss = self.logged("error", relative_error(sample, centre, added, sent).mean())
-        picture = self.synthesis(centre + added, sample)
-        if self.network.filter is not None:
-            picture = self.filtered(self.synthesis(centre + self.network.limited(added, level), sample), sample)
+        filtered = self.network.filter is not None
+        shown = self.network.limited(added, level) if filtered else added
+        picture = self.filtered(self.synthesis(centre + shown, sample), sample)
+        if filtered:
             moved = self.frontend.analysis(picture) * sample.weight / threshold(sample.t) - centre
             loss = loss + self.logged("error_filtered", relative_error(sample, centre, moved, sent).mean())
         if weight := self.hparams["ms_ssim_weight"]:
