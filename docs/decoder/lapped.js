@@ -50,16 +50,16 @@ export function synthesis(coefficients, rows, columns, grey) {
   return out;
 }
 
-// The bytes of the first rows and columns of such samples, `(height, width, 4)`; grey draws their luma alone.
-export function rgba(samples, columns, width, height, grey) {
+// The bytes of the first rows and columns of such samples, `(height, width, 4)`; `mixed` draws their luma alone.
+export function rgba(samples, columns, width, height, mixed) {
   const pixels = new Uint8ClampedArray(4 * width * height).fill(255);
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0, at = 24 * columns * y; x < width; x++, at += 3, to += 4) {
       const [red, green, blue] = [samples[at], samples[at + 1], samples[at + 2]];
       const luma = 0.299 * red + 0.587 * green + 0.114 * blue;
-      pixels[to] = grey ? luma : red; // Uint8ClampedArray rounds and clips.
-      pixels[to + 1] = grey ? luma : green;
-      pixels[to + 2] = grey ? luma : blue;
+      pixels[to] = mixed ? luma : red; // Uint8ClampedArray rounds and clips.
+      pixels[to + 1] = mixed ? luma : green;
+      pixels[to + 2] = mixed ? luma : blue;
     }
   }
   return pixels;

@@ -58,8 +58,9 @@ export class Model {
       coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
     }
     const samples = synthesis(coefficients, rows, columns, grey);
-    if (this.filter) this.filter.apply(samples, rows, columns, threshold(t) / 2 ** (scale / 256), focus, { t, tune, scale });
-    return rgba(samples, columns, width, height, grey);
+    const step = threshold(t) / 2 ** (scale / 256);
+    if (this.filter) this.filter.apply(samples, rows, columns, step, focus, { t, tune, scale });
+    return rgba(samples, columns, width, height, grey && this.filter);
   }
 
   weight(tune, index) {

@@ -43,10 +43,10 @@ class Painter:
         if factors is not None:
             steps = steps / factors[..., 0]
         picture = np.empty(samples.shape, np.uint8)
-        for rows, filtered in self.filter(samples, steps, state.t, layout.tune, layout.scale):
+        for region, filtered in self.filter(samples, steps, state.t, layout.tune, layout.scale):
             if grey:
                 filtered = np.repeat(filtered @ lapped.LUMA.astype(filtered.dtype)[:, None], 3, axis=2)
-            picture[rows] = lapped.rounded(filtered)
+            picture[region] = lapped.rounded(filtered)
         return picture
 
     def _coefficients(self, state: State, layout: Ternary, factors: NDArray[np.float32] | None, grey: bool) -> Floats:

@@ -44,6 +44,6 @@ class State(NamedTuple):
         del levels  # as large as all that is known of the picture
         if not self.t:
             return np.where(self.sent, known, np.zeros_like(known))
-        for rows, before in refiner.bands(self.before, self.t - 1, layout.tune, layout.scale):
-            known[rows] = np.where(self.sent[rows], known[rows], 2 * before)
+        for region, before in refiner.regions(self.before, self.t - 1, layout.tune, layout.scale):
+            known[region] = np.where(self.sent[region], known[region], 2 * before)
         return known

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .lapped import BLOCK, Floats
-from .numpy_residual import NumpyResidual, bands
+from .numpy_residual import NumpyResidual, Region, wider
 
 SIDE = 2
 """Pixels a side of a cell: the network's positions."""
@@ -37,47 +37,49 @@ class NumpyPostFilter(NumpyResidual):
 
     def __call__(
         self, picture: Floats, steps: NDArray[np.floating[Any]], t: int, tune: int, scale: int
-    ) -> Iterator[tuple[slice, Floats]]:
-        """Rows of a decoded picture, and what becomes of them, a band at a time.
+    ) -> Iterator[tuple[Region, Floats]]:
+        """Rows and columns of a decoded picture, and what becomes of them.
 
         `picture`: `(H, W, 3)` on the 0..255 scale, not clipped, sides multiples of 8; `steps`: of each block `(H / 8, W
         / 8)`, or of all `(1, 1)`.
         """
         rows, columns = picture.shape[0] // SIDE, picture.shape[1] // SIDE
-        steps = steps.astype(self.dtype)
+        steps = steps.astype(self.dtype)[..., None]
 
-        def steps_of(band: slice) -> Floats:
+        def steps_of(region: Region) -> Floats:
             if steps.size == 1:
-                return steps[..., None]
-            blocks = np.arange(band.start, band.stop) * SIDE // BLOCK
-            return np.repeat(steps[blocks], BLOCK // SIDE, 1)[..., None]
+                return steps
+            down, across = (np.arange(part.start, part.stop) * SIDE // BLOCK for part in region)
+            return steps[down[:, None], across]
 
-        def seen(band: slice) -> Floats:
-            return np.arcsinh(_differences(picture, band) / (steps_of(band) * np.asarray(FINE, self.dtype)))
+        def see(region: Region) -> Floats:
+            return np.arcsinh(_differences(picture, region) / (steps_of(region) * np.asarray(FINE, self.dtype)))
 
-        hidden = self.hidden(seen, rows, columns, t, tune, scale)
-        for band in bands(rows, columns):
-            added = self.head(hidden[band]).reshape(-1, columns, CELL)
+        for region, added in self.run(see, rows, columns, t, tune, scale):
             added *= np.asarray(FINE, self.dtype)
-            added = added.clip(-LIMIT, LIMIT) * steps_of(band)
-            pixels = slice(SIDE * band.start, SIDE * band.stop)
-            shape = len(added), columns, 3, SIDE, SIDE
-            yield (
-                pixels,
-                picture[pixels] + added.reshape(shape).transpose(0, 3, 1, 4, 2).reshape(-1, *picture.shape[1:]),
-            )
+            added = added.clip(-LIMIT, LIMIT) * steps_of(region)
+            pixels = _pixels(region)
+            planes = added.reshape(*added.shape[:2], 3, SIDE, SIDE).transpose(0, 3, 1, 4, 2)
+            yield pixels, picture[pixels] + planes.reshape(SIDE * added.shape[0], SIDE * added.shape[1], 3)
 
 
-def _differences(picture: Floats, band: slice) -> Floats:
+def _pixels(region: Region) -> Region:
+    rows, columns = region
+    return slice(SIDE * rows.start, SIDE * rows.stop), slice(SIDE * columns.start, SIDE * columns.stop)
+
+
+def _differences(picture: Floats, region: Region) -> Floats:
     """Samples of cells less the mean of their colour in the cell and its neighbours, `(rows, columns, 3 SIDE**2)`."""
-    columns = picture.shape[1] // SIDE
-    first, last = max(band.start - 1, 0), min(band.stop + 1, len(picture) // SIDE)
-    cells = picture[SIDE * first : SIDE * last].reshape(last - first, SIDE, columns, SIDE, 3)
+    outer = wider(region, 1, picture.shape[0] // SIDE, picture.shape[1] // SIDE)
+    down, across = (
+        slice(inside.start - out.start, inside.stop - out.start) for inside, out in zip(region, outer, strict=True)
+    )
+    rows, columns = (part.stop - part.start for part in outer)
+    cells = picture[_pixels(outer)].reshape(rows, SIDE, columns, SIDE, 3)
     means = cells.mean((1, 3))
     around = _sums(means) / _sums(np.ones_like(means[..., :1]))
-    own = slice(band.start - first, band.stop - first)
-    differences = cells[own] - around[own, None, :, None]
-    return differences.transpose(0, 2, 4, 1, 3).reshape(-1, columns, CELL)
+    differences = (cells[down, :, across] - around[down, None, across, None]).transpose(0, 2, 4, 1, 3)
+    return differences.reshape(*differences.shape[:2], CELL)
 
 
 def _sums(x: Floats) -> Floats:

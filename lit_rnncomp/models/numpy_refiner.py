@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import ternary
 from .lapped import COEFFICIENTS, Floats
-from .numpy_residual import NumpyResidual, bands
+from .numpy_residual import NumpyResidual, Region
 from .ternary import Levels
 
 
@@ -27,20 +27,19 @@ class NumpyRefiner(NumpyResidual):
     def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
         """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""
         out = np.empty(levels.shape, self.dtype)
-        for band, coefficients in self.bands(levels, t, tune, scale):
-            out[band] = coefficients
+        for region, coefficients in self.regions(levels, t, tune, scale):
+            out[region] = coefficients
         return out
 
-    def bands(self, levels: Levels, t: int, tune: int, scale: int) -> Iterator[tuple[slice, Floats]]:
-        """The same in pieces, each with its rows."""
+    def regions(self, levels: Levels, t: int, tune: int, scale: int) -> Iterator[tuple[Region, Floats]]:
+        """The same in pieces, each with its rows and columns."""
+
+        def see(region: Region) -> Floats:
+            return np.concatenate(self._features(levels[region])[:2], axis=2)
+
         rows, columns, _ = levels.shape
-
-        def seen(band: slice) -> Floats:
-            return np.concatenate(self._features(levels[band].reshape(-1, COEFFICIENTS))[:2], axis=1)
-
-        hidden = self.hidden(seen, rows, columns, t, tune, scale)
-        for band in bands(rows, columns):
-            yield band, self._coefficients(hidden[band], levels[band])
+        for region, added in self.run(see, rows, columns, t, tune, scale):
+            yield region, self._coefficients(added, levels[region])
 
     def _features(self, level: Levels) -> tuple[Floats, Floats, Floats]:
         """What the network sees of levels, signed and unsigned, and their signs."""
@@ -48,10 +47,9 @@ class NumpyRefiner(NumpyResidual):
         size = self._sizes.take(np.abs(level))
         return size * signs, size, signs
 
-    def _coefficients(self, hidden: Floats, levels: Levels) -> Floats:
-        level = levels.reshape(-1, COEFFICIENTS)
+    def _coefficients(self, out: Floats, level: Levels) -> Floats:
+        """What is added to the middles, and these, in the place of what the last layer gives."""
         signed, _, signs = self._features(level)
-        out = self.head(hidden)
         out += signs * self._own[0]
         signed *= self._own[1]
         out += signed
@@ -59,13 +57,13 @@ class NumpyRefiner(NumpyResidual):
         signs *= np.asarray(0.5, self.dtype)
         out += signs
         out += level
-        return out.reshape(levels.shape)
+        return out
 
     def _limit(self, added: Floats, level: NDArray[Any]) -> None:
         """As `Refiner.limited`, in place."""
         share = np.abs(added)
         share /= np.asarray(ternary.REACH, self.dtype)
         np.multiply(share, np.asarray(ternary.REACH / ternary.REACH_AT_ZERO, self.dtype), out=share, where=level == 0)
-        share[:, self._given] = 1
-        added /= np.maximum(share.max(1, keepdims=True), 1)
-        added[:, self._given] = added[:, self._given].clip(-ternary.REACH_AT_ZERO, ternary.REACH_AT_ZERO)
+        share[..., self._given] = 1
+        added /= np.maximum(share.max(-1, keepdims=True), 1)
+        added[..., self._given] = added[..., self._given].clip(-ternary.REACH_AT_ZERO, ternary.REACH_AT_ZERO)

@@ -12,8 +12,13 @@ from . import ternary
 from .lapped import TUNES, Floats
 from .ternary import EMBEDDINGS, ITERATIONS
 
+Region = tuple[slice, slice]
+"""Rows and columns of positions."""
+
 _BAND = 4096
 """Positions that are computed at a time: as many as stay in cache."""
+_TILE = 512, 1024
+"""Rows and columns whose hidden layers are held at a time, at most."""
 
 
 class NumpyResidual:
@@ -56,28 +61,51 @@ class NumpyResidual:
         rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(kernel, -1, outputs))
         return rows, self.tensor(f"{name}.bias", outputs)
 
-    def hidden(self, seen: Callable[[slice], Floats], rows: int, columns: int, t: int, tune: int, scale: int) -> Floats:
-        """What the last layer sees, `(rows, columns, width)`, where the first sees `seen` of each band of rows,
-        `(..., inputs)`, after iteration `t` of a file with this tune and scale."""
-        hidden = np.empty((rows, columns, self.width), self.dtype)
+    def run(
+        self, see: Callable[[Region], Floats], rows: int, columns: int, t: int, tune: int, scale: int
+    ) -> Iterator[tuple[Region, Floats]]:
+        """What the network gives, `(rows, columns, outputs)` of one region after the other, where `see` gives what it
+        sees of a region, `(rows, columns, inputs)`, after iteration `t` of a file with this tune and scale."""
         (weight,), bias = self._stem
         bias = bias + self._embedding[tune, ternary.embedding(t, scale)]
-        for band in bands(rows, columns):
-            x = seen(band).reshape(-1, len(weight)) @ weight
-            x += bias
-            hidden[band] = _silu(x).reshape(-1, columns, self.width)
-        for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
-            _residual(hidden, wide, back, reach)
-        return hidden
+        halo = sum(self._reaches)
+        for tile in _tiles(rows, columns):
+            # Around a tile so much is computed as it can depend on; zeros that are not the picture's border go no
+            # further.
+            outer = wider(tile, halo, rows, columns)
+            top, left = outer[0].start, outer[1].start
+            hidden = np.empty((*(part.stop - part.start for part in outer), self.width), self.dtype)
+            for band in _bands(*hidden.shape[:2]):
+                x = see((slice(top + band.start, top + band.stop), outer[1])).reshape(-1, len(weight)) @ weight
+                x += bias
+                hidden[band] = _silu(x).reshape(-1, *hidden.shape[1:])
+            for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
+                _residual(hidden, wide, back, reach)
+            inner = hidden[tile[0].start - top : tile[0].stop - top, tile[1].start - left : tile[1].stop - left]
+            for band in _bands(*inner.shape[:2]):
+                out = inner[band].reshape(-1, self.width) @ self._head[0][0]
+                out += self._head[1]
+                region = slice(tile[0].start + band.start, tile[0].start + band.stop), tile[1]
+                yield region, out.reshape(-1, inner.shape[1], out.shape[1])
 
-    def head(self, hidden: Floats) -> Floats:
-        """The last layer, of some positions."""
-        out: Floats = hidden.reshape(-1, self.width) @ self._head[0][0]
-        out += self._head[1]
-        return out
+
+def _tiles(rows: int, columns: int) -> Iterator[Region]:
+    """Parts of a picture whose hidden layers are held at a time."""
+    for top in range(0, rows, _TILE[0]):
+        for left in range(0, columns, _TILE[1]):
+            yield slice(top, min(top + _TILE[0], rows)), slice(left, min(left + _TILE[1], columns))
 
 
-def bands(rows: int, columns: int) -> Iterator[slice]:
+def wider(region: Region, by: int, rows: int, columns: int) -> Region:
+    """A region with so many positions around it, of those in the picture."""
+    down, across = region
+    return (
+        slice(max(down.start - by, 0), min(down.stop + by, rows)),
+        slice(max(across.start - by, 0), min(across.stop + by, columns)),
+    )
+
+
+def _bands(rows: int, columns: int) -> Iterator[slice]:
     """Rows that are computed at a time."""
     step = max(1, _BAND // columns)
     for top in range(0, rows, step):
@@ -85,32 +113,33 @@ def bands(rows: int, columns: int) -> Iterator[slice]:
 
 
 def _residual(hidden: Floats, wide: tuple[Floats, Floats], back: tuple[Floats, Floats], reach: int) -> None:
-    """A residual block, in place: what the next band still has to see of this one is kept."""
+    """A residual block, in place: what the next bands still have to see is kept."""
     rows, columns, width = hidden.shape
-    above = np.zeros((reach, columns, width), hidden.dtype)
-    for band in bands(rows, columns):
-        own, below = hidden[band], hidden[band.stop : band.stop + reach]
-        padded = np.zeros((len(own) + 2 * reach, columns + 2 * reach, width), hidden.dtype)
-        inside = padded[:, reach:-reach]
-        inside[:reach], inside[reach:-reach], inside[reach + len(own) :][: len(below)] = above, own, below
-        above = inside[len(own) : len(own) + reach].copy()
-        inner = _three_by_three(padded, wide[0], reach)
-        inner += wide[1]
+    kept = hidden[:0]  # rows before the band, as they were
+    for band in _bands(rows, columns):
+        first = max(band.start - reach, 0)
+        before = np.concatenate([kept[len(kept) - (band.start - first) :], hidden[band]])
+        inner = np.tile(wide[1], ((band.stop - band.start) * columns, 1))
+        for dy, weight in enumerate(wide[0], -1):
+            top, bottom = max(band.start + dy * reach, 0), min(band.stop + dy * reach, rows)
+            if top >= bottom:
+                continue
+            source = before[top - first :][: bottom - top] if dy < 1 else hidden[top:bottom]
+            at = (top - dy * reach - band.start) * columns
+            inner[at : at + len(source) * columns] += _across(source, reach) @ weight
         out = _silu(inner) @ back[0][0]
         out += back[1]
-        own += out.reshape(own.shape)
+        hidden[band] += out.reshape(-1, columns, width)
+        kept = before[-reach:]
 
 
-def _three_by_three(padded: Floats, weight: Floats, reach: int) -> Floats:
-    rows, columns = (size - 2 * reach for size in padded.shape[:2])
+def _across(x: Floats, reach: int) -> Floats:
+    """Of each position what lies `reach` before it in its row, itself, and what lies behind. `(positions, 3
+    channels)`."""
+    padded = np.pad(x, ((0, 0), (reach, reach), (0, 0)))
+    columns = x.shape[1]
     side = np.concatenate([padded[:, dx * reach : dx * reach + columns] for dx in range(3)], axis=2)
-    side = side.reshape(-1, len(weight[0]))
-    count = rows * columns
-    out: Floats = side[:count] @ weight[0]
-    for dy in (1, 2):
-        first = dy * reach * columns
-        out += side[first : first + count] @ weight[dy]
-    return out
+    return side.reshape(-1, side.shape[2])
 
 
 def _silu(x: Floats) -> Floats:

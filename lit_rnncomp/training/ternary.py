@@ -31,7 +31,7 @@ DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
 # Validation goes no further: with the next threshold, 4, most pictures need more than two bits per pixel.
 VALIDATED = 9
 
-_BLOCK = re.compile(r"(?:coarse\.)?(wide|back)\.")
+_BLOCK = re.compile(r"(?:coarse\.|filter\.)?(wide|back)\.")
 
 
 class Sample(NamedTuple):
@@ -76,13 +76,14 @@ class TernaryTraining(L.LightningModule):
         """The weights to start from, of a network from a checkpoint. A filter and residual blocks that it lacks start
         as nothing."""
         state = network.state_dict()
+        filtered = any(name.startswith("filter.") for name in state)
         for name, own in self.network.state_dict().items():
             if name in state:
                 continue
-            if block := _BLOCK.match(name):
-                state[name] = torch.zeros_like(own) if block[1] == "back" else own
-            elif name.startswith("filter."):
+            if name.startswith("filter.") and not filtered:
                 state[name] = own
+            elif block := _BLOCK.match(name):
+                state[name] = torch.zeros_like(own) if block[1] == "back" else own
         return state
 
     def setup(self, stage: str) -> None:

@@ -38,8 +38,8 @@ class TernaryDecoder(TernaryTraining):
     """Trains the network that decodes ternary codes.
 
     The loss is the squared error of coefficients relative to that of the middles of their intervals, and what
-    `ms_ssim_weight` adds; with a filter the same of the filtered picture, and the squared error of what goes into it.
-    A validation logs
+    `ms_ssim_weight` adds; with a filter both are of the filtered picture, and the error before it counts as well. A
+    validation logs
     `val/mean_psnr` with tune psnr (the best checkpoint has the largest), and `val/mean_ms_ssim` and
     `val/mean_psnr_hvs` with tune visual, of 8-bit pictures at thresholds from 128 to 8, mean over these and over whole
     pictures; `val/psnr_05`, ... after each of the iterations.
@@ -66,7 +66,7 @@ class TernaryDecoder(TernaryTraining):
         warmup: steps of linear warm-up.
         final_lr: fraction of `lr` left at the end of the schedule.
         decay: of wsd, see `schedule`.
-        weights: start from the decoder in this checkpoint, of the same shape, or with fewer `blocks` or no filter.
+        weights: start from the decoder in this checkpoint, of the same shape, or with fewer blocks or no filter.
     """
 
     network: Refiner
@@ -100,6 +100,8 @@ class TernaryDecoder(TernaryTraining):
             raise ValueError(f"ms_ssim_weight={ms_ssim_weight} is negative")
         if not 0 <= early_ends <= 1:
             raise ValueError(f"early_ends={early_ends} is outside [0, 1]")
+        if filter_channels < 0 or filter_blocks < 0:
+            raise ValueError(f"filter_channels={filter_channels} or filter_blocks={filter_blocks} is negative")
         if filter_alone and not (filter_channels and weights):
             raise ValueError("filter_alone trains a filter after a decoder: it needs filter_channels and weights")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
@@ -121,22 +123,24 @@ class TernaryDecoder(TernaryTraining):
         sample, level, sent = self.drawn(image)
         level, centre = self.known(sample, level)
         added = self.refined(level, sample)
+        # Of a file that ends early, a decoder draws what it lacks from the iteration before: no such picture is drawn.
+        whole = sent.flatten(1).all(1)
         self.step_values = {}
-        loss = torch.zeros((), device=self.device)
+        loss, picture = torch.zeros((), device=self.device), None
         if not self.hparams["filter_alone"]:
             loss = self.logged("error", relative_error(sample, centre, added, sent).mean())
-        filtered = self.network.filter is not None
-        shown = self.network.limited(added, level) if filtered else added
-        picture = self.filtered(self.synthesis(centre + shown, sample), sample)
-        if filtered:
+        if self.network.filter is not None:
+            shown = self.synthesis(centre + self.network.limited(added, level), sample)
+            picture = self.filtered(shown, sample)
             moved = self.frontend.analysis(picture) * sample.weight / threshold(sample.t) - centre
-            loss = loss + self.logged("error_filtered", relative_error(sample, centre, moved, sent).mean())
+            loss = loss + self.logged("error_filtered", (relative_error(sample, centre, moved) * whole).mean())
         if weight := self.hparams["ms_ssim_weight"]:
-            whole = sent[self.visual].flatten(1).all(1)
-            dissimilarity = torch.zeros_like(loss)
-            if len(whole):  # a batch of one has a picture of this tune every other time
-                found = self.dissimilarity(image, sample, centre, picture, self.visual)
-                dissimilarity = (found * whole).sum() / len(image)
+            chosen, dissimilarity = self.visual, torch.zeros_like(loss)
+            if len(image[chosen]):  # a batch of one has a picture of this tune every other time
+                shown = self.synthesis(centre + added, sample, chosen) if picture is None else picture[chosen]
+                middles = self.synthesis(centre, sample, chosen)
+                found = self.dissimilarity(image[chosen], shown, middles)
+                dissimilarity = (found * whole[chosen]).sum() / len(image)
             loss = loss + weight * self.logged("1-ms_ssim", dissimilarity)
         return loss
 
@@ -145,9 +149,9 @@ class TernaryDecoder(TernaryTraining):
         self.step_values[f"train/relative_{name}"] = loss.detach()
         return loss
 
-    def synthesis(self, x: Tensor, sample: Sample) -> Tensor:
-        """Pictures `(B, 3, H, W)` in [-1, 1] of coefficients in thresholds; not clipped."""
-        return self.frontend.synthesis(x * threshold(sample.t) / sample.weight)
+    def synthesis(self, x: Tensor, sample: Sample, chosen: slice = slice(None)) -> Tensor:
+        """Pictures `(B, 3, H, W)` in [-1, 1] of coefficients in thresholds, those that are `chosen`; not clipped."""
+        return self.frontend.synthesis((x * threshold(sample.t) / sample.weight)[chosen])
 
     def filtered(self, picture: Tensor, sample: Sample) -> Tensor:
         """Such pictures after the filter, where there is one."""
@@ -166,11 +170,10 @@ class TernaryDecoder(TernaryTraining):
             sent[:, DC] = True
         return sample, level, sent
 
-    def dissimilarity(self, image: Tensor, sample: Sample, centre: Tensor, picture: Tensor, chosen: slice) -> Tensor:
-        """`decoder_losses.relative_dissimilarity` of the decoded pictures that are `chosen`."""
-        middles = self.synthesis(centre, sample)
-        with torch.autocast(image.device.type, enabled=False):
-            parts = (to_255(x[chosen].float()) for x in (image, picture, middles))
+    def dissimilarity(self, truth: Tensor, decoded: Tensor, middles: Tensor) -> Tensor:
+        """`decoder_losses.relative_dissimilarity` of pictures in [-1, 1]."""
+        with torch.autocast(truth.device.type, enabled=False):
+            parts = (to_255(picture.float()) for picture in (truth, decoded, middles))
             return decoder_losses.relative_dissimilarity(*parts)
 
     def validation_step(self, image: Tensor, batch_index: int) -> None:

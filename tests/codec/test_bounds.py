@@ -23,7 +23,7 @@ from lit_rnncomp.codec.pixels import DEFAULT_MEMORY, MEMORY, TERNARY_BYTES, TERN
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.codec.ternary_picture import Picture, decibel
 
-CODEC, BINARY = ternary_models.codec(), binary_models.codec()
+CODEC, FILTERED, BINARY = ternary_models.codec(), ternary_models.codec(filtered=True), binary_models.codec()
 BYTES_A_PIXEL = TERNARY_BYTES
 """Of memory, sides rounded up to whole blocks; of binary codes only up to a picture of one window."""
 
@@ -71,13 +71,15 @@ def test_the_limit_is_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("payload", [bytes(3), bytes([10, 54, 128])], ids=["nothing sent", "everything sent"])
-@pytest.mark.parametrize("size", [(1024, 1024), (5000, 130), (3, 30_000)])
-def test_memory_is_bounded_by_the_claimed_pixels(size: tuple[int, int], payload: bytes) -> None:
-    data = ternary_file(*size, Chunk(payload))
+@pytest.mark.parametrize("size", [(1024, 1024), (5000, 130), (3, 30_000), (100_000, 3)])
+@pytest.mark.parametrize("codec", [CODEC, FILTERED], ids=["plain", "filtered"])
+def test_memory_is_bounded_by_the_claimed_pixels(codec: TernaryCodec, size: tuple[int, int], payload: bytes) -> None:
+    header = Header(container.TERNARY, *size, codec.digest, Ternary(tune=1, scale=0, first=0))
+    data = assembled(header, [Chunk(payload)])
     assert len(data) < 60
     padded = -(-size[0] // 8) * -(-size[1] // 8) * 64
-    assert memory(CODEC, data) < BYTES_A_PIXEL * padded + 16e6
-    assert memory(CODEC, data, exact=True) < TERNARY_EXACT_BYTES * padded + 16e6
+    assert memory(codec, data) < BYTES_A_PIXEL * padded + 16e6
+    assert memory(codec, data, exact=True) < TERNARY_EXACT_BYTES * padded + 16e6
 
 
 def test_the_model_that_ships_keeps_to_the_bound() -> None:

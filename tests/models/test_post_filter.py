@@ -39,12 +39,12 @@ def drawn(network: PostFilter, picture: np.ndarray, steps: np.ndarray, t: int, t
 
 
 def filtered(network: PostFilter, picture: np.ndarray, steps: np.ndarray, *arguments: int) -> np.ndarray:
-    """By NumPy, put together from its bands."""
+    """By NumPy, put together from its parts."""
     dtype = picture.dtype
     out = np.full_like(picture, np.nan)
-    for rows, part in NumpyPostFilter(arrays(network), dtype)(picture, steps, *arguments):
-        assert part.dtype == dtype
-        out[rows] = part
+    for region, part in NumpyPostFilter(arrays(network), dtype)(picture, steps, *arguments):
+        assert part.dtype == dtype and np.isnan(out[region]).all()
+        out[region] = part
     return out
 
 
@@ -62,11 +62,15 @@ def test_numpy_filters_as_torch_does(
     np.testing.assert_allclose(found, expected, atol=2e-6 * float(steps[0, 0]) + 1e-3)
 
 
-@pytest.mark.parametrize("band", [1, 40, 300])
-def test_bands_leave_no_seam(network: PostFilter, band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("band", "tile"), [(1, (512, 512)), (40, (512, 512)), (300, (7, 512)), (90, (16, 5))])
+def test_bands_and_tiles_leave_no_seam(
+    network: PostFilter, band: int, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture, steps = samples(80, 24), np.full((1, 1), 30.0)
+    steps = steps * np.linspace(1, 2, 30).reshape(10, 3)
     whole = filtered(network, picture, steps, 6, 1, 0)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._BAND", band)
+    monkeypatch.setattr("lit_rnncomp.models.numpy_residual._TILE", tile)
     np.testing.assert_allclose(filtered(network, picture, steps, 6, 1, 0), whole, atol=1e-6)
 
 

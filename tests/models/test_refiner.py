@@ -75,11 +75,14 @@ def test_nothing_is_drawn_far_from_its_interval(stages: int) -> None:
     assert (np.abs(held) <= limit * 1.0001).all()
 
 
-@pytest.mark.parametrize("band", [1, 40, 100])
-def test_bands_leave_no_seam(refiner: Refiner, band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("band", "tile"), [(1, (99, 99)), (40, (99, 99)), (100, (99, 99)), (20, (4, 2))])
+def test_bands_and_tiles_leave_no_seam(
+    refiner: Refiner, band: int, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     level = levels(30, 5)
     whole = NumpyRefiner(arrays(refiner))(level, 6, 1, 70)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._BAND", band)
+    monkeypatch.setattr("lit_rnncomp.models.numpy_residual._TILE", tile)
     np.testing.assert_allclose(NumpyRefiner(arrays(refiner))(level, 6, 1, 70), whole, atol=1e-4)
 
 
