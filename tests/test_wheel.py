@@ -17,6 +17,7 @@ from skimage import data
 
 from lit_rnncomp import extras
 from lit_rnncomp.cli import VERBS
+from lit_rnncomp.codec import zoo
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def run(installed: Path, *arguments: object, code: int = 0) -> subprocess.Comple
     return done
 
 
-@pytest.mark.parametrize("model", ["ternary64_9h", "ternary64_7h", "ternary64_5h", "ternary64", "residual_gru_dct64"])
+@pytest.mark.parametrize("model", sorted(zoo.shipped()))
 def test_the_codec_without_torch(installed: Path, tmp_path: Path, model: str) -> None:
     Image.fromarray(data.astronaut()[:96, :120]).save(tmp_path / "photo.png")
     file, rate = tmp_path / "a.rnnc", ("--bpp", 1)
