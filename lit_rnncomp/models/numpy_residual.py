@@ -119,14 +119,14 @@ def _residual(hidden: Floats, wide: tuple[Floats, Floats], back: tuple[Floats, F
     for band in _bands(rows, columns):
         first = max(band.start - reach, 0)
         before = np.concatenate([kept[len(kept) - (band.start - first) :], hidden[band]])
-        inner = np.tile(wide[1], ((band.stop - band.start) * columns, 1))
-        for dy, weight in enumerate(wide[0], -1):
+        inner = _across(hidden[band], reach) @ wide[0][1]
+        inner += wide[1]
+        for dy in (-1, 1):
             top, bottom = max(band.start + dy * reach, 0), min(band.stop + dy * reach, rows)
-            if top >= bottom:
-                continue
-            source = before[top - first :][: bottom - top] if dy < 1 else hidden[top:bottom]
-            at = (top - dy * reach - band.start) * columns
-            inner[at : at + len(source) * columns] += _across(source, reach) @ weight
+            if top < bottom:
+                source = before[top - first :][: bottom - top] if dy < 0 else hidden[top:bottom]
+                at = (top - dy * reach - band.start) * columns
+                inner[at : at + len(source) * columns] += _across(source, reach) @ wide[0][1 + dy]
         out = _silu(inner) @ back[0][0]
         out += back[1]
         hidden[band] += out.reshape(-1, columns, width)
@@ -136,13 +136,18 @@ def _residual(hidden: Floats, wide: tuple[Floats, Floats], back: tuple[Floats, F
 def _across(x: Floats, reach: int) -> Floats:
     """Of each position what lies `reach` before it in its row, itself, and what lies behind. `(positions, 3
     channels)`."""
-    padded = np.pad(x, ((0, 0), (reach, reach), (0, 0)))
-    columns = x.shape[1]
-    side = np.concatenate([padded[:, dx * reach : dx * reach + columns] for dx in range(3)], axis=2)
-    return side.reshape(-1, side.shape[2])
+    rows, columns, width = x.shape
+    side = np.empty((rows, columns, 3, width), x.dtype)
+    side[:, :reach, 0] = side[:, columns - reach if reach < columns else 0 :, 2] = 0
+    side[:, reach:, 0], side[:, :, 1], side[:, : max(columns - reach, 0), 2] = x[:, :-reach], x, x[:, reach:]
+    return side.reshape(-1, 3 * width)
 
 
 def _silu(x: Floats) -> Floats:
+    """In place."""
     # An exponential that overflows is infinite, and the quotient zero: right in the limit.
     with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+        grown = np.exp(-x)
+    grown += 1
+    x /= grown
+    return x
