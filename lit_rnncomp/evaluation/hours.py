@@ -60,7 +60,7 @@ def _panel(panel: Axes, results: list[_Summaries], hours: list[float], metric: M
             color=OF_CODEC[codec],
         )
     panel.set(xscale="log", xlabel="core-hours of training", ylabel=metric.head.replace("\n", ", "))
-    panel.set_xticks(hours, [f"{value:g}" for value in hours])
+    panel.set_xticks(hours, [f"{value:g}" for value in hours], rotation=60, fontsize=7)
     panel.minorticks_off()
     panel.grid(alpha=0.25, linewidth=0.6)
 
