@@ -57,7 +57,7 @@ export function usePlain() {
 export function residual(hidden, rows, columns, channels, wide, activate, back, finish, reach = 1) {
   const line = (columns + 2 * reach) * channels, row = columns * channels, kept = 2 * reach + 1;
   const lines = new Float32Array(kept * line); // Rows up to `reach` away, as they were, zero at each side.
-  const seen = reach === 1 ? lines : new Float32Array(3 * row);
+  const seen = new Float32Array(reach > 1 ? 3 * row : 0); // Where `reach` is 1, neighbours lie side by side already.
   const inner = new Float32Array(columns * wide[0].width), out = new Float32Array(columns * back.width);
   const load = (y) => {
     const at = (y % kept) * line + reach * channels;

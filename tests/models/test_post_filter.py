@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.networks import arrays, away_from_start
 
 from lit_rnncomp.models import ternary
 from lit_rnncomp.models.numpy_post_filter import LIMIT, NumpyPostFilter
@@ -14,15 +15,7 @@ from lit_rnncomp.models.post_filter import PostFilter
 @pytest.fixture(scope="module")
 def network() -> PostFilter:
     torch.manual_seed(0)
-    network = PostFilter(16, blocks=7)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network.eval()
-
-
-def arrays(network: PostFilter) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return away_from_start(PostFilter(16, blocks=7)).eval()
 
 
 def samples(height: int, width: int) -> np.ndarray:

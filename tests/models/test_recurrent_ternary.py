@@ -2,19 +2,13 @@
 
 import pytest
 import torch
+from helpers.networks import away_from_start
 
 from lit_rnncomp.models.context_model import ContextModel, codes, levels
 from lit_rnncomp.models.recurrent_ternary import RecurrentContextModel, RecurrentRefiner
 from lit_rnncomp.models.ternary import EMBEDDINGS
 
 TUNE = torch.tensor([0])
-
-
-def away_from_start(network):
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network
 
 
 @pytest.fixture

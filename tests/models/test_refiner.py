@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.networks import arrays, away_from_start
 
 from lit_rnncomp.models import ternary
 from lit_rnncomp.models.dc_stage import DC
@@ -15,15 +16,7 @@ from lit_rnncomp.models.refiner import Refiner
 @pytest.fixture(scope="module")
 def refiner() -> Refiner:
     torch.manual_seed(0)
-    refiner = Refiner(24, blocks=3)
-    with torch.no_grad():
-        for parameter in refiner.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return refiner.eval()
-
-
-def arrays(refiner: Refiner) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in refiner.state_dict().items()}
+    return away_from_start(Refiner(24, blocks=3)).eval()
 
 
 def levels(rows: int, columns: int) -> np.ndarray:
