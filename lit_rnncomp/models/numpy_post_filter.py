@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .lapped import BLOCK, Floats
-from .numpy_residual import NumpyResidual, Region, wider
+from .numpy_residual import NumpyResidual, Region, wider, within
 
 SIDE = 2
 """Pixels a side of a cell: the network's positions."""
@@ -71,9 +71,7 @@ def _pixels(region: Region) -> Region:
 def _differences(picture: Floats, region: Region) -> Floats:
     """Samples of cells less the mean of their colour in the cell and its neighbours, `(rows, columns, 3 SIDE**2)`."""
     outer = wider(region, 1, picture.shape[0] // SIDE, picture.shape[1] // SIDE)
-    down, across = (
-        slice(inside.start - out.start, inside.stop - out.start) for inside, out in zip(region, outer, strict=True)
-    )
+    down, across = within(region, outer)
     rows, columns = (part.stop - part.start for part in outer)
     cells = picture[_pixels(outer)].reshape(rows, SIDE, columns, SIDE, 3)
     means = cells.mean((1, 3))

@@ -73,7 +73,7 @@ class NumpyResidual:
             # Around a tile so much is computed as it can depend on; zeros that are not the picture's border go no
             # further.
             outer = wider(tile, halo, rows, columns)
-            top, left = outer[0].start, outer[1].start
+            top = outer[0].start
             hidden = np.empty((*(part.stop - part.start for part in outer), self.width), self.dtype)
             for band in _bands(*hidden.shape[:2]):
                 x = see((slice(top + band.start, top + band.stop), outer[1])).reshape(-1, len(weight)) @ weight
@@ -81,7 +81,7 @@ class NumpyResidual:
                 hidden[band] = _silu(x).reshape(-1, *hidden.shape[1:])
             for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
                 _residual(hidden, wide, back, reach)
-            inner = hidden[tile[0].start - top : tile[0].stop - top, tile[1].start - left : tile[1].stop - left]
+            inner = hidden[within(tile, outer)]
             for band in _bands(*inner.shape[:2]):
                 out = inner[band].reshape(-1, self.width) @ self._head[0][0]
                 out += self._head[1]
@@ -103,6 +103,12 @@ def wider(region: Region, by: int, rows: int, columns: int) -> Region:
         slice(max(down.start - by, 0), min(down.stop + by, rows)),
         slice(max(across.start - by, 0), min(across.stop + by, columns)),
     )
+
+
+def within(region: Region, outer: Region) -> Region:
+    """Where a region lies in what is around it."""
+    (down, across), (above, left) = region, (part.start for part in outer)
+    return slice(down.start - above, down.stop - above), slice(across.start - left, across.stop - left)
 
 
 def _bands(rows: int, columns: int) -> Iterator[slice]:
