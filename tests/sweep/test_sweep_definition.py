@@ -45,6 +45,7 @@ def test_there_is_a_sweep_of_each_kind():
         "seeds": 3 * 2 * 2,
         "longer": 3,
         "training_sets": 4 * 3,
+        "front_end": 5,
     }
     assert {path.stem for path in SWEEPS} - set(sizes) == {"learning_rate", "residual_gru_dct64", "smoke"}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.pages import PAGES, commands
+from torch.utils.flop_counter import FlopCounterMode
 
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.sweep.definition import Choice, read_sweep
@@ -96,6 +97,23 @@ def test_the_rows_of_the_table_cost_the_same_within_a_tenth(parse) -> None:
             costs.append(sum(p.numel() for p in module.codec.parameters() if p.dim() == 4))
     assert len(seen) == 16
     assert max(costs) <= 1.1 * min(costs), "all layers are at one resolution: a weight is a multiply-add a position"
+
+
+def test_other_front_ends_cost_as_much_as_the_table_within_an_eighth(parse) -> None:
+    def cost(command: list[str]) -> int:
+        parsed = parse(*command[command.index("fit") + 1 :])
+        assert parsed.trainer.max_steps == 3000
+        codec = build(parsed.model).codec.to_empty(device="cpu")
+        assert codec.config.bpp_per_iteration == 1 / 8
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
+            codec(torch.zeros(1, 3, 64, 64), 4)  # the state before the first costs nothing
+        return counted.get_total_flops()
+
+    table, others = (read_sweep(ROOT / f"sweeps/{name}.yaml") for name in ("table", "front_end"))
+    expected = cost(table.command_line(table.grid_point(0)))
+    *costs, baseline = [cost(others.command_line(others.grid_point(number))) for number in range(others.grid_size())]
+    assert expected * 7 / 8 < min(costs) <= max(costs) < expected * 9 / 8
+    assert expected < baseline < expected * 1.3
 
 
 @pytest.mark.parametrize("data", CONFIGS["data"], ids=lambda path: path.stem)
