@@ -30,9 +30,9 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer `name` over all parameters that want a gradient.
 
-    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix); the other parameters are
-    Adam's, biases at a tenth of `lr`, learned gains and shortcuts (which must travel far) at `lr`, both without weight
-    decay. `eps` is Adam's, `weight_decay` is decoupled except for `sgd`.
+    `muon` orthogonalises the momentum of every convolution kernel (flattened to a matrix, which those of grouped
+    convolutions are not); the other parameters are Adam's at a tenth of `lr`, learned gains and shortcuts (which must
+    travel far) at `lr`, both without weight decay. `eps` is Adam's, `weight_decay` is decoupled except for `sgd`.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
@@ -44,10 +44,13 @@ def make_optimizer(
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     travels = ("log_gain", "shortcut.weight")
     gains = [p for n, p in named if n.endswith(travels)]
-    biases = [p for n, p in named if p.ndim != 4 and not n.endswith(travels)]
+    grouped = {id(m.weight) for m in module.modules() if isinstance(m, nn.Conv2d) and m.groups > 1}
+    kernels = [p for p in parameters if p.ndim == 4 and id(p) not in grouped]
+    matrices = {id(p) for p in kernels}
+    others = [p for n, p in named if id(p) not in matrices and not n.endswith(travels)]
     groups = [
-        {"params": [p for p in parameters if p.ndim == 4], "use_muon": True},
-        {"params": biases, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
+        {"params": kernels, "use_muon": True},
+        {"params": others, "use_muon": False, "lr": lr / 10, "weight_decay": 0.0},
         {"params": gains, "use_muon": False, "lr": lr, "weight_decay": 0.0},
     ]
     return _muon()(

@@ -15,6 +15,7 @@ import lit_rnncomp
 from lit_rnncomp.data.module import PhotographData
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.images import tensor_to_uint8, to_signal
+from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.training import (
     AssociativeLSTMCompressor,
     Compressor,
@@ -192,6 +193,16 @@ def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam(tiny_codec) -> 
     assert 0.005 < gain.abs().max() <= 0.011  # Adam's first step is the learning rate
     bias = dict(codec.named_parameters())["decoder.head.bias"] - before["decoder.head.bias"]
     assert bias.abs().max() <= 0.0011
+
+
+def test_muon_leaves_grouped_kernels_to_adam() -> None:
+    network = Refiner(channels=8, blocks=1)
+    muon, adam = make_optimizer("muon", network, 0.01, 1e-8, 0.0).param_groups
+    assert {id(p) for p in adam["params"]} == {
+        id(p) for n, p in network.named_parameters() if n in ("own.weight", "embedding") or n.endswith("bias")
+    }
+    assert len(muon["params"]) + len(adam["params"]) == len(list(network.parameters()))
+    assert (muon["use_muon"], adam["use_muon"], adam["lr"]) == (True, False, 0.001)
 
 
 def test_not_a_number_stops_the_run_and_names_the_checkpoint(pictures: Path, tmp_path: Path) -> None:
