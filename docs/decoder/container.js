@@ -128,15 +128,16 @@ export function crc32(bytes, earlier = 0) {
   return ~crc >>> 0;
 }
 
-// What each block's coefficients are divided by after decoding: a `Float64Array` of `rows * columns`.
-export async function focusFactors(payload, rows, columns) {
+// What each block's coefficients are divided by after decoding, all of a block of the transform by what the first of
+// them is: a `Float64Array` of `rows * columns`.
+export async function focusFactors(payload, rows, columns, parts) {
   const side = payload.length ? payload[0] : 0;
   if (!side) throw new BitstreamError("the map of scales has no cells");
   const [down, across] = [Math.ceil(rows / side), Math.ceil(columns / side)];
   const cells = await inflate(payload.subarray(1), down * across);
   if (cells.some((cell) => cell > 8)) throw new BitstreamError("the map of scales has a value above 8");
   return Float64Array.from({ length: rows * columns }, (_, block) => {
-    const [row, column] = [Math.floor(block / columns), block % columns];
+    const [row, column] = [Math.floor(block / columns), block % columns].map((k) => k - (k % parts));
     return 2 ** (-cells[Math.floor(row / side) * across + Math.floor(column / side)] / 4);
   });
 }

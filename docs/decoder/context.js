@@ -15,6 +15,11 @@ export class ContextNetwork {
     this.bands = bands;
     this.get = (name) => tensors.get(`${prefix}${name}`).data;
     this.channels = tensors.get(`${prefix}stem.weight`).shape[2];
+    // What is added in each of the four places of a block in one of 16x16.
+    if (tensors.has(`${prefix}place.table`)) {
+      const exponent = this.get("stem.exponent");
+      this.place = Float64Array.from(this.get("place.table"), (x, k) => x / 2 ** exponent[k % this.channels]);
+    }
     const isWide = (name) => name.startsWith(`${prefix}wide.`) && name.endsWith(".weight");
     const blocks = [...tensors.keys()].filter(isWide).length;
     const pairs = (count, wide, back) =>
@@ -89,7 +94,7 @@ export class Context {
     const { channels } = network;
     const sent = this.groups.flatMap((group, index) => group.slice(0, this.known[index]));
     const chosen = [...this.given, ...sent];
-    const table = network.get("embedding");
+    const table = network.get("embedding"), place = network.place;
     const row = (table.length / 2 / channels) * this.tune + embedding(this.iteration, this.scale);
     const inputs = [...chosen, ...chosen.map((index) => coefficients + index)];
     const matrix = network.matrix("stem", inputs, undefined, (k) => table[row * channels + k]);
@@ -106,7 +111,10 @@ export class Context {
       }
       matrix.multiply(x, 0, inputs.length, columns, out);
       for (let column = 0, at = y * columns * channels; column < columns; column++) {
-        for (let k = 0; k < channels; k++, at++) hidden[at] = relu(out[column * matrix.width + k]);
+        const from = channels * (2 * (y % 2) + (column % 2));
+        for (let k = 0; k < channels; k++, at++) {
+          hidden[at] = relu(out[column * matrix.width + k] + (place ? place[from + k] : 0));
+        }
       }
     }
     for (const [wide, back] of network.trunk) this.residual(wide, back);

@@ -7,7 +7,8 @@ export const dct2 = (n) =>
   matrix(n, (u, x) => Math.cos((Math.PI / n) * u * (x + 0.5)) * Math.sqrt((u ? 2 : 1) / n));
 const dct4 = (n) => matrix(n, (u, x) => Math.cos((Math.PI / n) * (u + 0.5) * (x + 0.5)) * Math.sqrt(2 / n));
 
-const DCT = dct2(8);
+// By the side of a block.
+const DCT = { 8: dct2(8), 16: dct2(16) };
 const BUTTERFLY = butterfly(8);
 
 function matrix(n, value) {
@@ -36,9 +37,9 @@ export function butterfly(size) {
 }
 
 // RGB on the 0..255 scale, neither rounded nor clipped, Float32Array `(8 rows, 8 columns, 3)`, of coefficients `(rows,
-// columns, 192)`; grey draws luma alone.
-export function synthesis(coefficients, rows, columns, grey) {
-  const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane));
+// columns, 192)` of a transform whose blocks have sides of `size`; grey draws luma alone.
+export function synthesis(coefficients, rows, columns, grey, size) {
+  const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane, size));
   const out = new Float32Array(3 * planes[0].length);
   for (let at = 0, to = 0; at < planes[0].length; at++, to += 3) {
     const luma = planes[0][at] + 127.5;
@@ -66,28 +67,46 @@ export function rgba(samples, columns, width, height, mixed) {
 }
 
 // One plane of YCbCr, `(8 rows, 8 columns)`.
-function samples(coefficients, rows, columns, plane) {
-  const stride = 8 * columns;
-  const out = new Float32Array(64 * rows * columns), half = new Float64Array(64);
-  for (let block = 0; block < rows * columns; block++) {
-    const from = block * COEFFICIENTS + 64 * plane;
-    const to = Math.floor(block / columns) * 8 * stride + (block % columns) * 8;
-    for (let x = 0; x < 8; x++) {
-      for (let u = 0; u < 8; u++) {
-        let sum = 0;
-        for (let v = 0; v < 8; v++) sum += DCT[v][x] * coefficients[from + 8 * u + v];
-        half[8 * u + x] = sum;
+function samples(coefficients, rows, columns, plane, size) {
+  const stride = 8 * columns, parts = size / 8, dct = DCT[size];
+  const out = new Float32Array(64 * rows * columns);
+  const block = new Float64Array(size * size), half = new Float64Array(size * size);
+  for (let top = 0; top < rows; top += parts) {
+    for (let left = 0; left < columns; left += parts) {
+      for (let u = 0; u < size; u++) {
+        for (let v = 0; v < size; v++) {
+          const at = (top + (u % parts)) * columns + left + (v % parts);
+          const place = 8 * Math.floor(u / parts) + Math.floor(v / parts);
+          block[size * u + v] = coefficients[COEFFICIENTS * at + 64 * plane + place];
+        }
       }
-      for (let y = 0; y < 8; y++) {
-        let sum = 0;
-        for (let u = 0; u < 8; u++) sum += DCT[u][y] * half[8 * u + x];
-        out[to + y * stride + x] = sum;
+      if (parts === 2) hadamard(block, [0, 1, size, size + 1]);
+      for (let x = 0; x < size; x++) {
+        for (let u = 0; u < size; u++) {
+          let sum = 0;
+          for (let v = 0; v < size; v++) sum += dct[v][x] * block[size * u + v];
+          half[size * u + x] = sum;
+        }
+        for (let y = 0; y < size; y++) {
+          let sum = 0;
+          for (let u = 0; u < size; u++) sum += dct[u][y] * half[size * u + x];
+          out[(8 * top + y) * stride + 8 * left + x] = sum;
+        }
       }
     }
   }
-  for (let y = 4; y + 8 < 8 * rows; y += 8) for (let x = 0; x < stride; x++) cross(out, y * stride + x, stride);
-  for (let y = 0; y < 8 * rows; y++) for (let x = 4; x + 8 < stride; x += 8) cross(out, y * stride + x, 1);
+  const first = size - 4;
+  for (let y = first; y + 8 < 8 * rows; y += size) {
+    for (let x = 0; x < stride; x++) cross(out, y * stride + x, stride);
+  }
+  for (let y = 0; y < 8 * rows; y++) for (let x = first; x + 8 < stride; x += size) cross(out, y * stride + x, 1);
   return out;
+}
+
+// Of four values: sums of all, and differences across, down and both.
+function hadamard(values, at) {
+  const [a, b, c, d] = at.map((index) => values[index] / 2);
+  [a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d].forEach((sum, k) => (values[at[k]] = sum));
 }
 
 const SIDE = new Float64Array(8);

@@ -18,6 +18,7 @@ export class ResidualNetwork {
       reach: reach(k),
     }));
     this.head = this.matrix("head");
+    this.place = tensors.get(`${prefix}place.table`)?.data;
   }
 
   matrix(name, extra = () => 0) {
@@ -48,7 +49,10 @@ export class ResidualNetwork {
       see(y, x);
       stem.multiply(x, 0, stem.inputs, columns, out);
       for (let column = 0, at = y * line.length; column < columns; column++) {
-        for (let k = 0; k < channels; k++, at++) hidden[at] = silu(out[column * stem.width + k]);
+        const from = channels * (2 * (y % 2) + (column % 2));
+        for (let k = 0; k < channels; k++, at++) {
+          hidden[at] = silu(out[column * stem.width + k] + (this.place ? this.place[from + k] : 0));
+        }
       }
     }
     for (const { wide, back, reach } of this.layers) {

@@ -21,6 +21,7 @@ export class Model {
     const two = tensors.has("context.coarse.stem.weight");
     this.network = new ContextNetwork(tensors, "context.", two ? DETAIL : BLOCK);
     this.coarse = two ? new ContextNetwork(tensors, "context.coarse.", COARSE) : null;
+    this.size = tensors.has("context.place.table") ? 16 : 8;
     this.refiner = new Refiner(tensors);
     this.filter = tensors.has("filter.stem.weight") ? new PostFilter(tensors) : null;
     this.tuneWeights = tensors.get("tune_weights");
@@ -33,9 +34,10 @@ export class Model {
     if (header.digest !== this.digest) {
       throw new BitstreamError(`the file was made by model ${header.digest}, these weights are ${this.digest}`);
     }
-    const rows = Math.ceil(header.height / 8), columns = Math.ceil(header.width / 8);
+    const parts = this.size / 8; // Blocks of 8x8 a side of one of the transform.
+    const [rows, columns] = [header.height, header.width].map((side) => parts * Math.ceil(side / this.size));
     const map = chunks.find(({ kind }) => kind === SCALES);
-    const focus = map ? await focusFactors(map.payload, rows, columns) : null;
+    const focus = map ? await focusFactors(map.payload, rows, columns, parts) : null;
     const context = new Context(this.network, { rows, columns, ...header });
     const second = this.coarse && new SecondStage(this.coarse, { rows, columns, ...header });
     const coded = chunks.filter(({ kind }) => kind === ITERATION || kind === CUT);
@@ -57,7 +59,7 @@ export class Model {
     for (let at = 0; at < coefficients.length; at++) {
       coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
     }
-    const samples = synthesis(coefficients, rows, columns, grey);
+    const samples = synthesis(coefficients, rows, columns, grey, this.size);
     const step = threshold(t) / 2 ** (scale / 256);
     if (this.filter) this.filter.apply(samples, rows, columns, step, focus, { t, tune, scale });
     return rgba(samples, columns, width, height, grey && this.filter);

@@ -41,8 +41,9 @@ def to_bytes(cells: NDArray[np.uint8]) -> bytes:
     return bytes([CELL]) + zlib.compress(cells.tobytes(), 9)
 
 
-def from_bytes(payload: bytes, rows: int, columns: int) -> NDArray[np.float32]:
-    """What each block's coefficients are multiplied by, `(rows, columns, 1)`. Raises `BitstreamError`."""
+def from_bytes(payload: bytes, rows: int, columns: int, parts: int = 1) -> NDArray[np.float32]:
+    """What each block's coefficients are multiplied by, `(rows, columns, 1)`: all of a block of the transform, of
+    `parts` blocks a side, by what the first of them is. Raises `BitstreamError`."""
     side = payload[0] if payload else 0
     if not side:
         raise BitstreamError("the map of scales has no cells")
@@ -57,11 +58,12 @@ def from_bytes(payload: bytes, rows: int, columns: int) -> NDArray[np.float32]:
     grid = np.frombuffer(cells, np.uint8).reshape(down, across)
     if grid.max(initial=0) > COARSEST:
         raise BitstreamError(f"the map of scales has a value above {COARSEST}")
-    return factors(grid, side, rows, columns)
+    return factors(grid, side, rows, columns, parts)
 
 
-def factors(cells: NDArray[np.uint8], side: int, rows: int, columns: int) -> NDArray[np.float32]:
+def factors(cells: NDArray[np.uint8], side: int, rows: int, columns: int, parts: int = 1) -> NDArray[np.float32]:
     """As `from_bytes`, of the cells themselves."""
-    wide = cells[np.arange(rows)[:, None] // side, np.arange(columns) // side]
+    row, column = (np.arange(count) // parts * parts // side for count in (rows, columns))
+    wide = cells[row[:, None], column]
     # Rounded from float64, so that no library's last bit decides.
     return np.exp2(wide[..., None] / -_FINENESS).astype(np.float32)

@@ -20,14 +20,18 @@ from .ternary_state import State
 
 
 class Painter:
-    """The networks of a model that draw. `tensors`: of the model; `stages`: of its transform; `dtype`: of all sums.
+    """The networks of a model that draw. `tensors`: of the model; `stages`: of its transform; `size`: of its blocks;
+    `dtype`: of all sums.
 
     Raises:
         ValueError: a tensor is missing or has another shape, or weights of coefficients are not positive.
     """
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], stages: int, dtype: DTypeLike = np.float32) -> None:
-        self.refiner = NumpyRefiner(ternary_weights.part(tensors, "refiner."), dtype, stages)
+    def __init__(
+        self, tensors: Mapping[str, NDArray[Any]], stages: int, size: int, dtype: DTypeLike = np.float32
+    ) -> None:
+        self.size = size
+        self.refiner = NumpyRefiner(ternary_weights.part(tensors, "refiner."), dtype, stages, size)
         filter_ = ternary_weights.part(tensors, "filter.")
         self.filter = NumpyPostFilter(filter_, dtype) if filter_ else None
         self.tune_weights = ternary_weights.tune_weights(tensors)
@@ -36,7 +40,7 @@ class Painter:
         """The picture of a state, of whole blocks. `factors`: by what coefficients of each block were multiplied,
         `(rows, columns, 1)`."""
         if self.filter is None:
-            picture = lapped.synthesis(self._coefficients(state, layout, factors, grey))
+            picture = lapped.synthesis(self._coefficients(state, layout, factors, grey), self.size)
             return np.repeat(picture[..., :1], 3, axis=2) if grey else picture
         samples = self._samples(self._coefficients(state, layout, factors, grey))
         steps = np.full((1, 1), ternary.threshold(state.t) / 2 ** (layout.scale / SCALES))
@@ -63,6 +67,6 @@ class Painter:
         """Of whole blocks, `(H, W, 3)`, not rounded."""
         rows, columns, _ = coefficients.shape
         samples = np.empty((BLOCK * rows, BLOCK * columns, 3), coefficients.dtype)
-        for band, part in lapped.synthesis_bands(coefficients):
+        for band, part in lapped.synthesis_bands(coefficients, self.size):
             samples[band] = part
         return samples

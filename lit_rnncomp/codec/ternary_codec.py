@@ -13,6 +13,7 @@ from ..images import Photograph
 from ..models import ternary
 from ..models.context_network import ContextNetwork
 from ..models.lapped import BLOCK, TUNES
+from ..models.numpy_place import PLACE
 from ..models.ternary import ITERATIONS, SCALES
 from ..progress import Progress, silent
 from . import container, focus, metadata, ternary_weights
@@ -43,6 +44,7 @@ class TernaryCodec:
         tensors: `context.*` are what `ContextModel.integers` returns (with two stages also `context.coarse.*`),
             `refiner.*` the weights of a `Refiner`, `filter.*` those of its `PostFilter`, if it has one;
             `tune_weights`, `(2, 192)`, by what coefficients are multiplied before coding, where not by the default.
+            Blocks of the transform are 16x16 where there is `context.place.table`.
         name: what messages and results call it.
         qualities: the step of each quality from 1 to 100.
 
@@ -57,10 +59,10 @@ class TernaryCodec:
         self.tensors, self.name, self.qualities = tensors, name, qualities or []
         context = ternary_weights.part(tensors, "context.")
         coarse = ternary_weights.part(context, "coarse.")
-        self.stages = 2 if coarse else 1
+        self.stages, self.size = 2 if coarse else 1, 2 * BLOCK if PLACE in context else BLOCK
         self.context = ContextNetwork(context, ternary.bands(self.stages))
         self.coarse = ContextNetwork(coarse, ternary.coarse_bands()) if coarse else None
-        self.painter = Painter(tensors, self.stages)
+        self.painter = Painter(tensors, self.stages, self.size)
         self.tune_weights = self.painter.tune_weights
         self.digest = ternary_weights.digest(tensors)
 
@@ -131,7 +133,7 @@ class TernaryCodec:
         if step is not None and not 0 <= step <= FINEST:
             raise ValueError(f"step={step} is outside 0..{FINEST}")
         array, entries = _pixels(image, keep, metadata)
-        check_memory(array.shape[1], array.shape[0], BLOCK, TERNARY_BYTES)
+        check_memory(array.shape[1], array.shape[0], self.size, TERNARY_BYTES)
         picture = Picture(self, array, tune, focus, entries, progress, exact)
         if bpp is not None or max_bytes is not None:
             budget = container.byte_budget(picture.pixels, bpp, max_bytes)
@@ -172,7 +174,7 @@ class TernaryCodec:
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
         if exact:
-            check_memory(file.header.width, file.header.height, BLOCK, TERNARY_EXACT_BYTES)
+            check_memory(file.header.width, file.header.height, self.size, TERNARY_EXACT_BYTES)
         # One after the other: a picture's levels are large.
         for count, after in enumerate(self._states(file, iterations, partial), 1):
             progress(count, len(file.iterations[:iterations]))
@@ -209,17 +211,22 @@ class TernaryCodec:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
         file = container.parse(data, partial)
         self.layout(file.header)
-        bits = np.zeros(_blocks(file.header))
+        bits = np.zeros(self._blocks(file.header))
         for _ in self._states(file, None, partial, bits):
             pass
+        if (parts := self.size // BLOCK) > 1:
+            # A block of the transform has frequencies, not places, in these.
+            rows, columns = bits.shape
+            means = bits.reshape(rows // parts, parts, columns // parts, parts).mean((1, 3))
+            bits = np.repeat(np.repeat(means, parts, 0), parts, 1)
         return bits
 
     def draw(self, file: File, state: State, exact: bool = False) -> Pixels:
         """The picture `(H, W, 3)` of a state of a file."""
         header, layout = file.header, self.layout(file.header)
         cells = file.payload(container.SCALES)
-        factors = None if cells is None else focus.from_bytes(cells, *_blocks(header))
-        painter = Painter(self.tensors, self.stages, np.float64) if exact else self.painter
+        factors = None if cells is None else focus.from_bytes(cells, *self._blocks(header), self.size // BLOCK)
+        painter = Painter(self.tensors, self.stages, self.size, np.float64) if exact else self.painter
         picture = painter.draw(state, layout, factors, header.grey)
         return np.ascontiguousarray(picture[: header.height, : header.width])
 
@@ -234,13 +241,18 @@ class TernaryCodec:
         layout = header.layout
         if not isinstance(layout, Ternary) or layout.tune >= len(TUNES) or layout.first >= ITERATIONS:
             raise BitstreamError(f"the header claims {layout}, which is not this model's layout")
-        check_pixels(header, BLOCK)
-        check_memory(header.width, header.height, BLOCK, TERNARY_BYTES)
+        check_pixels(header, self.size)
+        check_memory(header.width, header.height, self.size, TERNARY_BYTES)
         return layout
 
     def _coder(self, header: Header) -> TernaryCoder:
         """A coder at the beginning of a file."""
-        return TernaryCoder(self.context, *_blocks(header), *self.layout(header), self.coarse)
+        return TernaryCoder(self.context, *self._blocks(header), *self.layout(header), self.coarse)
+
+    def _blocks(self, header: Header) -> tuple[int, int]:
+        """Rows and columns of blocks of 8x8, as many as whole blocks of the transform have."""
+        parts = self.size // BLOCK
+        return -(-header.height // self.size) * parts, -(-header.width // self.size) * parts
 
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
@@ -274,7 +286,3 @@ def _pixels(
 def _metadata(file: File) -> dict[str, bytes]:
     payload = file.payload(container.METADATA)
     return {} if payload is None else metadata.from_bytes(payload)
-
-
-def _blocks(header: Header) -> tuple[int, int]:
-    return -(-header.height // BLOCK), -(-header.width // BLOCK)

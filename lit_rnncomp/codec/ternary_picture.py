@@ -67,8 +67,8 @@ class Picture:
         self.pixels = height * width
         self.metadata = metadata.to_bytes(entries or {})
         self.grey = is_grey(array)
-        padded = np.pad(array, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
-        self.target = lapped.analysis(padded, exact=exact)
+        padded = np.pad(array, ((0, -height % codec.size), (0, -width % codec.size), (0, 0)), mode="edge")
+        self.target = lapped.analysis(padded, exact=exact, size=codec.size)
         self.target *= codec.tune_weights[self.tune].astype(np.float32)
         if self.grey:
             self.target[..., PLANE:] = 0
@@ -76,7 +76,7 @@ class Picture:
         if mask is not None:
             rows, columns, _ = self.target.shape
             self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
-            self.target *= focus.factors(self.cells, focus.CELL, rows, columns)
+            self.target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.size // BLOCK)
 
         self.coarse = None
         if codec.stages == 2:

@@ -53,7 +53,7 @@ class TernaryWeights(NamedTuple):
         Raises `ValueError` where the two are for other coefficients.
         """
         weighting = {name: getattr(context, name) for name in ("visual_power", "visual_ac", "visual_chroma")}
-        for name in (*weighting, "stages"):
+        for name in (*weighting, "stages", "size"):
             if (one := getattr(context, name)) != (other := getattr(refiner, name)):
                 raise ValueError(
                     f"the entropy model is for {name}={one} and the decoder for {other}: train both with the same"
@@ -63,8 +63,9 @@ class TernaryWeights(NamedTuple):
         for name, tensor in state.items():
             named = name if name.startswith("filter.") else f"refiner.{name}"
             tensors[named] = (tensor.half() if half else tensor.float()).numpy()
-        if any(value != 1 for value in weighting.values()):
-            tensors[TUNE_WEIGHTS] = lapped.coefficient_weights(**weighting).astype(np.float32)
+        if context.size != lapped.BLOCK or any(value != 1 for value in weighting.values()):
+            table = lapped.coefficient_weights(**weighting, size=context.size)
+            tensors[TUNE_WEIGHTS] = table.astype(np.float32)
         return cls(tensors, [])
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from . import ternary
 from .context_network import LOGIT_UNIT, LOGITS, UNIT
-from .lapped import TUNES
+from .lapped import BLOCK, TUNES, parts_of
+from .place import Place
 from .rounded import RoundedConv2d, clipped, relu
 from .ternary import EMBEDDINGS, PASSES, Bands
 
@@ -44,15 +45,23 @@ class BandsModel(nn.Module):
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
+        parts: places a side of a block in one of the transform, which it tells apart.
     """
 
     def __init__(
-        self, bands: Bands, channels: int = 64, blocks: int = 2, known_codes: bool = True, neighbours: bool = True
+        self,
+        bands: Bands,
+        channels: int = 64,
+        blocks: int = 2,
+        known_codes: bool = True,
+        neighbours: bool = True,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.bands, self.known_codes, self.neighbours = bands, known_codes, neighbours
         coefficients = bands.coefficients
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), bands.iterations * EMBEDDINGS, channels))
+        self.place = Place(parts, channels) if parts > 1 else None
         self.stem = RoundedConv2d(2 * coefficients, channels)
         self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))
         self.back = nn.ModuleList(RoundedConv2d(channels, channels) for _ in range(blocks))
@@ -86,7 +95,8 @@ class BandsModel(nn.Module):
 
     def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """The first layer, of what is seen of each coefficient, `(B, 2 C, h, w)`."""
-        return relu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
+        hidden = self.stem(seen) + self.embedding[tune, embedding][:, :, None, None]
+        return relu(hidden if self.place is None else self.place(hidden))
 
     def residual(self, hidden: Tensor) -> Tensor:
         """The blocks before the first pass."""
@@ -121,6 +131,8 @@ class BandsModel(nn.Module):
         tensors = self.stem.integers("stem")
         unit = torch.exp2(self.stem.exponent()) * UNIT
         tensors["embedding"] = (self.embedding * unit).round().numpy().astype(np.int32)
+        if self.place is not None:
+            tensors["place.table"] = (self.place.table * unit).round().numpy().astype(np.int32)
         for name in ("wide", "back", "seen", "mix", "merge", "head"):
             for index, layer in enumerate(getattr(self, name)):
                 tensors |= layer.integers(f"{name}.{index}")
@@ -154,6 +166,7 @@ class ContextModel(BandsModel):
         visual_chroma: see above.
         stages: of the transform: with 2, DC coefficients are those of `dc_stage`, and `coarse` is the model of their
             codes, of the same shape.
+        size: pixels a side of the transform's blocks, 8 or 16.
     """
 
     def __init__(
@@ -166,11 +179,12 @@ class ContextModel(BandsModel):
         visual_ac: float = 1.0,
         visual_chroma: float = 1.0,
         stages: int = 1,
+        size: int = BLOCK,
     ) -> None:
         if stages not in (1, 2):
             raise ValueError(f"stages={stages} is neither 1 nor 2")
-        super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours)
-        self.stages = stages
+        super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours, parts_of(size))
+        self.stages, self.size = stages, size
         self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         options = (channels, blocks, known_codes, neighbours)
         self.coarse = BandsModel(ternary.coarse_bands(), *options) if stages == 2 else None

@@ -62,6 +62,7 @@ class LappedDCT(Frontend):
 
     Args:
         tune: multiply coefficients by `lapped.coefficient_weights` of this one of `lapped.TUNES`; None: by nothing.
+        size: pixels a side of the transform's blocks, 8 or 16.
     """
 
     channels = lapped.COEFFICIENTS
@@ -70,25 +71,31 @@ class LappedDCT(Frontend):
     forward_matrix: Tensor
     inverse_matrix: Tensor
 
-    def __init__(self, tune: str | None = None) -> None:
+    def __init__(self, tune: str | None = None, size: int = lapped.BLOCK) -> None:
         super().__init__()
-        weights = (
-            torch.ones(1) if tune is None else torch.tensor(lapped.coefficient_weights()[lapped.TUNES.index(tune)])
-        )
-        forward = torch.tensor(lapped.block_basis()) * (127.5 * weights[:, None])
-        inverse = torch.tensor(lapped.inverse_basis()) / (127.5 * weights[None])
+        self.size, self.parts = size, lapped.parts_of(size)
+        weights = np.ones(lapped.COEFFICIENTS)
+        if tune is not None:
+            weights = lapped.coefficient_weights(size=size)[lapped.TUNES.index(tune)]
+        # Blocks of 8x8 within one of the transform last, as in `pixel_shuffle`.
+        count = self.parts**2
+        order = np.arange(count * lapped.COEFFICIENTS).reshape(count, -1).T.ravel()
+        weights = np.repeat(weights, count)
+        forward = torch.tensor(lapped.block_basis(size)[order] * (127.5 * weights[:, None]))
+        inverse = torch.tensor(lapped.inverse_basis(size)[:, order] / (127.5 * weights[None]))
         self.register_buffer("butterfly", torch.tensor(lapped.butterfly()).float(), persistent=False)
         self.register_buffer("forward_matrix", forward.float()[:, :, None, None], persistent=False)
         self.register_buffer("inverse_matrix", inverse.float()[:, :, None, None], persistent=False)
 
     def analysis(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
-        return _exact_conv2d(F.pixel_unshuffle(_lapped(image, self.butterfly), lapped.BLOCK), self.forward_matrix)
+        blocks = F.pixel_unshuffle(_lapped(image, self.butterfly, self.size), self.size)
+        return F.pixel_shuffle(_exact_conv2d(blocks, self.forward_matrix), self.parts)
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """The inverse of `analysis`."""
-        blocks = F.pixel_shuffle(_exact_conv2d(coefficients, self.inverse_matrix), lapped.BLOCK)
-        return _lapped(blocks, self.butterfly.T)
+        blocks = _exact_conv2d(F.pixel_unshuffle(coefficients, self.parts), self.inverse_matrix)
+        return _lapped(F.pixel_shuffle(blocks, self.size), self.butterfly.T, self.size)
 
 
 class DCStage(nn.Module):
@@ -108,12 +115,12 @@ class DCStage(nn.Module):
         """`(B, 48, h / 4, w / 4)`; what is repeated beyond the border fills the last ones."""
         side, (rows, columns) = dc_stage.SIDE, dc.shape[2:]
         whole = F.pad(dc, (0, -columns % side, 0, -rows % side), mode="replicate")
-        return _exact_conv2d(F.pixel_unshuffle(_lapped(whole, self.butterfly), side), self.matrix)
+        return _exact_conv2d(F.pixel_unshuffle(_lapped(whole, self.butterfly, side), side), self.matrix)
 
     def synthesis(self, coarse: Tensor, rows: int, columns: int) -> Tensor:
         """The inverse, of so many blocks."""
         blocks = F.pixel_shuffle(_exact_conv2d(coarse, self.matrix.transpose(0, 1)), dc_stage.SIDE)
-        return _lapped(blocks, self.butterfly.T)[:, :, :rows, :columns]
+        return _lapped(blocks, self.butterfly.T, dc_stage.SIDE)[:, :, :rows, :columns]
 
 
 def _exact_conv2d(x: Tensor, matrix: Tensor) -> Tensor:
@@ -122,16 +129,17 @@ def _exact_conv2d(x: Tensor, matrix: Tensor) -> Tensor:
         return F.conv2d(x, matrix)
 
 
-def _lapped(image: Tensor, matrix: Tensor) -> Tensor:
-    """`matrix`, as large as a block, applied across every inner border of blocks, down the columns and along the
+def _lapped(image: Tensor, matrix: Tensor, size: int) -> Tensor:
+    """`matrix` applied across every inner border of blocks with sides of `size`, down the columns and along the
     rows."""
-    size = len(matrix)
+    reach = len(matrix) // 2
     for _ in range(2):
-        first, inner, last = image.split([size // 2, image.shape[2] - size, size // 2], 2)
-        if inner.numel():
+        first, rest, last = image.split([size - reach, image.shape[2] - size, reach], 2)
+        if rest.numel():
+            border, inner = rest.unflatten(2, (-1, size)).split([2 * reach, size - 2 * reach], 3)
             with torch.autocast(image.device.type, enabled=False):
-                inner = (matrix @ inner.unflatten(2, (-1, size))).flatten(2, 3)
-        image = torch.cat([first, inner, last], 2).transpose(2, 3)
+                rest = torch.cat([matrix @ border, inner], 3).flatten(2, 3)
+        image = torch.cat([first, rest, last], 2).transpose(2, 3)
     return image
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 8
@@ -44,11 +45,24 @@ JPEG_LUMINANCE = (
 
 Floats = NDArray[np.floating[Any]]
 
+SIZES = BLOCK, 2 * BLOCK
+"""Pixels a side of the transform's blocks."""
+
 _CENTRE = 127.5
+_ROOM = 4095.0
 _HALF = BLOCK // 2
+_HADAMARD = np.kron([[1, 1], [1, -1]], [[1, 1], [1, -1]]) / 2
 _GRID = 2.0**20
 _BAND = 4096
 """Blocks that are transformed at a time."""
+
+
+def parts_of(size: int) -> int:
+    """How many blocks of 8x8 a side of the transform's blocks there are. Raises `ValueError` for one that there is
+    not."""
+    if size not in SIZES:
+        raise ValueError(f"size={size} is neither 8 nor 16")
+    return size // BLOCK
 
 
 def block_dct(size: int = BLOCK) -> NDArray[np.float64]:
@@ -72,28 +86,45 @@ def butterfly(size: int = BLOCK) -> NDArray[np.float64]:
 
 
 @cache
-def block_basis() -> NDArray[np.float64]:
+def block_basis(size: int = BLOCK) -> NDArray[np.float64]:
     """Rows are coefficients `64 plane + 8 u + v` (planes Y, Cb, Cr; vertical, horizontal frequency), columns a block's
-    RGB samples `64 colour + 8 row + column`. `(192, 192)`."""
-    return np.kron(_YCBCR, np.kron(block_dct(), block_dct()))
+    RGB samples `64 colour + 8 row + column`. `(192, 192)`.
+
+    A block of 16x16 has four times as many samples, `256 colour + 16 row + column`, and coefficients, laid out as those
+    of the four blocks of 8x8 in its place, `192 (2 row + column) + 64 plane + 8 u + v`: the frequency (2 u + row, 2 v +
+    column). Their DC coefficients are the four lowest frequencies after a 2x2 Hadamard transform, which makes them what
+    those of blocks of 8x8 are, means of a quarter each. `(768, 768)`.
+    """
+    return np.concatenate([np.kron(_YCBCR, part) for part in _plane_basis(size)])
 
 
 @cache
-def inverse_basis() -> NDArray[np.float64]:
+def inverse_basis(size: int = BLOCK) -> NDArray[np.float64]:
     """The inverse of `block_basis`."""
-    return np.kron(np.linalg.inv(_YCBCR), np.kron(block_dct().T, block_dct().T))
+    return np.concatenate([np.kron(np.linalg.inv(_YCBCR), part.T) for part in _plane_basis(size)], axis=1)
+
+
+def _plane_basis(size: int) -> NDArray[np.float64]:
+    """`block_basis` of one plane, `(blocks of 8x8, 64, samples)`."""
+    parts = size // BLOCK
+    whole = np.kron(block_dct(size), block_dct(size)).reshape(BLOCK, parts, BLOCK, parts, -1)
+    plane = np.asarray(whole.transpose(1, 3, 0, 2, 4).reshape(parts**2, PLANE, -1), np.float64)
+    if parts > 1:
+        plane[:, 0] = _HADAMARD @ plane[:, 0]
+    return plane
 
 
 @cache
 def coefficient_weights(
-    visual_power: float = 1.0, visual_ac: float = 1.0, visual_chroma: float = 1.0
+    visual_power: float = 1.0, visual_ac: float = 1.0, visual_chroma: float = 1.0, size: int = BLOCK
 ) -> NDArray[np.float64]:
     """By what each coefficient is multiplied before coding, for each of `TUNES`. `(2, 192)`.
 
     `psnr`: equal squared errors of RGB weigh equally. `visual`: contrast sensitivity as in JPEG's luminance table, to
     the power `visual_power`; chroma at three quarters of luma, at three eighths where u + v > 3 (at half of that
     PSNR-HVS is 0.4 dB better, but MS-SSIM, which counts all colours, much worse). All but DC coefficients are also
-    multiplied by `visual_ac`, and those of chroma by `visual_chroma` too.
+    multiplied by `visual_ac`, and those of chroma by `visual_chroma` too. Of blocks of 16x16 (`size`), whose
+    coefficients can be almost twice as large, all weigh so much less that no picture's reach 2 T_0 (`ternary.FIRST`).
 
     Raises:
         ValueError: one of them is outside [0, 1] (of the last two also 0); above it coefficients could pass 2 T_0
@@ -109,11 +140,24 @@ def coefficient_weights(
     chroma = np.where(u + v > 3, 0.375 * luma, 0.75 * luma)
     luma[1:] *= visual_ac
     chroma[1:] *= visual_ac * visual_chroma
-    return np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
+    weights = np.stack([np.repeat(_NORMS, PLANE), _NORMS[0] * np.concatenate([luma, chroma, chroma])])
+    largest = (weights * np.tile(_largest(size), 3)).max(1, keepdims=True)
+    return weights * np.minimum(1, _ROOM / largest)
 
 
-def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: bool = False) -> Floats:
-    """`(H, W, 3)` uint8, sides multiples of 8, to coefficients `(H / 8, W / 8, 192)`.
+def _largest(size: int) -> NDArray[np.float64]:
+    """The largest coefficients of samples in -127.5..127.5, of each place in a block of 8x8. `(64,)`."""
+    filters = np.eye(3 * size)
+    for border in (size, 2 * size):
+        around = slice(border - _HALF, border + _HALF)
+        filters[around, around] = butterfly()
+    own = filters[size : 2 * size]
+    sums: NDArray[np.float64] = np.abs(_plane_basis(size) @ np.kron(own, own)).sum(2).max(0)
+    return 127.5 * sums
+
+
+def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: bool = False, size: int = BLOCK) -> Floats:
+    """`(H, W, 3)` uint8, sides multiples of `size`, to coefficients `(H / 8, W / 8, 192)`.
 
     With `exact` they are the same on every processor, to the last bit: matrices, and samples between the filters and
     the DCT, are whole multiples of 2**-20, and so all products and sums, in whatever order they are added, are whole
@@ -121,44 +165,59 @@ def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: boo
     `dtype`. The coefficients are within 0.01 of the others.
     """
     rows, columns = image.shape[0] // BLOCK, image.shape[1] // BLOCK
+    parts = size // BLOCK
     inside = np.dtype(np.float64 if exact else dtype)
-    filters, basis = (_on_grid(matrix) if exact else matrix for matrix in (butterfly(), block_basis()))
+    filters, basis = (_on_grid(matrix) if exact else matrix for matrix in (butterfly(), block_basis(size)))
     basis = basis.T.astype(inside)
     coefficients = np.empty((rows, columns, COEFFICIENTS), dtype)
-    for top, bottom in _bands(rows, columns):
+    for top, bottom in _bands(rows, columns, parts):
         # Four rows of each neighbour: as far as the butterflies across the band's borders reach.
         above = _HALF if top else 0
         samples = image[BLOCK * top - above : BLOCK * bottom + _HALF].astype(inside)
         samples -= np.asarray(_CENTRE, inside)
-        _filter(samples, filters, first=_HALF - above)
+        _filter(samples, filters, 0 if top else size - _HALF, size)
         own = samples[above : above + BLOCK * (bottom - top)]
         if exact:
             own = _on_grid(own)
-        blocks = own.reshape(bottom - top, BLOCK, columns, BLOCK, 3).transpose(0, 2, 4, 1, 3)
-        coefficients[top:bottom] = (blocks.reshape(-1, COEFFICIENTS) @ basis).reshape(bottom - top, columns, -1)
+        blocks = own.reshape(-1, size, columns // parts, size, 3).transpose(0, 2, 4, 1, 3)
+        coefficients[top:bottom] = _apart(blocks.reshape(-1, len(basis)) @ basis, bottom - top, columns, parts)
     return coefficients
 
 
-def synthesis(coefficients: Floats) -> NDArray[np.uint8]:
+def synthesis(coefficients: Floats, size: int = BLOCK) -> NDArray[np.uint8]:
     """The inverse of `analysis`, rounded and clipped."""
     picture = np.empty((BLOCK * coefficients.shape[0], BLOCK * coefficients.shape[1], 3), np.uint8)
-    for rows, samples in synthesis_bands(coefficients):
+    for rows, samples in synthesis_bands(coefficients, size):
         picture[rows] = rounded(samples)
     return picture
 
 
-def synthesis_bands(coefficients: Floats) -> Iterator[tuple[slice, Floats]]:
+def synthesis_bands(coefficients: Floats, size: int = BLOCK) -> Iterator[tuple[slice, Floats]]:
     """The inverse of `analysis`, a band of rows at a time, on the 0..255 scale."""
     rows, columns, _ = coefficients.shape
-    basis = inverse_basis().T.astype(coefficients.dtype)
-    for top, bottom in _bands(rows, columns):
-        first, last = max(top - 1, 0), min(bottom + 1, rows)
-        samples = coefficients[first:last].reshape(-1, COEFFICIENTS) @ basis
-        planes = samples.reshape(last - first, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
+    parts = size // BLOCK
+    basis = inverse_basis(size).T.astype(coefficients.dtype)
+    for top, bottom in _bands(rows, columns, parts):
+        first, last = max(top - parts, 0), min(bottom + parts, rows)
+        samples = _together(coefficients[first:last], parts) @ basis
+        planes = samples.reshape(-1, columns // parts, 3, size, size).transpose(0, 3, 1, 4, 2)
         band = planes.reshape((last - first) * BLOCK, columns * BLOCK, 3)
-        _filter(band, butterfly().T, first=_HALF)
+        _filter(band, butterfly().T, size - _HALF, size)
         band += np.asarray(_CENTRE, band.dtype)
         yield slice(BLOCK * top, BLOCK * bottom), band[BLOCK * (top - first) : BLOCK * (bottom - first)]
+
+
+def _apart(values: Floats, rows: int, columns: int, parts: int) -> Floats:
+    """Coefficients of the transform's blocks as those of blocks of 8x8, `(rows, columns, 192)`."""
+    grid = values.reshape(rows // parts, columns // parts, parts, parts, COEFFICIENTS)
+    return grid.transpose(0, 2, 1, 3, 4).reshape(rows, columns, COEFFICIENTS)
+
+
+def _together(coefficients: Floats, parts: int) -> Floats:
+    """The inverse of `_apart`, `(blocks, 192 parts**2)`."""
+    rows, columns, _ = coefficients.shape
+    grid = coefficients.reshape(rows // parts, parts, columns // parts, parts, COEFFICIENTS)
+    return grid.transpose(0, 2, 1, 3, 4).reshape(-1, parts**2 * COEFFICIENTS)
 
 
 def rounded(samples: Floats) -> NDArray[np.uint8]:
@@ -172,24 +231,25 @@ def _on_grid(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.rint(values * _GRID) / _GRID
 
 
-def _bands(rows: int, columns: int) -> Iterator[tuple[int, int]]:
-    """Rows of blocks in pieces that stay in cache."""
-    step = max(4, _BAND // columns)
+def _bands(rows: int, columns: int, parts: int) -> Iterator[tuple[int, int]]:
+    """Rows of blocks in pieces that stay in cache, whole blocks of the transform."""
+    step = max(4, _BAND // columns // parts * parts)
     for top in range(0, rows, step):
         yield top, min(top + step, rows)
 
 
-def _filter(samples: Floats, matrix: NDArray[np.float64], first: int) -> None:
-    """Applies `matrix` in place across borders of blocks: those of rows from row `first` on, and all of columns.
+def _filter(samples: Floats, matrix: NDArray[np.float64], first: int, size: int) -> None:
+    """Applies `matrix` in place across borders of blocks, which are `size` apart: those of rows whose samples begin in
+    row `first` or later, and all of columns.
 
-    `samples`: `(H, W, 3)`.
+    `samples`: `(H, W, 3)`, contiguous.
     """
     height, width, _ = samples.shape
-    matrix = matrix.astype(samples.dtype)
-    count = (height - first) // BLOCK
-    if count > 0:
-        down = samples[first : first + count * BLOCK]
-        down[...] = (matrix @ down.reshape(count, BLOCK, width * 3)).reshape(down.shape)
-    if width > BLOCK:
-        across = samples[:, _HALF:-_HALF]
-        across[...] = (matrix @ across.reshape(height, width // BLOCK - 1, BLOCK, 3)).reshape(across.shape)
+    matrix, (row, column, colour) = matrix.astype(samples.dtype), samples.strides
+    if (count := (height - first - BLOCK) // size + 1) > 0:
+        down = as_strided(samples[first:], (count, BLOCK, width * 3), (size * row, row, colour))
+        down[...] = matrix @ down
+    if (count := width // size - 1) > 0:
+        borders = (height, count, BLOCK, 3), (row, size * column, column, colour)
+        across = as_strided(samples[:, size - _HALF :], *borders)
+        across[...] = matrix @ across

@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import ternary
-from .lapped import COEFFICIENTS, Floats
+from .lapped import BLOCK, COEFFICIENTS, Floats
 from .numpy_residual import NumpyResidual, Region
 from .ternary import Levels
 
 
 class NumpyRefiner(NumpyResidual):
-    """`tensors`: weights by the names of `Refiner.state_dict`; `stages`: of the transform. Raises `ValueError` for a
-    tensor that is missing or misshapen."""
+    """`tensors`: weights by the names of `Refiner.state_dict`; `stages`: of the transform; `size`: of its blocks.
+    Raises `ValueError` for a tensor that is missing or misshapen."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32, stages: int = 1) -> None:
-        super().__init__(tensors, 2 * COEFFICIENTS, COEFFICIENTS, dtype, "the decoder's network")
+    def __init__(
+        self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32, stages: int = 1, size: int = BLOCK
+    ) -> None:
+        super().__init__(tensors, 2 * COEFFICIENTS, COEFFICIENTS, dtype, "the decoder's network", parts=size // BLOCK)
         self._own = self.tensor("own.weight", COEFFICIENTS, 2, 1, 1).reshape(COEFFICIENTS, 2).T
         self._sizes = ternary.magnitudes().astype(dtype) / 16
         self._given = ternary.bands(stages).given

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import ternary
 from .lapped import TUNES, Floats
+from .numpy_place import PLACE, add_places
 from .ternary import EMBEDDINGS, ITERATIONS
 
 Region = tuple[slice, slice]
@@ -23,8 +24,8 @@ _TILE = 512, 1024
 
 class NumpyResidual:
     """`tensors`: weights by the names of the network's `state_dict`; `what`: what messages call it; `reaches`: how many
-    positions further each of so many residual blocks sees. Raises `ValueError`
-    for a tensor that is missing or misshapen."""
+    positions further each of so many residual blocks sees; `parts`: places a side that it tells apart. Raises
+    `ValueError` for a tensor that is missing or misshapen."""
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class NumpyResidual:
         dtype: DTypeLike,
         what: str,
         reaches: Callable[[int], Sequence[int]] = lambda blocks: [1] * blocks,
+        parts: int = 1,
     ) -> None:
         self.dtype, self._tensors, self._what = np.dtype(dtype), tensors, what
         blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
         self.width = width = tensors["stem.bias"].size if "stem.bias" in tensors else 0
         self._embedding = self.tensor("embedding", len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, width)
+        self._place = self.tensor(PLACE, parts, parts, width) if parts > 1 else None
         self._stem = self._layer("stem", inputs, width)
         self._layers = [
             (self._layer(f"wide.{k}", width, width, 3), self._layer(f"back.{k}", width, width)) for k in range(blocks)
@@ -78,6 +81,8 @@ class NumpyResidual:
             for band in _bands(*hidden.shape[:2]):
                 x = see((slice(top + band.start, top + band.stop), outer[1])).reshape(-1, len(weight)) @ weight
                 x += bias
+                if self._place is not None:
+                    add_places(x.reshape(-1, *hidden.shape[1:]), self._place, top + band.start, outer[1].start)
                 hidden[band] = _silu(x).reshape(-1, *hidden.shape[1:])
             for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
                 _residual(hidden, wide, back, reach)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from . import ternary
 from .context_model import features
-from .lapped import COEFFICIENTS
+from .lapped import BLOCK, COEFFICIENTS, parts_of
 from .post_filter import PostFilter
 from .residual_network import ResidualNetwork
 
@@ -26,6 +26,7 @@ class Refiner(ResidualNetwork):
         stages: of the transform that it is for: with 2, levels of DC coefficients are what is known of them, rounded.
         filter_channels: of a `PostFilter` of the decoded picture, `filter`; 0: none.
         filter_blocks: of it.
+        size: pixels a side of the transform's blocks, 8 or 16.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Refiner(ResidualNetwork):
         stages: int = 1,
         filter_channels: int = 0,
         filter_blocks: int = 6,
+        size: int = BLOCK,
     ) -> None:
-        super().__init__(2 * COEFFICIENTS, channels, COEFFICIENTS, [1] * blocks)
-        self.stages = stages
+        super().__init__(2 * COEFFICIENTS, channels, COEFFICIENTS, [1] * blocks, parts_of(size))
+        self.stages, self.size = stages, size
         self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         self.own = nn.Conv2d(2 * COEFFICIENTS, COEFFICIENTS, 1, groups=COEFFICIENTS, bias=False)
         nn.init.zeros_(self.own.weight)

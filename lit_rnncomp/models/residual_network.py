@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lapped import TUNES
+from .place import Place
 from .ternary import EMBEDDINGS, ITERATIONS
 
 
@@ -20,11 +21,13 @@ class ResidualNetwork(nn.Module):
         channels: of all hidden layers.
         outputs: channels that it gives.
         reaches: of each residual block: how many positions further it sees.
+        parts: places a side of a position in a block of the transform, which it tells apart.
     """
 
-    def __init__(self, inputs: int, channels: int, outputs: int, reaches: Sequence[int]) -> None:
+    def __init__(self, inputs: int, channels: int, outputs: int, reaches: Sequence[int], parts: int = 1) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
+        self.place = Place(parts, channels) if parts > 1 else None
         self.stem = nn.Conv2d(inputs, channels, 1)
         self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=reach, dilation=reach) for reach in reaches)
         self.back = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in reaches)
@@ -37,7 +40,8 @@ class ResidualNetwork(nn.Module):
 
     def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
         """The first layer, of `(B, inputs, h, w)`; `embedding`: `(B,)`, `ternary.embedding`; `tune`: `(B,)`."""
-        return F.silu(self.stem(seen) + self.embedding[tune, embedding][:, :, None, None])
+        hidden = self.stem(seen) + self.embedding[tune, embedding][:, :, None, None]
+        return F.silu(hidden if self.place is None else self.place(hidden))
 
     def residual(self, hidden: Tensor) -> Tensor:
         """The blocks after it."""

@@ -22,7 +22,7 @@ from .ternary_decoder import Refinement, TernaryDecoder, relative_error
 from .ternary_entropy import LEAST_BITS, TernaryEntropyModel
 
 # Options of the others that have these values here: a state carries nothing of a second stage.
-_PLAIN = {"stages": 1, "visual_ac": 1, "visual_chroma": 1, "filter_channels": 0}
+_PLAIN = {"stages": 1, "size": 8, "visual_ac": 1, "visual_chroma": 1, "filter_channels": 0}
 
 
 class RecurrentTernaryEntropyModel(TernaryEntropyModel):
@@ -30,7 +30,8 @@ class RecurrentTernaryEntropyModel(TernaryEntropyModel):
 
     Args:
         fed: what the state is fed with in each iteration: the `levels` before it, or the `codes` of the last one alone.
-        options: of `TernaryEntropyModel`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1.
+        options: of `TernaryEntropyModel`; `weights` are of none, `size` is 8, `stages`, `visual_ac` and `visual_chroma`
+            are 1.
     """
 
     config_key = "recurrent_context_config"
@@ -73,8 +74,8 @@ class RecurrentTernaryDecoder(TernaryDecoder):
     """Trains a decoder of ternary codes with a state. The loss weighs iterations as drawing them would.
 
     Args:
-        options: of `TernaryDecoder`; `weights` are of none, `stages`, `visual_ac` and `visual_chroma` are 1, and no
-            filter follows.
+        options: of `TernaryDecoder`; `weights` are of none, `size` is 8, `stages`, `visual_ac` and `visual_chroma` are
+            1, and no filter follows.
     """
 
     config_key = "recurrent_refiner_config"

@@ -21,6 +21,7 @@ from ..models import lapped
 from ..models.context_model import codes, levels
 from ..models.dc_stage import DC
 from ..models.frontend import DCStage, LappedDCT
+from ..models.numpy_place import PLACE
 from ..models.ternary import EMBEDDINGS, FIRST, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import configure
@@ -50,7 +51,8 @@ class Sample(NamedTuple):
 
 
 class TernaryTraining(L.LightningModule):
-    """What the two modules share; batches are pictures `(B, 3, H, W)` in [-1, 1], sides multiples of 8."""
+    """What the two modules share; batches are pictures `(B, 3, H, W)` in [-1, 1], sides multiples of the
+    transform's `size`."""
 
     config_key: ClassVar[str]
     monitor: ClassVar[tuple[str, str]]
@@ -58,13 +60,13 @@ class TernaryTraining(L.LightningModule):
     config: dict[str, Any]
     tune_weights: Tensor
 
-    def __init__(self, validated: Sequence[str], weighting: dict[str, float], stages: int) -> None:
+    def __init__(self, validated: Sequence[str], weighting: dict[str, float], stages: int, size: int) -> None:
         super().__init__()
         self.stages = stages
         self.dc_stage = DCStage()
         self.means = PictureMeans(validated)
-        self.frontend = LappedDCT()
-        table = torch.tensor(lapped.coefficient_weights(**weighting)).float()[:, :, None, None]
+        self.frontend = LappedDCT(size=size)
+        table = torch.tensor(lapped.coefficient_weights(**weighting, size=size)).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
@@ -73,14 +75,14 @@ class TernaryTraining(L.LightningModule):
         """The network of an earlier run's checkpoint."""
 
     def started(self, network: nn.Module) -> dict[str, Tensor]:
-        """The weights to start from, of a network from a checkpoint. A filter and residual blocks that it lacks start
-        as nothing."""
+        """The weights to start from, of a network from a checkpoint. A filter, residual blocks and places in blocks of
+        16x16 that it lacks start as nothing."""
         state = network.state_dict()
         filtered = any(name.startswith("filter.") for name in state)
         for name, own in self.network.state_dict().items():
             if name in state:
                 continue
-            if name.startswith("filter.") and not filtered:
+            if (name.startswith("filter.") and not filtered) or name == PLACE:
                 state[name] = own
             elif block := _BLOCK.match(name):
                 state[name] = torch.zeros_like(own) if block[1] == "back" else own
@@ -127,6 +129,12 @@ class TernaryTraining(L.LightningModule):
 
     def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
         """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
+        size = self.frontend.size
+        if image.shape[2] % size or image.shape[3] % size:
+            raise ValueError(
+                f"pictures of {image.shape[3]}x{image.shape[2]} are not whole blocks of size={size}: give data.patch "
+                f"and data.multiple multiples of {size}"
+            )
         factor = torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
         weight = self.tune_weights[tune] * factor
         x = self.frontend.analysis(image) * weight

@@ -51,6 +51,7 @@ class TernaryDecoder(TernaryTraining):
         visual_ac: see above.
         visual_chroma: see above.
         stages: of the transform, 1 or 2; as of the entropy model.
+        size: pixels a side of the transform's blocks, 8 or 16; as of the entropy model.
         filter_channels: of the `PostFilter` of the decoded picture; 0: none.
         filter_blocks: of it.
         filter_alone: train it alone; all else stays as it is in `weights`.
@@ -81,6 +82,7 @@ class TernaryDecoder(TernaryTraining):
         visual_ac: float = 1.0,
         visual_chroma: float = 1.0,
         stages: int = 1,
+        size: int = lapped.BLOCK,
         filter_channels: int = 0,
         filter_blocks: int = 6,
         filter_alone: bool = False,
@@ -106,9 +108,9 @@ class TernaryDecoder(TernaryTraining):
             raise ValueError("filter_alone trains a filter after a decoder: it needs filter_channels and weights")
         points = [f"val/{name}_{t + 1:02d}" for name in _MEASURED for t in DECODED]
         weighting = {"visual_power": visual_power, "visual_ac": visual_ac, "visual_chroma": visual_chroma}
-        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], weighting, stages)
+        super().__init__([*points, *(f"val/mean_{name}" for name in _MEASURED)], weighting, stages, size)
         self.save_hyperparameters()
-        self.config = {"channels": channels, "blocks": blocks, **weighting, "stages": stages}
+        self.config = {"channels": channels, "blocks": blocks, **weighting, "stages": stages, "size": size}
         if filter_channels:
             self.config |= {"filter_channels": filter_channels, "filter_blocks": filter_blocks}
         self.network = Refiner(**self.config)

@@ -42,6 +42,7 @@ class TernaryEntropyModel(TernaryTraining):
         visual_chroma: likewise those of chroma, times `visual_ac`.
         stages: of the transform, 1 or 2: with 2, DC coefficients of 4x4 blocks go through a transform of their own; the
             decoder's must be the same.
+        size: pixels a side of the transform's blocks, 8 or 16; as of the decoder.
         coarse_iterations: of how many random iterations a step learns the second stage's codes of each picture, which
             are a sixteenth as many as others.
         optimizer: adam, adamw, sgd or muon.
@@ -73,6 +74,7 @@ class TernaryEntropyModel(TernaryTraining):
         visual_ac: float = 1.0,
         visual_chroma: float = 1.0,
         stages: int = 1,
+        size: int = lapped.BLOCK,
         coarse_iterations: int = 4,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
@@ -87,7 +89,7 @@ class TernaryEntropyModel(TernaryTraining):
         if coarse_iterations < 1:
             raise ValueError(f"coarse_iterations={coarse_iterations} is less than 1")
         weighting = {"visual_power": visual_power, "visual_ac": visual_ac, "visual_chroma": visual_chroma}
-        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], weighting, stages)
+        super().__init__(["val/bpp", *(f"val/bpp_{t:02d}" for t in range(1, VALIDATED + 1))], weighting, stages, size)
         self.save_hyperparameters()
         self.config = {
             "channels": channels,
@@ -96,6 +98,7 @@ class TernaryEntropyModel(TernaryTraining):
             "neighbours": neighbours,
             **weighting,
             "stages": stages,
+            "size": size,
         }
         self.network = ContextModel(**self.config)
         self.register_buffer("mean_bits", torch.zeros(ITERATIONS))

@@ -10,7 +10,7 @@ from helpers import ternary_models
 from helpers.ternary_models import levels, psnr
 from PIL import Image
 
-from lit_rnncomp.codec import container
+from lit_rnncomp.codec import container, focus
 
 CODEC = ternary_models.codec()
 
@@ -34,6 +34,14 @@ def test_focus_spends_bits_where_the_mask_is_white() -> None:
     cut = container.parse(CODEC.truncate(data, max_bytes=len(data) // 2))
     assert cut.payload(container.SCALES) == container.parse(data).payload(container.SCALES)
     assert cut.head == container.parse(data).head
+
+
+def test_a_block_of_the_transform_has_one_scale() -> None:
+    cells = np.random.RandomState(0).randint(0, 9, (3, 4)).astype(np.uint8)
+    alone = focus.factors(cells, 3, 8, 10)
+    together = focus.factors(cells, 3, 8, 10, parts=2)
+    np.testing.assert_array_equal(together, np.repeat(np.repeat(alone[::2, ::2], 2, 0), 2, 1))
+    assert (alone != together).any()
 
 
 def test_a_white_mask_is_no_mask_but_for_its_chunk() -> None:

@@ -53,6 +53,9 @@ def good_files(codec: TernaryCodec) -> dict[str, bytes]:
     files["flat"] = codec.encode(np.full((17, 30, 3), 127, np.uint8), step=1400)
     files["grey"] = codec.encode(np.repeat(PHOTO[..., :1], 3, 2), step=1800)
     files["focus"] = codec.encode(PHOTO, step=1900, focus=MASK)
+    file, cells = container.parse(files["focus"]), np.random.RandomState(0).randint(0, 9, (4, 6)).astype(np.uint8)
+    odd = Chunk(bytes([3]) + zlib.compress(cells.tobytes()), container.SCALES)
+    files["odd map"] = assembled(file.header, [odd, *file.iterations])
     for share in (0.95, 0.7, 0.4):
         files[f"cut {share}"] = codec.truncate(whole, max_bytes=int(share * len(whole)))
     files["cut focus"] = codec.truncate(files["focus"], max_bytes=len(files["focus"]) - 30)
@@ -173,9 +176,9 @@ def test_it_reads_other_weights_of_the_layout(tmp_path: Path, arithmetic: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stages", "filtered"), [(2, False), (1, True), (2, True)])
-def test_it_decodes_files_of_every_kind_of_model(tmp_path: Path, stages: int, filtered: bool) -> None:
-    codec = ternary_models.codec(seed=2, stages=stages, filtered=filtered)
+@pytest.mark.parametrize(("stages", "filtered", "size"), [(2, False, 8), (1, True, 8), (2, True, 8), (2, True, 16)])
+def test_it_decodes_files_of_every_kind_of_model(tmp_path: Path, stages: int, filtered: bool, size: int) -> None:
+    codec = ternary_models.codec(seed=2, stages=stages, filtered=filtered, size=size)
     path = tmp_path / "small.safetensors"
     ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
     files = good_files(codec)

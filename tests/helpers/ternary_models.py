@@ -8,6 +8,8 @@ import numpy as np
 
 from lit_rnncomp.codec import container
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
+from lit_rnncomp.codec.ternary_weights import TUNE_WEIGHTS
+from lit_rnncomp.models import lapped
 from lit_rnncomp.models.context_model import ContextModel
 from lit_rnncomp.models.post_filter import PostFilter
 from lit_rnncomp.models.refiner import Refiner
@@ -15,12 +17,14 @@ from lit_rnncomp.models.refiner import Refiner
 QUALITIES = [600 + 20 * quality for quality in range(100)]
 
 
-def tensors(seed: int = 0, channels: int = 24, stages: int = 1, filtered: bool = False) -> dict[str, np.ndarray]:
+def tensors(
+    seed: int = 0, channels: int = 24, stages: int = 1, filtered: bool = False, size: int = 8
+) -> dict[str, np.ndarray]:
     """Shapes and table of a `ContextModel` and a `Refiner`, perhaps with a filter, weights from NumPy's frozen
     generator; a code is 0 more often than not."""
     random = np.random.RandomState(seed)
     made: dict[str, Any] = {}
-    context = ContextModel(channels, blocks=2, stages=stages).integers()
+    context = ContextModel(channels, blocks=2, stages=stages, size=size).integers()
     for name in sorted(context):
         layer, _, part = name.rpartition(".")
         if part == "weight":
@@ -34,28 +38,32 @@ def tensors(seed: int = 0, channels: int = 24, stages: int = 1, filtered: bool =
         elif part == "bias":
             made[name] = random.randint(-60, 61, context[name].shape).astype(np.int32)
     for name in filter(lambda name: "head." in name and name.endswith("bias"), made):
-        size = len(made[name]) // 2
-        made[name][:size] -= 2 * 16 << int(made[name.replace("bias", "exponent")][0])
+        half = len(made[name]) // 2
+        made[name][:half] -= 2 * 16 << int(made[name.replace("bias", "exponent")][0])
     for prefix in ("", "coarse.")[:stages]:
         made[f"{prefix}embedding"] = random.randint(-500, 501, context[f"{prefix}embedding"].shape).astype(np.int32)
         made[f"{prefix}probability"] = context["probability"]
+    if size == 16:
+        made["place.table"] = random.randint(-500, 501, context["place.table"].shape).astype(np.int32)
     refiner = {
         name: random.randint(-8, 9, tuple(value.shape)).astype(np.float32) / 512
-        for name, value in sorted(Refiner(16, blocks=2).state_dict().items())
+        for name, value in sorted(Refiner(16, blocks=2, size=size).state_dict().items())
     }
     filter_ = {
         name: random.randint(-8, 9, tuple(value.shape)).astype(np.float32) / 32
         for name, value in sorted(PostFilter(12, blocks=7).state_dict().items())
     }
+    table = lapped.coefficient_weights(size=size).astype(np.float32)
     return (
         {f"context.{name}": tensor for name, tensor in made.items()}
         | {f"refiner.{name}": tensor for name, tensor in refiner.items()}
         | {f"filter.{name}": tensor for name, tensor in filter_.items() if filtered}
+        | ({TUNE_WEIGHTS: table} if size == 16 else {})
     )
 
 
-def codec(seed: int = 0, stages: int = 1, filtered: bool = False) -> TernaryCodec:
-    return TernaryCodec(tensors(seed, stages=stages, filtered=filtered), "small", QUALITIES)
+def codec(seed: int = 0, stages: int = 1, filtered: bool = False, size: int = 8) -> TernaryCodec:
+    return TernaryCodec(tensors(seed, stages=stages, filtered=filtered, size=size), "small", QUALITIES)
 
 
 def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:

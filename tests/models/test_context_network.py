@@ -10,10 +10,10 @@ from lit_rnncomp.models.context_network import Context, ContextNetwork, EntropyM
 from lit_rnncomp.models.ternary import PASSES, groups
 
 
-def random_model(seed=0, channels=24):
+def random_model(seed=0, channels=24, size=8):
     """Not trained, but with every weight away from its start."""
     torch.manual_seed(seed)
-    model = ContextModel(channels, blocks=2)
+    model = ContextModel(channels, blocks=2, size=size)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -42,8 +42,9 @@ def walk(network, x, scale=70, tune=1, iterations=9):
         context.end(new)
 
 
-def test_integers_are_the_rounded_network():
-    model, x = random_model(), coefficients()
+@pytest.mark.parametrize("size", lapped.SIZES)
+def test_integers_are_the_rounded_network(size):
+    model, x = random_model(size=size), coefficients()
     network = ContextNetwork(model.integers())
     bits = {}
     for t, index, sent, signs, *probabilities in walk(network, x):

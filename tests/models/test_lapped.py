@@ -8,23 +8,29 @@ from lit_rnncomp.images import to_signal
 from lit_rnncomp.models import lapped
 from lit_rnncomp.models.frontend import LappedDCT
 
-
-@pytest.mark.parametrize("size", [(8, 8), (8, 40), (64, 24)])
-def test_a_picture_comes_back(size):
-    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
-    coefficients = lapped.analysis(image)
-    assert coefficients.shape == (size[0] // 8, size[1] // 8, 192)
-    assert (lapped.synthesis(coefficients) == image).all()
+SIZES = pytest.mark.parametrize("size", lapped.SIZES)
+SHAPES = pytest.mark.parametrize("shape", [(1, 1), (1, 5), (8, 3)])
 
 
-@pytest.mark.parametrize("size", [(8, 8), (8, 40), (64, 24)])
+@SIZES
+@SHAPES
+def test_a_picture_comes_back(shape, size):
+    height, width = (size * side for side in shape)
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    coefficients = lapped.analysis(image, size=size)
+    assert coefficients.shape == (height // 8, width // 8, 192)
+    assert (lapped.synthesis(coefficients, size) == image).all()
+
+
+@SIZES
+@SHAPES
 @pytest.mark.parametrize("tune", [None, *lapped.TUNES])
-def test_the_front_end_in_torch_is_the_same_transform(size, tune):
-    image = np.random.default_rng(5).integers(0, 256, (*size, 3), dtype=np.uint8)
-    expected = lapped.analysis(image, np.float64)
+def test_the_front_end_in_torch_is_the_same_transform(shape, size, tune):
+    image = np.random.default_rng(5).integers(0, 256, (size * shape[0], size * shape[1], 3), dtype=np.uint8)
+    expected = lapped.analysis(image, np.float64, size=size)
     if tune:
-        expected = expected * lapped.coefficient_weights()[lapped.TUNES.index(tune)]
-    frontend = LappedDCT(tune)
+        expected = expected * lapped.coefficient_weights(size=size)[lapped.TUNES.index(tune)]
+    frontend = LappedDCT(tune, size)
     signal = to_signal(torch.from_numpy(image).permute(2, 0, 1)[None].float())
     coefficients = frontend.analysis(signal)
     np.testing.assert_allclose(coefficients[0].permute(1, 2, 0), expected, atol=2e-3)

@@ -7,16 +7,16 @@ import pytest
 import torch
 from helpers.networks import arrays, away_from_start
 
-from lit_rnncomp.models import ternary
+from lit_rnncomp.models import lapped, ternary
 from lit_rnncomp.models.dc_stage import DC
 from lit_rnncomp.models.numpy_refiner import NumpyRefiner
 from lit_rnncomp.models.refiner import Refiner
 
 
-@pytest.fixture(scope="module")
-def refiner() -> Refiner:
+@pytest.fixture(scope="module", params=lapped.SIZES)
+def refiner(request: pytest.FixtureRequest) -> Refiner:
     torch.manual_seed(0)
-    return away_from_start(Refiner(24, blocks=3)).eval()
+    return away_from_start(Refiner(24, blocks=3, size=request.param)).eval()
 
 
 def levels(rows: int, columns: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_numpy_draws_what_torch_trained(refiner: Refiner, size: tuple[int, int],
     middle = level + 0.5 * np.sign(level)
     expected = middle + added[0].permute(1, 2, 0).numpy()
     for dtype in (np.float32, np.float64):
-        found = NumpyRefiner(arrays(refiner), dtype)(level, t, tune, scale)
+        found = NumpyRefiner(arrays(refiner), dtype, size=refiner.size)(level, t, tune, scale)
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -73,10 +73,11 @@ def test_bands_and_tiles_leave_no_seam(
     refiner: Refiner, band: int, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     level = levels(30, 5)
-    whole = NumpyRefiner(arrays(refiner))(level, 6, 1, 70)
+    small = NumpyRefiner(arrays(refiner), size=refiner.size)
+    whole = small(level, 6, 1, 70)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._BAND", band)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._TILE", tile)
-    np.testing.assert_allclose(NumpyRefiner(arrays(refiner))(level, 6, 1, 70), whole, atol=1e-4)
+    np.testing.assert_allclose(small(level, 6, 1, 70), whole, atol=1e-4)
 
 
 def test_an_untrained_refiner_adds_nothing() -> None:
