@@ -59,7 +59,8 @@ class TernaryCodec:
         self.tensors, self.name, self.qualities = tensors, name, qualities or []
         context = ternary_weights.part(tensors, "context.")
         coarse = ternary_weights.part(context, "coarse.")
-        self.stages, self.size = 2 if coarse else 1, 2 * BLOCK if PLACE in context else BLOCK
+        self.stages, self.parts = 2 if coarse else 1, 2 if PLACE in context else 1
+        self.size = self.parts * BLOCK
         self.context = ContextNetwork(context, ternary.bands(self.stages))
         self.coarse = ContextNetwork(coarse, ternary.coarse_bands()) if coarse else None
         self.painter = Painter(tensors, self.stages, self.size)
@@ -214,7 +215,7 @@ class TernaryCodec:
         bits = np.zeros(self._blocks(file.header))
         for _ in self._states(file, None, partial, bits):
             pass
-        if (parts := self.size // BLOCK) > 1:
+        if (parts := self.parts) > 1:
             # A block of the transform has frequencies, not places, in these.
             rows, columns = bits.shape
             means = bits.reshape(rows // parts, parts, columns // parts, parts).mean((1, 3))
@@ -225,7 +226,7 @@ class TernaryCodec:
         """The picture `(H, W, 3)` of a state of a file."""
         header, layout = file.header, self.layout(file.header)
         cells = file.payload(container.SCALES)
-        factors = None if cells is None else focus.from_bytes(cells, *self._blocks(header), self.size // BLOCK)
+        factors = None if cells is None else focus.from_bytes(cells, *self._blocks(header), self.parts)
         painter = Painter(self.tensors, self.stages, self.size, np.float64) if exact else self.painter
         picture = painter.draw(state, layout, factors, header.grey)
         return np.ascontiguousarray(picture[: header.height, : header.width])
@@ -251,8 +252,7 @@ class TernaryCodec:
 
     def _blocks(self, header: Header) -> tuple[int, int]:
         """Rows and columns of blocks of 8x8, as many as whole blocks of the transform have."""
-        parts = self.size // BLOCK
-        return -(-header.height // self.size) * parts, -(-header.width // self.size) * parts
+        return -(-header.height // self.size) * self.parts, -(-header.width // self.size) * self.parts
 
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..models import dc_stage, lapped, ternary
 from ..models.dc_stage import DC
-from ..models.lapped import BLOCK, PLANE, TUNES, Floats
+from ..models.lapped import PLANE, TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
 from . import bits, container, focus, metadata
@@ -76,7 +76,7 @@ class Picture:
         if mask is not None:
             rows, columns, _ = self.target.shape
             self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
-            self.target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.size // BLOCK)
+            self.target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.parts)
 
         self.coarse = None
         if codec.stages == 2:

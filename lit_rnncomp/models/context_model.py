@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from . import ternary
 from .context_network import LOGIT_UNIT, LOGITS, UNIT
 from .lapped import BLOCK, TUNES, parts_of
+from .numpy_place import PLACE
 from .place import Place
 from .rounded import RoundedConv2d, clipped, relu
 from .ternary import EMBEDDINGS, PASSES, Bands
@@ -132,7 +133,7 @@ class BandsModel(nn.Module):
         unit = torch.exp2(self.stem.exponent()) * UNIT
         tensors["embedding"] = (self.embedding * unit).round().numpy().astype(np.int32)
         if self.place is not None:
-            tensors["place.table"] = (self.place.table * unit).round().numpy().astype(np.int32)
+            tensors[PLACE] = (self.place.table * unit).round().numpy().astype(np.int32)
         for name in ("wide", "back", "seen", "mix", "merge", "head"):
             for index, layer in enumerate(getattr(self, name)):
                 tensors |= layer.integers(f"{name}.{index}")

@@ -62,12 +62,12 @@ class ContextNetwork:
             raise EntropyModelError("the entropy model has no stem") from error
         sizes = [len(self.bands.groups[group]) for group, _ in PASSES]
         table = self._tensor("embedding", (len(TUNES), self.bands.iterations * ternary.EMBEDDINGS, channels))
-        place = self._tensor(PLACE, (2, 2, channels)) if PLACE in tensors else np.zeros((1, 1, channels))
-        added = np.abs(table).max((0, 1)) + np.abs(place).max((0, 1))
+        place = self._tensor(PLACE, (2, 2, channels)) if PLACE in tensors else None
+        added = np.abs(table).max((0, 1)) + (0 if place is None else np.abs(place).max((0, 1)))
         self.stem = self._layer("stem", 2 * coefficients, channels, extra=added)
-        self.embedding, self.place = (
-            (added / 2.0 ** self._exponent("stem", channels)).astype(np.float32) for added in (table, place)
-        )
+        scale = 2.0 ** self._exponent("stem", channels)
+        self.embedding = (table / scale).astype(np.float32)
+        self.place = None if place is None else (place / scale).astype(np.float32)
         self.wide = [self._layer(f"wide.{k}", channels, channels, 3) for k in range(blocks)]
         self.back = [self._layer(f"back.{k}", channels, channels, extra=127) for k in range(blocks)]
         self.seen = [
@@ -228,7 +228,8 @@ class Context:
             x = np.concatenate([size * np.sign(level).astype(np.int8), size], axis=1, dtype=np.float32)
             out = x @ weight
             out += bias
-            add_places(out.reshape(bottom - top, self.columns, -1), net.place, top)
+            if net.place is not None:
+                add_places(out.reshape(bottom - top, self.columns, -1), net.place, top)
             hidden[top:bottom] = _rounded(out, 0).reshape(bottom - top, self.columns, -1)
         for wide, back in zip(net.wide, net.back, strict=True):
             hidden = self._residual(hidden, wide, back)
