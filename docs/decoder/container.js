@@ -1,8 +1,8 @@
 // The container: header and chunks, checked. See "Container" in ../format.md.
 
-export const ITERATION = 0, CUT = 2, METADATA = 3, SCALES = 4;
+export const ITERATION = 0, CUT = 2, METADATA = 3, SCALES = 4, SPLITS = 5;
 const TERNARY = 2;
-const MAX_CHUNKS = 257;
+const MAX_CHUNKS = 258;
 const LARGEST_PICTURE = 2 ** 27; // Pixels; what bounds the memory that a header can ask for.
 
 // A file that cannot be decoded as it is. The message is one line and says what is wrong with it.
@@ -103,8 +103,8 @@ function parseChunks(bytes, at, crc) {
       if (error instanceof RangeError) throw new BitstreamError(`the file ends inside chunk ${number}`);
       throw error;
     }
-    if (kind === 1 || kind > SCALES) throw new BitstreamError(`chunk ${number} is of the unknown kind ${kind}`);
-    const early = kind === METADATA || kind === SCALES;
+    if (kind === 1 || kind > SPLITS) throw new BitstreamError(`chunk ${number} is of the unknown kind ${kind}`);
+    const early = [METADATA, SCALES, SPLITS].includes(kind);
     if (seen.has(CUT) || (early && (iterations || seen.has(kind))) || number > MAX_CHUNKS) {
       throw new BitstreamError(`chunk ${number} is out of place`);
     }

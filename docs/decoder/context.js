@@ -15,7 +15,7 @@ export class ContextNetwork {
     this.bands = bands;
     this.get = (name) => tensors.get(`${prefix}${name}`).data;
     this.channels = tensors.get(`${prefix}stem.weight`).shape[2];
-    // What is added in each of the four places of a block in one of 16x16.
+    // What is added in each of the four places of a block in one of 16x16, whole or split.
     if (tensors.has(`${prefix}place.table`)) {
       const exponent = this.get("stem.exponent");
       this.place = Float64Array.from(this.get("place.table"), (x, k) => x / 2 ** exponent[k % this.channels]);
@@ -57,8 +57,9 @@ export class ContextNetwork {
 // What is known of one picture while its codes are read. For each iteration: `begin`, for each pass `probabilities`
 // and `put`, then `end`; before it `give`, where some coefficients are given.
 export class Context {
-  constructor(network, { rows, columns, tune, scale, first }) {
-    Object.assign(this, { network, rows, columns, tune, scale, iteration: first });
+  // `places`: of each block in one of 16x16, see `placesOf`.
+  constructor(network, { rows, columns, tune, scale, first, places }) {
+    Object.assign(this, { network, rows, columns, tune, scale, iteration: first, places });
     Object.assign(this, network.bands);
     this.levels = new Int16Array(rows * columns * this.coefficients);
     this.codes = new Int8Array(this.levels.length);
@@ -111,7 +112,7 @@ export class Context {
       }
       matrix.multiply(x, 0, inputs.length, columns, out);
       for (let column = 0, at = y * columns * channels; column < columns; column++) {
-        const from = channels * (2 * (y % 2) + (column % 2));
+        const from = place && channels * this.places[y * columns + column];
         for (let k = 0; k < channels; k++, at++) {
           hidden[at] = relu(out[column * matrix.width + k] + (place ? place[from + k] : 0));
         }

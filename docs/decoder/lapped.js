@@ -37,9 +37,9 @@ export function butterfly(size) {
 }
 
 // RGB on the 0..255 scale, neither rounded nor clipped, Float32Array `(8 rows, 8 columns, 3)`, of coefficients `(rows,
-// columns, 192)` of a transform whose blocks have sides of `size`; grey draws luma alone.
-export function synthesis(coefficients, rows, columns, grey, size) {
-  const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane, size));
+// columns, 192)`; grey draws luma alone. `split`: of each block of 16x16, where the transform has such.
+export function synthesis(coefficients, rows, columns, grey, split) {
+  const planes = [0, 1, 2].slice(0, grey ? 1 : 3).map((plane) => samples(coefficients, rows, columns, plane, split));
   const out = new Float32Array(3 * planes[0].length);
   for (let at = 0, to = 0; at < planes[0].length; at++, to += 3) {
     const luma = planes[0][at] + 127.5;
@@ -67,32 +67,14 @@ export function rgba(samples, columns, width, height, mixed) {
 }
 
 // One plane of YCbCr, `(8 rows, 8 columns)`.
-function samples(coefficients, rows, columns, plane, size) {
-  const stride = 8 * columns, parts = size / 8, dct = DCT[size];
+function samples(coefficients, rows, columns, plane, split) {
+  const stride = 8 * columns, size = split ? 16 : 8, parts = size / 8;
   const out = new Float32Array(64 * rows * columns);
-  const block = new Float64Array(size * size), half = new Float64Array(size * size);
   for (let top = 0; top < rows; top += parts) {
     for (let left = 0; left < columns; left += parts) {
-      for (let u = 0; u < size; u++) {
-        for (let v = 0; v < size; v++) {
-          const at = (top + (u % parts)) * columns + left + (v % parts);
-          const place = 8 * Math.floor(u / parts) + Math.floor(v / parts);
-          block[size * u + v] = coefficients[COEFFICIENTS * at + 64 * plane + place];
-        }
-      }
-      if (parts === 2) hadamard(block, [0, 1, size, size + 1]);
-      for (let x = 0; x < size; x++) {
-        for (let u = 0; u < size; u++) {
-          let sum = 0;
-          for (let v = 0; v < size; v++) sum += dct[v][x] * block[size * u + v];
-          half[size * u + x] = sum;
-        }
-        for (let y = 0; y < size; y++) {
-          let sum = 0;
-          for (let u = 0; u < size; u++) sum += dct[u][y] * half[size * u + x];
-          out[(8 * top + y) * stride + 8 * left + x] = sum;
-        }
-      }
+      const grid = { coefficients: coefficients.subarray(64 * plane), columns, top, left, out, stride };
+      if (split?.[(top / 2) * (columns / 2) + left / 2]) quarters(grid);
+      else inverse(grid, size);
     }
   }
   const first = size - 4;
@@ -103,13 +85,46 @@ function samples(coefficients, rows, columns, plane, size) {
   return out;
 }
 
+// The samples of a block with sides of `size` whose first block of 8x8 is in row `top` and column `left`.
+function inverse({ coefficients, columns, top, left, out, stride }, size) {
+  const parts = size / 8, dct = DCT[size];
+  for (let u = 0; u < size; u++) {
+    for (let v = 0; v < size; v++) {
+      const at = (top + (u % parts)) * columns + left + (v % parts);
+      const place = 8 * Math.floor(u / parts) + Math.floor(v / parts);
+      WHOLE[size * u + v] = coefficients[COEFFICIENTS * at + place];
+    }
+  }
+  if (parts === 2) hadamard(WHOLE, [0, 1, size, size + 1]);
+  for (let x = 0; x < size; x++) {
+    for (let u = 0; u < size; u++) {
+      let sum = 0;
+      for (let v = 0; v < size; v++) sum += dct[v][x] * WHOLE[size * u + v];
+      HALF[size * u + x] = sum;
+    }
+    for (let y = 0; y < size; y++) {
+      let sum = 0;
+      for (let u = 0; u < size; u++) sum += dct[u][y] * HALF[size * u + x];
+      out[(8 * top + y) * stride + 8 * left + x] = sum;
+    }
+  }
+}
+
+// Those of a split one.
+function quarters(grid) {
+  const { top, left, out, stride } = grid;
+  for (const row of [0, 1]) for (const column of [0, 1]) inverse({ ...grid, top: top + row, left: left + column }, 8);
+  for (let k = 0; k < 16; k++) cross(out, (8 * top + 4) * stride + 8 * left + k, stride);
+  for (let k = 0; k < 16; k++) cross(out, (8 * top + k) * stride + 8 * left + 4, 1);
+}
+
 // Of four values: sums of all, and differences across, down and both.
 function hadamard(values, at) {
   const [a, b, c, d] = at.map((index) => values[index] / 2);
   [a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d].forEach((sum, k) => (values[at[k]] = sum));
 }
 
-const SIDE = new Float64Array(8);
+const SIDE = new Float64Array(8), WHOLE = new Float64Array(256), HALF = new Float64Array(256);
 
 // The transposed butterfly, in place, of eight samples that lie `step` apart.
 function cross(values, at, step) {

@@ -37,8 +37,8 @@ export class ResidualNetwork {
   }
 
   // What the last layer gives, a row at a time: `show(y, out)` with `head.width` numbers for each position, after
-  // iteration `t` of a file with this tune and scale. `see(y, x)` writes what the first layer sees of a row.
-  run(rows, columns, { t, tune, scale }, see, show) {
+  // iteration `t` of a file with this tune and scale; `places`: see `placesOf`. `see(y, x)` writes what the first layer sees of a row.
+  run(rows, columns, { t, tune, scale, places }, see, show) {
     const { channels, head } = this;
     const table = this.get("embedding");
     const row = (table.length / 2 / channels) * tune + embedding(t, scale);
@@ -49,7 +49,7 @@ export class ResidualNetwork {
       see(y, x);
       stem.multiply(x, 0, stem.inputs, columns, out);
       for (let column = 0, at = y * line.length; column < columns; column++) {
-        const from = channels * (2 * (y % 2) + (column % 2));
+        const from = this.place && channels * places[y * columns + column];
         for (let k = 0; k < channels; k++, at++) {
           hidden[at] = silu(out[column * stem.width + k] + (this.place ? this.place[from + k] : 0));
         }

@@ -3,13 +3,14 @@
 //     const model = new Model(await readWeights(bytesOfSafetensors));
 //     for await (const step of model.decode(bytesOfRnnc)) context2d.putImageData(step.image(), 0, 0) ...
 
-import { BitstreamError, CUT, ITERATION, SCALES, focusFactors, parse } from "./container.js";
+import { BitstreamError, CUT, ITERATION, SCALES, SPLITS, focusFactors, parse } from "./container.js";
 import { Context, ContextNetwork } from "./context.js";
 import { readIteration } from "./codes.js";
 import { SecondStage } from "./dc.js";
 import { rgba, synthesis } from "./lapped.js";
 import { PostFilter } from "./filter.js";
 import { Refiner } from "./refiner.js";
+import { placesOf, readSplits } from "./split.js";
 import { BLOCK, COARSE, COEFFICIENTS, DC, DETAIL, coefficientWeight, threshold } from "./ternary.js";
 
 export { BitstreamError, parse } from "./container.js";
@@ -36,22 +37,25 @@ export class Model {
     }
     const parts = this.size / 8; // Blocks of 8x8 a side of one of the transform.
     const [rows, columns] = [header.height, header.width].map((side) => parts * Math.ceil(side / this.size));
-    const map = chunks.find(({ kind }) => kind === SCALES);
-    const focus = map ? await focusFactors(map.payload, rows, columns, parts) : null;
-    const context = new Context(this.network, { rows, columns, ...header });
+    const map = (wanted) => chunks.find(({ kind }) => kind === wanted)?.payload;
+    const focus = map(SCALES) ? await focusFactors(map(SCALES), rows, columns, parts) : null;
+    if (map(SPLITS) && parts === 1) throw new BitstreamError("the file has a map of split blocks, the model has not");
+    const split = parts === 2 && readSplits(map(SPLITS), rows / 2, columns / 2);
+    const places = split && placesOf(split, rows, columns);
+    const context = new Context(this.network, { rows, columns, places, ...header });
     const second = this.coarse && new SecondStage(this.coarse, { rows, columns, ...header });
     const coded = chunks.filter(({ kind }) => kind === ITERATION || kind === CUT);
     for (const [index, chunk] of coded.entries()) {
       const t = context.iteration, before = context.levels;
       const sent = readIteration(context, second, chunk);
-      const state = { t, before, levels: context.levels, sent, dc: second?.known(), rows, columns };
+      const state = { t, before, levels: context.levels, sent, dc: second?.known(), rows, columns, split, places };
       const draw = () => this.draw(header, state, focus);
       yield { iteration: index + 1, iterations: coded.length, bytes: chunk.end, levels: context.levels, draw };
     }
   }
 
   draw({ width, height, tune, scale, grey }, state, focus) {
-    const { t, rows, columns } = state;
+    const { t, rows, columns, split } = state;
     const coefficients = this.refined(state, tune, scale);
     const factors = Float64Array.from({ length: COEFFICIENTS }, (_, index) =>
       threshold(t) / (this.weight(tune, index) * 2 ** (scale / 256)),
@@ -59,7 +63,7 @@ export class Model {
     for (let at = 0; at < coefficients.length; at++) {
       coefficients[at] *= factors[at % COEFFICIENTS] / (focus ? focus[Math.floor(at / COEFFICIENTS)] : 1);
     }
-    const samples = synthesis(coefficients, rows, columns, grey, this.size);
+    const samples = synthesis(coefficients, rows, columns, grey, split);
     const step = threshold(t) / 2 ** (scale / 256);
     if (this.filter) this.filter.apply(samples, rows, columns, step, focus, { t, tune, scale });
     return rgba(samples, columns, width, height, grey && this.filter);
@@ -82,10 +86,10 @@ export class Model {
 
   // As the network finds them from the levels. Of an iteration that ended early: what it reached as if all the rest had
   // codes of 0, and the rest as it was before.
-  fromLevels({ t, before, levels, sent, rows, columns }, tune, scale) {
-    const known = this.refiner.coefficients(levels, rows, columns, { t, tune, scale });
+  fromLevels({ t, before, levels, sent, rows, columns, places }, tune, scale) {
+    const known = this.refiner.coefficients(levels, rows, columns, { t, tune, scale, places });
     if (!sent) return known;
-    const file = { t: t - 1, tune, scale };
+    const file = { t: t - 1, tune, scale, places };
     const earlier = t ? this.refiner.coefficients(before, rows, columns, file) : new Float32Array(known.length);
     return known.map((value, at) => (sent[at] ? value : 2 * earlier[at]));
   }

@@ -19,12 +19,13 @@ follows).
              8  digest of the entropy model (coder 1 only)
              4  CRC-32 of all of the above
     chunk    v  8 * payload bytes + kind: 0 an iteration, 1 one whose bits are plain although the coder is 1, 2 one that
-                ends early (its first five bytes say where), 3 metadata, 4 a map of threshold scales
+                ends early (its first five bytes say where), 3 metadata, 4 a map of threshold scales, 5 which blocks
+                of 16x16 are split
              n  payload
              4  CRC-32 that goes on from the checksum before: of the chunk before, or of the header
 
 A chunk's checksum depends on everything before it, so a chunk that was moved, repeated, left out or taken from another
-file does not fit. Metadata and a map, one of each at most, come before the first iteration; an iteration
+file does not fit. Metadata and maps, one of each at most, come before the first iteration; an iteration
 that ends early is the last chunk. A varint is as short as can be.
 """
 
@@ -41,9 +42,9 @@ MAGIC = b"RNNC"
 VERSION = 2
 RAW, LEARNED, TERNARY = 0, 1, 2
 CODERS = ("raw", "rnn", "ternary")
-ITERATION, PLAIN, CUT, METADATA, SCALES = range(5)
-MAX_CHUNKS = 257
-"""255 iterations, metadata and a map."""
+ITERATION, PLAIN, CUT, METADATA, SCALES, SPLITS = range(6)
+MAX_CHUNKS = 258
+"""255 iterations, metadata and two maps."""
 
 _GREY = 16
 _START = struct.Struct("<4sBB")
@@ -220,11 +221,11 @@ def parse_chunks(data: bytes, head: bytes) -> Iterator[Chunk]:
         if _CRC.unpack_from(data, at)[0] != crc:
             raise BitstreamError(f"chunk {count} fails its checksum; {intact}")
         chunk = Chunk(payload, length % 8)
-        if chunk.kind > SCALES:
+        if chunk.kind > SPLITS:
             raise BitstreamError(
                 f"chunk {count} is of the unknown kind {chunk.kind}; a newer version may read the file"
             )
-        if CUT in seen or (chunk.kind in (METADATA, SCALES) and (iterations or chunk.kind in seen)):
+        if CUT in seen or (chunk.kind in (METADATA, SCALES, SPLITS) and (iterations or chunk.kind in seen)):
             raise BitstreamError(f"chunk {count} is out of place; {intact}")
         seen.add(chunk.kind)
         iterations += chunk.codes

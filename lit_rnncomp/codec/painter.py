@@ -40,9 +40,9 @@ class Painter:
         """The picture of a state, of whole blocks. `factors`: by what coefficients of each block were multiplied,
         `(rows, columns, 1)`."""
         if self.filter is None:
-            picture = lapped.synthesis(self._coefficients(state, layout, factors, grey), self.size)
+            picture = lapped.synthesis(self._coefficients(state, layout, factors, grey), self.size, state.split)
             return np.repeat(picture[..., :1], 3, axis=2) if grey else picture
-        samples = self._samples(self._coefficients(state, layout, factors, grey))
+        samples = self._samples(self._coefficients(state, layout, factors, grey), state.split)
         steps = np.full((1, 1), ternary.threshold(state.t) / 2 ** (layout.scale / SCALES))
         if factors is not None:
             steps = steps / factors[..., 0]
@@ -63,10 +63,10 @@ class Painter:
             coefficients[..., PLANE:] = 0
         return coefficients
 
-    def _samples(self, coefficients: Floats) -> Floats:
+    def _samples(self, coefficients: Floats, split: NDArray[np.bool_] | None) -> Floats:
         """Of whole blocks, `(H, W, 3)`, not rounded."""
         rows, columns, _ = coefficients.shape
         samples = np.empty((BLOCK * rows, BLOCK * columns, 3), coefficients.dtype)
-        for band, part in lapped.synthesis_bands(coefficients, self.size):
+        for band, part in lapped.synthesis_bands(coefficients, self.size, split):
             samples[band] = part
         return samples

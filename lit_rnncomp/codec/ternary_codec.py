@@ -16,7 +16,7 @@ from ..models.lapped import BLOCK, TUNES
 from ..models.numpy_place import PLACE
 from ..models.ternary import ITERATIONS, SCALES
 from ..progress import Progress, silent
-from . import container, focus, metadata, ternary_weights
+from . import container, focus, metadata, split_map, ternary_weights
 from .container import BitstreamError, File, Header, Ternary
 from .metadata import kinds, of_photograph
 from .painter import Painter
@@ -44,7 +44,7 @@ class TernaryCodec:
         tensors: `context.*` are what `ContextModel.integers` returns (with two stages also `context.coarse.*`),
             `refiner.*` the weights of a `Refiner`, `filter.*` those of its `PostFilter`, if it has one;
             `tune_weights`, `(2, 192)`, by what coefficients are multiplied before coding, where not by the default.
-            Blocks of the transform are 16x16 where there is `context.place.table`.
+            Blocks of the transform are 16x16, or split into four, where there is `context.place.table`.
         name: what messages and results call it.
         qualities: the step of each quality from 1 to 100.
 
@@ -246,9 +246,15 @@ class TernaryCodec:
         check_memory(header.width, header.height, self.size, TERNARY_BYTES)
         return layout
 
-    def _coder(self, header: Header) -> TernaryCoder:
-        """A coder at the beginning of a file."""
-        return TernaryCoder(self.context, *self._blocks(header), *self.layout(header), self.coarse)
+    def _coder(self, header: Header, splits: bytes | None) -> TernaryCoder:
+        """A coder at the beginning of a file with this map of split blocks. Raises `BitstreamError`."""
+        layout, (rows, columns) = self.layout(header), self._blocks(header)
+        split = None
+        if self.parts > 1:
+            split = split_map.from_bytes(splits, rows // self.parts, columns // self.parts)
+        elif splits is not None:
+            raise BitstreamError(f"the file has a map of split blocks, which the model {self.name} does not have")
+        return TernaryCoder(self.context, rows, columns, *layout, self.coarse, split)
 
     def _blocks(self, header: Header) -> tuple[int, int]:
         """Rows and columns of blocks of 8x8, as many as whole blocks of the transform have."""
@@ -258,7 +264,7 @@ class TernaryCodec:
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None
     ) -> Iterator[State]:
         """What is known after each iteration, until the next is asked for."""
-        coder = self._coder(file.header)
+        coder = self._coder(file.header, file.payload(container.SPLITS))
         for count, chunk in enumerate(file.iterations[:iterations]):
             before = coder.context.levels.copy() if chunk.kind == container.CUT else None
             t = coder.context.iteration

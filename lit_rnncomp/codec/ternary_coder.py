@@ -90,7 +90,8 @@ class TernaryCoder:
     """Codes one picture, iteration by iteration. One object either encodes or decodes.
 
     `rows`, `columns`: blocks. `tune`, `scale`: see `models.ternary`. `first`: the first iteration; nothing before it
-    has a code. `coarse`: the entropy model of the second stage, of a transform with two.
+    has a code. `coarse`: the entropy model of the second stage, of a transform with two. `split`: of each block of
+    16x16, `(rows / 2, columns / 2)`, of a transform with such.
     """
 
     def __init__(
@@ -102,14 +103,16 @@ class TernaryCoder:
         scale: int,
         first: int = 0,
         coarse: ContextNetwork | None = None,
+        split: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.context = Context(network, rows, columns, tune, scale)
+        self.context = Context(network, rows, columns, tune, scale, split)
         self.context.iteration = first
         self.dc = None if coarse is None else DCCoder(coarse, rows, columns, tune, scale)
 
     def state(self, t: int, before: Levels | None = None, sent: NDArray[np.bool_] | None = None) -> State:
         """What is known after iteration `t`, the last one; `before` and `sent` of one that ended early."""
-        return State(t, before, self.context.levels, sent, None if self.dc is None else self.dc.known())
+        dc = None if self.dc is None else self.dc.known()
+        return State(t, before, self.context.levels, sent, dc, self.context.split)
 
     def mark(self) -> Mark:
         """To come back to by `reset`."""

@@ -15,10 +15,12 @@ from PIL import Image
 
 from ..models import dc_stage, lapped, ternary
 from ..models.dc_stage import DC
-from ..models.lapped import PLANE, TUNES, Floats
+from ..models.lapped import BLOCK, PLANE, TUNES, Floats
+from ..models.numpy_place import PARTS
+from ..models.split import chosen as split_choice
 from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
-from . import bits, container, focus, metadata
+from . import bits, container, focus, metadata, split_map
 from .container import Chunk, Header, Ternary, Writer
 from .dc_coder import Blocks, Choose
 from .ms_ssim import Similarity
@@ -48,6 +50,30 @@ class Encoded(NamedTuple):
     state: State
 
 
+class Transform(NamedTuple):
+    """A picture's coefficients, weighted, `(rows, columns, 192)`; with two stages of the transform the second's; with
+    blocks of 16x16 which of them are split, `(rows / 2, columns / 2)`."""
+
+    target: Floats
+    coarse: Floats | None
+    split: NDArray[np.bool_] | None
+
+    @property
+    def largest(self) -> float:
+        """The largest coefficient of the first stage."""
+        return float(max(self.target.max(), -self.target.min()))
+
+    @property
+    def finest_scale(self) -> int:
+        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
+        and the like."""
+        largest = max(self.largest, 1.0)
+        if self.coarse is not None:
+            largest = max(largest, np.abs(self.coarse).max() / 2**ternary.EXTRA)
+        room = 2 * ternary.FIRST * 0.9999 / largest
+        return bisect.bisect_right(range(SCALES), room, key=ternary.factor) - 1
+
+
 class Picture:
     """One picture, ready to be encoded at any threshold; `exact`: to the same bytes on every processor."""
 
@@ -67,30 +93,57 @@ class Picture:
         self.pixels = height * width
         self.metadata = metadata.to_bytes(entries or {})
         self.grey = is_grey(array)
-        padded = np.pad(array, ((0, -height % codec.size), (0, -width % codec.size), (0, 0)), mode="edge")
-        self.target = lapped.analysis(padded, exact=exact, size=codec.size)
-        self.target *= codec.tune_weights[self.tune].astype(np.float32)
-        if self.grey:
-            self.target[..., PLANE:] = 0
         self.cells = None
         if mask is not None:
-            rows, columns, _ = self.target.shape
-            self.cells = focus.of_mask(_mask(mask, width, height), rows, columns)
-            self.target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.parts)
+            self.cells = focus.of_mask(_mask(mask, width, height), *self._blocks)
+        self._transform: tuple[int, Transform] | None = None
 
-        self.coarse = None
-        if codec.stages == 2:
-            self.coarse = dc_stage.analysis(self.target[..., DC])
-            self.target[..., DC] = 0
+    @property
+    def _blocks(self) -> tuple[int, int]:
+        height, width = self.array.shape[:2]
+        size, parts = self.codec.size, self.codec.parts
+        return -(-height // size) * parts, -(-width // size) * parts
 
-    @functools.cached_property
-    def _largest(self) -> float:
-        return float(max(self.target.max(), -self.target.min()))
+    def transform(self, step: int) -> Transform:
+        """The picture's coefficients for a file that ends with this step."""
+        # Blocks are split alike for all thresholds in a quarter of an octave: a rate takes some tries.
+        quarter = 0 if self.codec.parts == 1 else round(step / (SCALES / 4))
+        if self._transform is None or self._transform[0] != quarter:
+            self._transform = None  # as large as the next one
+            self._transform = quarter, self._transformed(float(np.float32(ternary.FIRST / 2 ** (quarter / 4))))
+        return self._transform[1]
+
+    def _transformed(self, threshold: float) -> Transform:
+        height, width = self.array.shape[:2]
+        rows, columns = self._blocks
+        padded = np.pad(self.array, ((0, BLOCK * rows - height), (0, BLOCK * columns - width), (0, 0)), mode="edge")
+        target, split = self._weighted(padded, None), None
+        if self.codec.parts > 1:
+            quarters = self._weighted(padded, np.ones((rows // PARTS, columns // PARTS), np.bool_))
+            split = split_choice(target, quarters, threshold)
+            for row, where in enumerate(split.repeat(PARTS, 0).repeat(PARTS, 1)):
+                target[row, where] = quarters[row, where]
+        coarse = None
+        if self.codec.stages == 2:
+            coarse = dc_stage.analysis(target[..., DC])
+            target[..., DC] = 0
+        return Transform(target, coarse, split)
+
+    def _weighted(self, padded: Pixels, split: NDArray[np.bool_] | None) -> Floats:
+        codec = self.codec
+        target = lapped.analysis(padded, exact=self.exact, size=codec.size, split=split)
+        target *= codec.tune_weights[self.tune].astype(np.float32)
+        if self.grey:
+            target[..., PLANE:] = 0
+        if self.cells is not None:
+            rows, columns = self._blocks
+            target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.parts)
+        return target
 
     def significant(self) -> NDArray[np.int64]:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
-        counts = np.zeros(FINEST + 2, np.int64)
-        for row in (*self.target, *(() if self.coarse is None else self.coarse.astype(np.float32))):
+        counts, (target, coarse, _) = np.zeros(FINEST + 2, np.int64), self.transform(FINEST // 2)
+        for row in (*target, *(() if coarse is None else coarse.astype(np.float32))):
             if self.exact:
                 steps = np.searchsorted(-_thresholds(), -np.abs(row)).ravel()
             else:
@@ -99,37 +152,35 @@ class Picture:
             counts += np.bincount(np.clip(steps, 0, FINEST + 1).astype(np.intp), minlength=FINEST + 2)
         return np.cumsum(counts[: FINEST + 1])
 
-    @functools.cached_property
-    def finest_scale(self) -> int:
-        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
-        and the like."""
-        largest = max(self._largest, 1.0)
-        if self.coarse is not None:
-            largest = max(largest, np.abs(self.coarse).max() / 2**ternary.EXTRA)
-        room = 2 * ternary.FIRST * 0.9999 / largest
-        return bisect.bisect_right(range(SCALES), room, key=ternary.factor) - 1
-
     def encode(self, step: int) -> Encoded:
         """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
         last, scale = divmod(step, SCALES)
-        scale = min(scale, self.finest_scale)
-        largest = np.array([self._largest], self.target.dtype)
+        transform = self.transform(step)
+        scale = min(scale, transform.finest_scale)
+        largest = np.array([transform.largest], np.float32)
         first = next((t for t in range(last) if ternary.levels(largest, t + 1, scale).any()), last)
         height, width = self.array.shape[:2]
         header = Header(
             container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
         )
-        writer, coder = Writer(header), self.codec._coder(header)
+        chunks = []
         if self.metadata:
-            writer.append(Chunk(self.metadata, container.METADATA))
+            chunks.append(Chunk(self.metadata, container.METADATA))
         if self.cells is not None:
-            writer.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
+            chunks.append(Chunk(focus.to_bytes(self.cells), container.SCALES))
+        splits = None
+        if transform.split is not None and transform.split.any():
+            splits = split_map.to_bytes(transform.split)
+            chunks.append(Chunk(splits, container.SPLITS))
+        writer, coder = Writer(header), self.codec._coder(header, splits)
+        for chunk in chunks:
+            writer.append(chunk)
         for t in range(first, last + 1):
-            codes = ternary.digits(self.target, coder.context.levels, t, scale)
+            codes = ternary.digits(transform.target, coder.context.levels, t, scale)
             codes[..., coder.context.network.bands.given] = 0
-            chosen = [self._chosen(x, SCALES * last + scale) if t == last else None for x in (self.target, self.coarse)]
+            chosen = [self._chosen(x, SCALES * last + scale) if t == last else None for x in transform[:2]]
             # Only the payload is kept: codes are as large as the picture.
-            payload = coder.encode(codes, choose=chosen[0], coarse=self.coarse, choose_coarse=chosen[1]).payload
+            payload = coder.encode(codes, choose=chosen[0], coarse=transform.coarse, choose_coarse=chosen[1]).payload
             writer.append(Chunk(payload))
             self.progress(t - first + 1, last - first + 1)
         return Encoded(writer.data, coder.state(last))

@@ -16,13 +16,15 @@ from .container import Ternary
 
 class State(NamedTuple):
     """Levels after iteration `t`; where it ended early, those before and which coefficients it reached; with two
-    stages of the transform what is known of DC coefficients, `(rows, columns, 3)` in T_t."""
+    stages of the transform what is known of DC coefficients, `(rows, columns, 3)` in T_t; with blocks of 16x16 which of
+    them are split, `(rows / 2, columns / 2)`."""
 
     t: int
     before: Levels | None
     after: Levels
     sent: NDArray[np.bool_] | None
     dc: Floats | None = None
+    split: NDArray[np.bool_] | None = None
 
     def refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
         """Coefficients in units of T_t."""
@@ -35,15 +37,16 @@ class State(NamedTuple):
 
     def _refined(self, refiner: NumpyRefiner, layout: Ternary) -> Floats:
         if self.sent is None or self.before is None:
-            return refiner(self.after, self.t, layout.tune, layout.scale)
+            return refiner(self.after, self.t, layout.tune, layout.scale, self.split)
         # Of an iteration that ended early: what it reached as if all the rest had codes of 0, and the rest as it was
         # before.
         levels = 2 * self.before
         np.copyto(levels, self.after, where=self.sent)
-        known = refiner(levels, self.t, layout.tune, layout.scale)
+        known = refiner(levels, self.t, layout.tune, layout.scale, self.split)
         del levels  # as large as all that is known of the picture
         if not self.t:
             return np.where(self.sent, known, np.zeros_like(known))
-        for region, before in refiner.regions(self.before, self.t - 1, layout.tune, layout.scale):
+        earlier = refiner.regions(self.before, self.t - 1, layout.tune, layout.scale, self.split)
+        for region, before in earlier:
             known[region] = np.where(self.sent[region], known[region], 2 * before)
         return known

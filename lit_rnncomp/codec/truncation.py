@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,9 @@ class Truncation:
         if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
             raise ValueError("give exactly one of bpp, max_bytes and iterations")
         budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
-        writer, coder, count = Writer(self.header), self.codec._coder(self.header), 0
+        before = takewhile(lambda chunk: not chunk.codes, container.parse_chunks(self.data, self.head))
+        splits = {chunk.kind: chunk.payload for chunk in before}.get(container.SPLITS)
+        writer, coder, count = Writer(self.header), self.codec._coder(self.header, splits), 0
         for chunk in container.parse_chunks(self.data, self.head):
             if len(writer.data) + chunk.size > budget:
                 if chunk.codes:

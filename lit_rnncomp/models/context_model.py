@@ -46,7 +46,7 @@ class BandsModel(nn.Module):
         blocks: residual blocks before the first pass.
         known_codes: whether a pass knows the codes of the passes before it.
         neighbours: whether it knows them of other blocks too, or of its own alone.
-        parts: places a side of a block in one of the transform, which it tells apart.
+        places: whether it tells apart where in one of 16x16 a block lies.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class BandsModel(nn.Module):
         blocks: int = 2,
         known_codes: bool = True,
         neighbours: bool = True,
-        parts: int = 1,
+        places: bool = False,
     ) -> None:
         super().__init__()
         self.bands, self.known_codes, self.neighbours = bands, known_codes, neighbours
         coefficients = bands.coefficients
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), bands.iterations * EMBEDDINGS, channels))
-        self.place = Place(parts, channels) if parts > 1 else None
+        self.place = Place(channels) if places else None
         self.stem = RoundedConv2d(2 * coefficients, channels)
         self.wide = nn.ModuleList(RoundedConv2d(channels, channels, 3) for _ in range(blocks))
         self.back = nn.ModuleList(RoundedConv2d(channels, channels) for _ in range(blocks))
@@ -85,19 +85,22 @@ class BandsModel(nn.Module):
                 bias.zero_()
                 bias[:size] = -2
 
-    def forward(self, level: Tensor, code: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+    def forward(
+        self, level: Tensor, code: Tensor, embedding: Tensor, tune: Tensor, split: Tensor | None = None
+    ) -> Tensor:
         """Bits that the codes cost, in each of the six passes. `(B, 6)`.
 
         `level`: `(B, C, h, w)` before the iteration; `code`: the same shape, in {-1, 0, 1}; `embedding`: `(B,)`, see
-        `ternary.embedding`; `tune`: `(B,)`, an index into `TUNES`.
+        `ternary.embedding`; `tune`: `(B,)`, an index into `TUNES`; `split`: of each block of 16x16,
+        `(B, h / 2, w / 2)`.
         """
-        hidden = self.stemmed(torch.cat(features(level), 1), embedding, tune)
+        hidden = self.stemmed(torch.cat(features(level), 1), embedding, tune, split)
         return self.passes(self.residual(hidden), level, code)
 
-    def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+    def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor, split: Tensor | None = None) -> Tensor:
         """The first layer, of what is seen of each coefficient, `(B, 2 C, h, w)`."""
         hidden = self.stem(seen) + self.embedding[tune, embedding][:, :, None, None]
-        return relu(hidden if self.place is None else self.place(hidden))
+        return relu(hidden if self.place is None else self.place(hidden, split))
 
     def residual(self, hidden: Tensor) -> Tensor:
         """The blocks before the first pass."""
@@ -184,7 +187,7 @@ class ContextModel(BandsModel):
     ) -> None:
         if stages not in (1, 2):
             raise ValueError(f"stages={stages} is neither 1 nor 2")
-        super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours, parts_of(size))
+        super().__init__(ternary.bands(stages), channels, blocks, known_codes, neighbours, parts_of(size) > 1)
         self.stages, self.size = stages, size
         self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         options = (channels, blocks, known_codes, neighbours)

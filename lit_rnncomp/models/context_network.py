@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import ternary
 from .lapped import TUNES
-from .numpy_place import PLACE, add_places
+from .numpy_place import PARTS, PLACE, add_places
 from .ternary import PASSES, Bands, Codes, Levels
 
 UNIT = 16
@@ -62,8 +62,8 @@ class ContextNetwork:
             raise EntropyModelError("the entropy model has no stem") from error
         sizes = [len(self.bands.groups[group]) for group, _ in PASSES]
         table = self._tensor("embedding", (len(TUNES), self.bands.iterations * ternary.EMBEDDINGS, channels))
-        place = self._tensor(PLACE, (2, 2, channels)) if PLACE in tensors else None
-        added = np.abs(table).max((0, 1)) + (0 if place is None else np.abs(place).max((0, 1)))
+        place = self._tensor(PLACE, (2, PARTS, PARTS, channels)) if PLACE in tensors else None
+        added = np.abs(table).max((0, 1)) + (0 if place is None else np.abs(place).max((0, 1, 2)))
         self.stem = self._layer("stem", 2 * coefficients, channels, extra=added)
         scale = 2.0 ** self._exponent("stem", channels)
         self.embedding = (table / scale).astype(np.float32)
@@ -123,12 +123,21 @@ class Context:
     """What is known of one picture while its codes are sent, and the probabilities that follow from it.
 
     For each iteration: `begin`, then for each pass `probabilities` and `put`, then `end`, which changes `levels` in
-    place; before it `give`, where some are given.
+    place; before it `give`, where some are given. `split`: of each block of 16x16, `(rows / 2, columns / 2)`, for a
+    network that tells them apart.
     """
 
-    def __init__(self, network: ContextNetwork, rows: int, columns: int, tune: int, scale: int) -> None:
+    def __init__(
+        self,
+        network: ContextNetwork,
+        rows: int,
+        columns: int,
+        tune: int,
+        scale: int,
+        split: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.network, self.rows, self.columns = network, rows, columns
-        self.tune, self.scale, self.iteration = tune, scale, 0
+        self.tune, self.scale, self.iteration, self.split = tune, scale, 0, split
         self.levels: Levels = np.zeros((rows, columns, network.bands.coefficients), np.int16)
         self._groups = network.bands.groups
         self._odd = ternary.parity(rows, columns)
@@ -228,8 +237,8 @@ class Context:
             x = np.concatenate([size * np.sign(level).astype(np.int8), size], axis=1, dtype=np.float32)
             out = x @ weight
             out += bias
-            if net.place is not None:
-                add_places(out.reshape(bottom - top, self.columns, -1), net.place, top)
+            if net.place is not None and self.split is not None:
+                add_places(out.reshape(bottom - top, self.columns, -1), net.place, self.split, top)
             hidden[top:bottom] = _rounded(out, 0).reshape(bottom - top, self.columns, -1)
         for wide, back in zip(net.wide, net.back, strict=True):
             hidden = self._residual(hidden, wide, back)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from . import dc_stage, lapped
 from .config import CodecConfig, assert_never
 from .dct import BLOCK, COEFFICIENTS, block_basis, coefficient_deviations
+from .place import spread
 
 
 class Frontend(nn.Module):
@@ -62,7 +63,7 @@ class LappedDCT(Frontend):
 
     Args:
         tune: multiply coefficients by `lapped.coefficient_weights` of this one of `lapped.TUNES`; None: by nothing.
-        size: pixels a side of the transform's blocks, 8 or 16.
+        size: pixels a side of the transform's blocks, 8 or 16; those of 16 may be split into four.
     """
 
     channels = lapped.COEFFICIENTS
@@ -70,6 +71,8 @@ class LappedDCT(Frontend):
     butterfly: Tensor
     forward_matrix: Tensor
     inverse_matrix: Tensor
+    forward_split: Tensor
+    inverse_split: Tensor
 
     def __init__(self, tune: str | None = None, size: int = lapped.BLOCK) -> None:
         super().__init__()
@@ -81,20 +84,33 @@ class LappedDCT(Frontend):
         count = self.parts**2
         order = np.arange(count * lapped.COEFFICIENTS).reshape(count, -1).T.ravel()
         weights = np.repeat(weights, count)
-        forward = torch.tensor(lapped.block_basis(size)[order] * (127.5 * weights[:, None]))
-        inverse = torch.tensor(lapped.inverse_basis(size)[:, order] / (127.5 * weights[None]))
         self.register_buffer("butterfly", torch.tensor(lapped.butterfly()).float(), persistent=False)
-        self.register_buffer("forward_matrix", forward.float()[:, :, None, None], persistent=False)
-        self.register_buffer("inverse_matrix", inverse.float()[:, :, None, None], persistent=False)
+        for name, split in (("matrix", False), ("split", True)) if self.parts > 1 else (("matrix", False),):
+            forward = torch.tensor(lapped.block_basis(size, split)[order] * (127.5 * weights[:, None]))
+            inverse = torch.tensor(lapped.inverse_basis(size, split)[:, order] / (127.5 * weights[None]))
+            self.register_buffer(f"forward_{name}", forward.float()[:, :, None, None], persistent=False)
+            self.register_buffer(f"inverse_{name}", inverse.float()[:, :, None, None], persistent=False)
 
-    def analysis(self, image: Tensor) -> Tensor:
-        """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`."""
+    def analysis(self, image: Tensor, split: Tensor | None = None) -> Tensor:
+        """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`; `split`: which blocks of 16x16 are, `(B, H / 16, W / 16)`."""
+        if split is None:
+            blocks = F.pixel_unshuffle(_lapped(image, self.butterfly, self.size), self.size)
+            return F.pixel_shuffle(_exact_conv2d(blocks, self.forward_matrix), self.parts)
+        whole, quarters = self.both(image)
+        return torch.where(spread(split)[:, None], quarters, whole)
+
+    def both(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients of whole blocks of 16x16, and those of split ones."""
         blocks = F.pixel_unshuffle(_lapped(image, self.butterfly, self.size), self.size)
-        return F.pixel_shuffle(_exact_conv2d(blocks, self.forward_matrix), self.parts)
+        whole, quarters = (_exact_conv2d(blocks, matrix) for matrix in (self.forward_matrix, self.forward_split))
+        return F.pixel_shuffle(whole, self.parts), F.pixel_shuffle(quarters, self.parts)
 
-    def synthesis(self, coefficients: Tensor) -> Tensor:
+    def synthesis(self, coefficients: Tensor, split: Tensor | None = None) -> Tensor:
         """The inverse of `analysis`."""
-        blocks = _exact_conv2d(F.pixel_unshuffle(coefficients, self.parts), self.inverse_matrix)
+        x = F.pixel_unshuffle(coefficients, self.parts)
+        blocks = _exact_conv2d(x, self.inverse_matrix)
+        if split is not None:
+            blocks = torch.where(split[:, None], _exact_conv2d(x, self.inverse_split), blocks)
         return _lapped(F.pixel_shuffle(blocks, self.size), self.butterfly.T, self.size)
 
 

@@ -86,7 +86,7 @@ def butterfly(size: int = BLOCK) -> NDArray[np.float64]:
 
 
 @cache
-def block_basis(size: int = BLOCK) -> NDArray[np.float64]:
+def block_basis(size: int = BLOCK, split: bool = False) -> NDArray[np.float64]:
     """Rows are coefficients `64 plane + 8 u + v` (planes Y, Cb, Cr; vertical, horizontal frequency), columns a block's
     RGB samples `64 colour + 8 row + column`. `(192, 192)`.
 
@@ -94,19 +94,28 @@ def block_basis(size: int = BLOCK) -> NDArray[np.float64]:
     of the four blocks of 8x8 in its place, `192 (2 row + column) + 64 plane + 8 u + v`: the frequency (2 u + row, 2 v +
     column). Their DC coefficients are the four lowest frequencies after a 2x2 Hadamard transform, which makes them what
     those of blocks of 8x8 are, means of a quarter each. `(768, 768)`.
+
+    One that is `split` is four blocks of 8x8 with butterflies between them: the transform of blocks of 8x8, but for the
+    butterflies across its own border, which are the same for both.
     """
-    return np.concatenate([np.kron(_YCBCR, part) for part in _plane_basis(size)])
+    return np.concatenate([np.kron(_YCBCR, part) for part in _plane_basis(size, split)])
 
 
 @cache
-def inverse_basis(size: int = BLOCK) -> NDArray[np.float64]:
+def inverse_basis(size: int = BLOCK, split: bool = False) -> NDArray[np.float64]:
     """The inverse of `block_basis`."""
-    return np.concatenate([np.kron(np.linalg.inv(_YCBCR), part.T) for part in _plane_basis(size)], axis=1)
+    return np.concatenate([np.kron(np.linalg.inv(_YCBCR), part.T) for part in _plane_basis(size, split)], axis=1)
 
 
-def _plane_basis(size: int) -> NDArray[np.float64]:
+def _plane_basis(size: int, split: bool = False) -> NDArray[np.float64]:
     """`block_basis` of one plane, `(blocks of 8x8, 64, samples)`."""
     parts = size // BLOCK
+    if split:
+        within = np.eye(size)
+        for border in range(BLOCK, size, BLOCK):
+            within[border - _HALF : border + _HALF, border - _HALF : border + _HALF] = butterfly()
+        line = (np.kron(np.eye(parts), block_dct()) @ within).reshape(parts, BLOCK, size)
+        return np.einsum("aup,bvq->abuvpq", line, line).reshape(parts**2, PLANE, size**2)
     whole = np.kron(block_dct(size), block_dct(size)).reshape(BLOCK, parts, BLOCK, parts, -1)
     plane = np.asarray(whole.transpose(1, 3, 0, 2, 4).reshape(parts**2, PLANE, -1), np.float64)
     if parts > 1:
@@ -156,8 +165,16 @@ def _largest(size: int) -> NDArray[np.float64]:
     return 127.5 * sums
 
 
-def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: bool = False, size: int = BLOCK) -> Floats:
+def analysis(
+    image: NDArray[np.uint8],
+    dtype: DTypeLike = np.float32,
+    exact: bool = False,
+    size: int = BLOCK,
+    split: NDArray[np.bool_] | None = None,
+) -> Floats:
     """`(H, W, 3)` uint8, sides multiples of `size`, to coefficients `(H / 8, W / 8, 192)`.
+
+    `split`: which blocks of 16x16 are, `(H / 16, W / 16)`; None: none.
 
     With `exact` they are the same on every processor, to the last bit: matrices, and samples between the filters and
     the DCT, are whole multiples of 2**-20, and so all products and sums, in whatever order they are added, are whole
@@ -167,8 +184,9 @@ def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: boo
     rows, columns = image.shape[0] // BLOCK, image.shape[1] // BLOCK
     parts = size // BLOCK
     inside = np.dtype(np.float64 if exact else dtype)
-    filters, basis = (_on_grid(matrix) if exact else matrix for matrix in (butterfly(), block_basis(size)))
-    basis = basis.T.astype(inside)
+    matrices = butterfly(), *(block_basis(size, kind) for kind in (False, split is not None))
+    filters, *bases = (_on_grid(matrix) if exact else matrix for matrix in matrices)
+    basis, quarters = (matrix.T.astype(inside) for matrix in bases)
     coefficients = np.empty((rows, columns, COEFFICIENTS), dtype)
     for top, bottom in _bands(rows, columns, parts):
         # Four rows of each neighbour: as far as the butterflies across the band's borders reach.
@@ -179,27 +197,38 @@ def analysis(image: NDArray[np.uint8], dtype: DTypeLike = np.float32, exact: boo
         own = samples[above : above + BLOCK * (bottom - top)]
         if exact:
             own = _on_grid(own)
-        blocks = own.reshape(-1, size, columns // parts, size, 3).transpose(0, 2, 4, 1, 3)
-        coefficients[top:bottom] = _apart(blocks.reshape(-1, len(basis)) @ basis, bottom - top, columns, parts)
+        blocks = own.reshape(-1, size, columns // parts, size, 3).transpose(0, 2, 4, 1, 3).reshape(-1, len(basis))
+        values = blocks @ basis
+        if split is not None:
+            where = split[top // parts : bottom // parts].ravel()
+            values[where] = blocks[where] @ quarters
+        coefficients[top:bottom] = _apart(values, bottom - top, columns, parts)
     return coefficients
 
 
-def synthesis(coefficients: Floats, size: int = BLOCK) -> NDArray[np.uint8]:
+def synthesis(coefficients: Floats, size: int = BLOCK, split: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
     """The inverse of `analysis`, rounded and clipped."""
     picture = np.empty((BLOCK * coefficients.shape[0], BLOCK * coefficients.shape[1], 3), np.uint8)
-    for rows, samples in synthesis_bands(coefficients, size):
+    for rows, samples in synthesis_bands(coefficients, size, split):
         picture[rows] = rounded(samples)
     return picture
 
 
-def synthesis_bands(coefficients: Floats, size: int = BLOCK) -> Iterator[tuple[slice, Floats]]:
+def synthesis_bands(
+    coefficients: Floats, size: int = BLOCK, split: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[slice, Floats]]:
     """The inverse of `analysis`, a band of rows at a time, on the 0..255 scale."""
     rows, columns, _ = coefficients.shape
     parts = size // BLOCK
-    basis = inverse_basis(size).T.astype(coefficients.dtype)
+    bases = (inverse_basis(size, kind) for kind in (False, split is not None))
+    basis, quarters = (matrix.T.astype(coefficients.dtype) for matrix in bases)
     for top, bottom in _bands(rows, columns, parts):
         first, last = max(top - parts, 0), min(bottom + parts, rows)
-        samples = _together(coefficients[first:last], parts) @ basis
+        blocks = _together(coefficients[first:last], parts)
+        samples = blocks @ basis
+        if split is not None:
+            where = split[first // parts : last // parts].ravel()
+            samples[where] = blocks[where] @ quarters
         planes = samples.reshape(-1, columns // parts, 3, size, size).transpose(0, 3, 1, 4, 2)
         band = planes.reshape((last - first) * BLOCK, columns * BLOCK, 3)
         _filter(band, butterfly().T, size - _HALF, size)

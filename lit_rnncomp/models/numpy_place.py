@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+PARTS = 2
+"""Blocks of 8x8 a side of one of 16x16."""
+
 PLACE = "place.table"
-"""The tensor of a network for blocks of 16x16: what is added in the four places of a block of 8x8, `(2, 2,
-channels)`."""
+"""The tensor of a network for blocks of 16x16: what is added in the four places of a block of 8x8, first in one that is
+whole, then in one that is split, `(2, 2, 2, channels)`."""
 
 
-def add_places(x: NDArray[Any], table: NDArray[Any], top: int, left: int = 0) -> None:
-    """In place, to `(rows, columns, channels)` of a region whose first position is in row `top` and column `left`, what
-    a table `(parts, parts, channels)` says of each position's place in a block of the transform."""
-    parts = len(table)
-    for row in range(parts):
-        for column in range(parts):
-            x[(row - top) % parts :: parts, (column - left) % parts :: parts] += table[row, column]
+def add_places(x: NDArray[Any], table: NDArray[Any], split: NDArray[np.bool_], top: int, left: int = 0) -> None:
+    """In place, to `(rows, columns, channels)` of a region whose first position is in row `top` and column `left`.
+
+    `split`: of each block of 16x16 of the picture.
+    """
+    row, column = (np.arange(first, first + count) for first, count in zip((top, left), x.shape[:2], strict=True))
+    kind = split[row[:, None] // PARTS, column // PARTS].astype(np.intp)
+    x += table[kind, row[:, None] % PARTS, column % PARTS]

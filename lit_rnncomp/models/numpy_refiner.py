@@ -21,26 +21,29 @@ class NumpyRefiner(NumpyResidual):
     def __init__(
         self, tensors: Mapping[str, NDArray[Any]], dtype: DTypeLike = np.float32, stages: int = 1, size: int = BLOCK
     ) -> None:
-        super().__init__(tensors, 2 * COEFFICIENTS, COEFFICIENTS, dtype, "the decoder's network", parts=size // BLOCK)
+        super().__init__(tensors, 2 * COEFFICIENTS, COEFFICIENTS, dtype, "the decoder's network", places=size > BLOCK)
         self._own = self.tensor("own.weight", COEFFICIENTS, 2, 1, 1).reshape(COEFFICIENTS, 2).T
         self._sizes = ternary.magnitudes().astype(dtype) / 16
         self._given = ternary.bands(stages).given
 
-    def __call__(self, levels: Levels, t: int, tune: int, scale: int) -> Floats:
-        """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`."""
+    def __call__(self, levels: Levels, t: int, tune: int, scale: int, split: NDArray[np.bool_] | None = None) -> Floats:
+        """Coefficients in units of T_t, `(rows, columns, 192)`, of the levels after iteration `t`; `split`: of each
+        block of 16x16, where the transform has such."""
         out = np.empty(levels.shape, self.dtype)
-        for region, coefficients in self.regions(levels, t, tune, scale):
+        for region, coefficients in self.regions(levels, t, tune, scale, split):
             out[region] = coefficients
         return out
 
-    def regions(self, levels: Levels, t: int, tune: int, scale: int) -> Iterator[tuple[Region, Floats]]:
+    def regions(
+        self, levels: Levels, t: int, tune: int, scale: int, split: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[Region, Floats]]:
         """The same in pieces, each with its rows and columns."""
 
         def see(region: Region) -> Floats:
             return np.concatenate(self._features(levels[region])[:2], axis=2)
 
         rows, columns, _ = levels.shape
-        for region, added in self.run(see, rows, columns, t, tune, scale):
+        for region, added in self.run(see, rows, columns, t, tune, scale, split):
             yield region, self._coefficients(added, levels[region])
 
     def _features(self, level: Levels) -> tuple[Floats, Floats, Floats]:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import ternary
 from .lapped import TUNES, Floats
-from .numpy_place import PLACE, add_places
+from .numpy_place import PARTS, PLACE, add_places
 from .ternary import EMBEDDINGS, ITERATIONS
 
 Region = tuple[slice, slice]
@@ -24,7 +24,7 @@ _TILE = 512, 1024
 
 class NumpyResidual:
     """`tensors`: weights by the names of the network's `state_dict`; `what`: what messages call it; `reaches`: how many
-    positions further each of so many residual blocks sees; `parts`: places a side that it tells apart. Raises
+    positions further each of so many residual blocks sees; `places`: whether it has a `place.Place`. Raises
     `ValueError` for a tensor that is missing or misshapen."""
 
     def __init__(
@@ -35,13 +35,13 @@ class NumpyResidual:
         dtype: DTypeLike,
         what: str,
         reaches: Callable[[int], Sequence[int]] = lambda blocks: [1] * blocks,
-        parts: int = 1,
+        places: bool = False,
     ) -> None:
         self.dtype, self._tensors, self._what = np.dtype(dtype), tensors, what
         blocks = sum(name.startswith("wide.") and name.endswith(".weight") for name in tensors)
         self.width = width = tensors["stem.bias"].size if "stem.bias" in tensors else 0
         self._embedding = self.tensor("embedding", len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, width)
-        self._place = self.tensor(PLACE, parts, parts, width) if parts > 1 else None
+        self._place = self.tensor(PLACE, 2, PARTS, PARTS, width) if places else None
         self._stem = self._layer("stem", inputs, width)
         self._layers = [
             (self._layer(f"wide.{k}", width, width, 3), self._layer(f"back.{k}", width, width)) for k in range(blocks)
@@ -65,10 +65,18 @@ class NumpyResidual:
         return rows, self.tensor(f"{name}.bias", outputs)
 
     def run(
-        self, see: Callable[[Region], Floats], rows: int, columns: int, t: int, tune: int, scale: int
+        self,
+        see: Callable[[Region], Floats],
+        rows: int,
+        columns: int,
+        t: int,
+        tune: int,
+        scale: int,
+        split: NDArray[np.bool_] | None = None,
     ) -> Iterator[tuple[Region, Floats]]:
         """What the network gives, `(rows, columns, outputs)` of one region after the other, where `see` gives what it
-        sees of a region, `(rows, columns, inputs)`, after iteration `t` of a file with this tune and scale."""
+        sees of a region, `(rows, columns, inputs)`, after iteration `t` of a file with this tune and scale; `split`: of
+        each block of 16x16, `(rows / 2, columns / 2)`, for a network that tells them apart."""
         (weight,), bias = self._stem
         bias = bias + self._embedding[tune, ternary.embedding(t, scale)]
         halo = sum(self._reaches)
@@ -81,8 +89,8 @@ class NumpyResidual:
             for band in _bands(*hidden.shape[:2]):
                 x = see((slice(top + band.start, top + band.stop), outer[1])).reshape(-1, len(weight)) @ weight
                 x += bias
-                if self._place is not None:
-                    add_places(x.reshape(-1, *hidden.shape[1:]), self._place, top + band.start, outer[1].start)
+                if self._place is not None and split is not None:
+                    add_places(x.reshape(-1, *hidden.shape[1:]), self._place, split, top + band.start, outer[1].start)
                 hidden[band] = _silu(x).reshape(-1, *hidden.shape[1:])
             for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
                 _residual(hidden, wide, back, reach)

@@ -41,20 +41,21 @@ class Refiner(ResidualNetwork):
         filter_blocks: int = 6,
         size: int = BLOCK,
     ) -> None:
-        super().__init__(2 * COEFFICIENTS, channels, COEFFICIENTS, [1] * blocks, parts_of(size))
+        super().__init__(2 * COEFFICIENTS, channels, COEFFICIENTS, [1] * blocks, parts_of(size) > 1)
         self.stages, self.size = stages, size
         self.visual_power, self.visual_ac, self.visual_chroma = visual_power, visual_ac, visual_chroma
         self.own = nn.Conv2d(2 * COEFFICIENTS, COEFFICIENTS, 1, groups=COEFFICIENTS, bias=False)
         nn.init.zeros_(self.own.weight)
         self.filter = PostFilter(filter_channels, filter_blocks) if filter_channels else None
 
-    def forward(self, level: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
+    def forward(self, level: Tensor, embedding: Tensor, tune: Tensor, split: Tensor | None = None) -> Tensor:
         """What to add to the middle of each level's interval, in units of the threshold. `(B, 192, h, w)`.
 
-        `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`.
-        `limited`, but not in training, where what is beyond the limits has to learn.
+        `level`: `(B, 192, h, w)` after iteration t; `embedding`: `(B,)`, `ternary.embedding` of t; `tune`: `(B,)`;
+        `split`: of each block of 16x16, `(B, h / 2, w / 2)`. `limited`, but not in training, where what is beyond the
+        limits has to learn.
         """
-        added = self.added(self.stemmed(torch.cat(features(level), 1), embedding, tune), level)
+        added = self.added(self.stemmed(torch.cat(features(level), 1), embedding, tune, split), level)
         return added if self.training else self.limited(added, level)
 
     def limited(self, added: Tensor, level: Tensor) -> Tensor:

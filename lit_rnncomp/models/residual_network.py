@@ -21,13 +21,13 @@ class ResidualNetwork(nn.Module):
         channels: of all hidden layers.
         outputs: channels that it gives.
         reaches: of each residual block: how many positions further it sees.
-        parts: places a side of a position in a block of the transform, which it tells apart.
+        places: whether it tells apart where in one of 16x16 a block of 8x8 lies.
     """
 
-    def __init__(self, inputs: int, channels: int, outputs: int, reaches: Sequence[int], parts: int = 1) -> None:
+    def __init__(self, inputs: int, channels: int, outputs: int, reaches: Sequence[int], places: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.zeros(len(TUNES), (ITERATIONS + 1) * EMBEDDINGS, channels))
-        self.place = Place(parts, channels) if parts > 1 else None
+        self.place = Place(channels) if places else None
         self.stem = nn.Conv2d(inputs, channels, 1)
         self.wide = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=reach, dilation=reach) for reach in reaches)
         self.back = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in reaches)
@@ -38,10 +38,11 @@ class ResidualNetwork(nn.Module):
             for block in range(len(reaches)):
                 self.get_parameter(f"back.{block}.weight").mul_(0.3)
 
-    def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor) -> Tensor:
-        """The first layer, of `(B, inputs, h, w)`; `embedding`: `(B,)`, `ternary.embedding`; `tune`: `(B,)`."""
+    def stemmed(self, seen: Tensor, embedding: Tensor, tune: Tensor, split: Tensor | None = None) -> Tensor:
+        """The first layer, of `(B, inputs, h, w)`; `embedding`: `(B,)`, `ternary.embedding`; `tune`: `(B,)`; `split`:
+        of each block of 16x16, `(B, h / 2, w / 2)`."""
         hidden = self.stem(seen) + self.embedding[tune, embedding][:, :, None, None]
-        return F.silu(hidden if self.place is None else self.place(hidden))
+        return F.silu(hidden if self.place is None else self.place(hidden, split))
 
     def residual(self, hidden: Tensor) -> Tensor:
         """The blocks after it."""

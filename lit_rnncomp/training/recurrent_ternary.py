@@ -124,4 +124,4 @@ def in_order(module: TernaryTraining, image: Tensor, iterations: int, tune: str 
     else:
         tunes, scale = zero + lapped.TUNES.index(tune), zero
     for t in range(iterations):
-        yield module.coefficients(image, zero + t, tunes, scale)
+        yield module.coefficients(image, zero + t, tunes, scale, zero + iterations - 1)

@@ -21,7 +21,9 @@ from ..models import lapped
 from ..models.context_model import codes, levels
 from ..models.dc_stage import DC
 from ..models.frontend import DCStage, LappedDCT
-from ..models.numpy_place import PLACE
+from ..models.numpy_place import PARTS, PLACE
+from ..models.place import spread
+from ..models.split import FINENESS, PRICE, costs
 from ..models.ternary import EMBEDDINGS, FIRST, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import configure
@@ -29,6 +31,8 @@ from .rate_distortion import PictureMeans
 
 # How often each iteration is drawn: most often those of half a bit to two bits per pixel.
 DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
+# How many iterations after the one that is drawn a file may have, as often each.
+_LATER = 2
 # Validation goes no further: with the next threshold, 4, most pictures need more than two bits per pixel.
 VALIDATED = 9
 
@@ -39,7 +43,7 @@ class Sample(NamedTuple):
     """What is coded: coefficients `x` `(B, 192, h, w)`, weighted and scaled; their iterations `t`, their `tune` and
     which `embedding` a network is to use, all `(B,)`; by what they were multiplied, `weight` `(B, 192, 1, 1)`; the
     thresholds before weights, `step` `(B, 1, 1, 1)`; with two stages of the transform the second's coefficients `(B,
-    48, h / 4, w / 4)`."""
+    48, h / 4, w / 4)`; with blocks of 16x16 which of them are split, `(B, h / 2, w / 2)`."""
 
     x: Tensor
     t: Tensor
@@ -48,6 +52,7 @@ class Sample(NamedTuple):
     weight: Tensor
     step: Tensor
     coarse: Tensor | None
+    split: Tensor | None
 
 
 class TernaryTraining(L.LightningModule):
@@ -59,6 +64,7 @@ class TernaryTraining(L.LightningModule):
     network: nn.Module
     config: dict[str, Any]
     tune_weights: Tensor
+    costs: Tensor
 
     def __init__(self, validated: Sequence[str], weighting: dict[str, float], stages: int, size: int) -> None:
         super().__init__()
@@ -68,6 +74,7 @@ class TernaryTraining(L.LightningModule):
         self.frontend = LappedDCT(size=size)
         table = torch.tensor(lapped.coefficient_weights(**weighting, size=size)).float()[:, :, None, None]
         self.register_buffer("tune_weights", table, persistent=False)
+        self.register_buffer("costs", torch.from_numpy(costs()), persistent=False)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
     @abstractmethod
@@ -120,15 +127,17 @@ class TernaryTraining(L.LightningModule):
         tune[self.visual] = lapped.TUNES.index("visual")
         scale = torch.randint(SCALES, (count,), device=device)
         t = torch.multinomial(torch.tensor(DRAWN, device=device), count, replacement=True)
-        return self.coefficients(image, t, tune, scale)
+        last = t + torch.randint(_LATER + 1, (count,), device=device)
+        return self.coefficients(image, t, tune, scale, last)
 
     @property
     def visual(self) -> slice:
         """Which pictures of a batch are of tune visual: every other one, in the next step the others."""
         return slice((self.global_step + 1) % 2, None, 2)
 
-    def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor) -> Sample:
-        """What a file of a tune and scale codes of each picture in iteration `t`; all `(B,)`."""
+    def coefficients(self, image: Tensor, t: Tensor, tune: Tensor, scale: Tensor, last: Tensor) -> Sample:
+        """What a file of a tune and scale that ends after iteration `last` codes of each picture in iteration `t`; all
+        `(B,)`."""
         size = self.frontend.size
         if image.shape[2] % size or image.shape[3] % size:
             raise ValueError(
@@ -137,10 +146,25 @@ class TernaryTraining(L.LightningModule):
             )
         factor = torch.exp2(scale / SCALES).reshape(-1, 1, 1, 1)
         weight = self.tune_weights[tune] * factor
-        x = self.frontend.analysis(image) * weight
+        x, split = self.transformed(image, weight, threshold(last))
         coarse = self.dc_stage.analysis(x[:, DC]) if self.stages == 2 else None
         embedding = t * EMBEDDINGS + scale * EMBEDDINGS // SCALES
-        return Sample(x, t, tune, embedding, weight, threshold(t) / factor, coarse)
+        return Sample(x, t, tune, embedding, weight, threshold(t) / factor, coarse, split)
+
+    def transformed(self, image: Tensor, weight: Tensor, last: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weighted coefficients of pictures whose files end with these thresholds, and which blocks of 16x16 are
+        split."""
+        if self.frontend.parts == 1:
+            return self.frontend.analysis(image) * weight, None
+        whole, quarters = (x * weight for x in self.frontend.both(image))
+        split = self.cost(quarters, last) + PRICE < self.cost(whole, last)
+        return torch.where(spread(split)[:, None], quarters, whole), split
+
+    def cost(self, x: Tensor, last: Tensor) -> Tensor:
+        """As `split.chosen` has it, of each block of 16x16. `(B, h / 2, w / 2)`."""
+        size = (x.abs() * (FINENESS / last)).clamp_max(len(self.costs) - 1)
+        rows = self.costs[size.int()].sum(1).unflatten(2, (-1, PARTS)).sum(3)
+        return rows.unflatten(1, (-1, PARTS)).sum(2)
 
     def sent(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """What the entropy model sees of a sample, levels before its iteration, and the codes of the iteration;
@@ -168,10 +192,11 @@ class TernaryTraining(L.LightningModule):
         known = middle(levels(sample.coarse, sample.t + 1))
         return self.dc_stage.synthesis(known, *sample.x.shape[2:])
 
-    def at(self, image: Tensor, t: int, tune: str) -> Sample:
-        """As `coefficients`, of pictures in iteration `t` of a file of scale 0."""
+    def at(self, image: Tensor, t: int, tune: str, last: int | None = None) -> Sample:
+        """As `coefficients`, of pictures in iteration `t` of a file of scale 0 that ends with `last`, or with `t`."""
         zero = torch.zeros(len(image), dtype=torch.int64, device=image.device)
-        return self.coefficients(image, zero + t, zero + lapped.TUNES.index(tune), zero)
+        end = zero + (t if last is None else last)
+        return self.coefficients(image, zero + t, zero + lapped.TUNES.index(tune), zero, end)
 
 
 def threshold(t: Tensor) -> Tensor:

@@ -51,7 +51,8 @@ class TernaryDecoder(TernaryTraining):
         visual_ac: see above.
         visual_chroma: see above.
         stages: of the transform, 1 or 2; as of the entropy model.
-        size: pixels a side of the transform's blocks, 8 or 16; as of the entropy model.
+        size: pixels a side of the transform's blocks: 8, or 16, of which an encoder splits some into four; as of
+            the entropy model.
         filter_channels: of the `PostFilter` of the decoded picture; 0: none.
         filter_blocks: of it.
         filter_alone: train it alone; all else stays as it is in `weights`.
@@ -134,7 +135,7 @@ class TernaryDecoder(TernaryTraining):
         if self.network.filter is not None:
             shown = self.synthesis(centre + self.network.limited(added, level), sample)
             picture = self.filtered(shown, sample)
-            moved = self.frontend.analysis(picture) * sample.weight / threshold(sample.t) - centre
+            moved = self.frontend.analysis(picture, sample.split) * sample.weight / threshold(sample.t) - centre
             loss = loss + self.logged("error_filtered", (relative_error(sample, centre, moved) * whole).mean())
         if weight := self.hparams["ms_ssim_weight"]:
             chosen, dissimilarity = self.visual, torch.zeros_like(loss)
@@ -153,7 +154,8 @@ class TernaryDecoder(TernaryTraining):
 
     def synthesis(self, x: Tensor, sample: Sample, chosen: slice = slice(None)) -> Tensor:
         """Pictures `(B, 3, H, W)` in [-1, 1] of coefficients in thresholds, those that are `chosen`; not clipped."""
-        return self.frontend.synthesis((x * threshold(sample.t) / sample.weight)[chosen])
+        split = None if sample.split is None else sample.split[chosen]
+        return self.frontend.synthesis((x * threshold(sample.t) / sample.weight)[chosen], split)
 
     def filtered(self, picture: Tensor, sample: Sample) -> Tensor:
         """Such pictures after the filter, where there is one."""
@@ -196,19 +198,22 @@ class TernaryDecoder(TernaryTraining):
 
     def refined(self, level: Tensor, sample: Sample) -> Tensor:
         """What the network adds to the middles of intervals, in the type of the coefficients."""
-        added: Tensor = self.network(level, sample.embedding, sample.tune)
+        added: Tensor = self.network(level, sample.embedding, sample.tune, sample.split)
         return added.to(sample.x)
 
-    def refinements(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Refinement]:
-        """What becomes of pictures after each of some iterations of a file of scale 0."""
+    def refinements(
+        self, image: Tensor, iterations: Sequence[int], tune: str, last: int | None = None
+    ) -> Iterator[Refinement]:
+        """What becomes of pictures after each of some iterations of a file of scale 0 that ends with `last`, or with
+        this iteration."""
         for t in iterations:
-            sample = self.at(image, t, tune)
+            sample = self.at(image, t, tune, last)
             level, centre = self.known(sample, levels(sample.x, sample.t + 1))
             yield Refinement(sample, centre, self.refined(level, sample))
 
-    def decoded(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Tensor]:
-        """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped."""
-        for sample, centre, added in self.refinements(image, iterations, tune):
+    def decoded(self, image: Tensor, iterations: Sequence[int], tune: str, last: int | None = None) -> Iterator[Tensor]:
+        """Pictures `(B, 3, H, W)` as they are decoded after each of these iterations; not clipped. As `refinements`."""
+        for sample, centre, added in self.refinements(image, iterations, tune, last):
             yield self.filtered(self.synthesis(centre + added, sample), sample)
 
     def errors(self, image: Tensor, iterations: Sequence[int], tune: str) -> Tensor:

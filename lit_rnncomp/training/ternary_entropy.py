@@ -42,7 +42,8 @@ class TernaryEntropyModel(TernaryTraining):
         visual_chroma: likewise those of chroma, times `visual_ac`.
         stages: of the transform, 1 or 2: with 2, DC coefficients of 4x4 blocks go through a transform of their own; the
             decoder's must be the same.
-        size: pixels a side of the transform's blocks, 8 or 16; as of the decoder.
+        size: pixels a side of the transform's blocks: 8, or 16, of which an encoder splits some into four; as of
+            the decoder.
         coarse_iterations: of how many random iterations a step learns the second stage's codes of each picture, which
             are a sixteenth as many as others.
         optimizer: adam, adamw, sgd or muon.
@@ -130,7 +131,7 @@ class TernaryEntropyModel(TernaryTraining):
         """Bits per pixel of an iteration's codes, with two stages without those of the second. `(B,)`."""
         level, code = self.sent(sample)
         with torch.autocast(level.device.type, enabled=False):  # its integers have more digits than bfloat16
-            bits: Tensor = self.network(level, code, sample.embedding, sample.tune).sum(1)
+            bits: Tensor = self.network(level, code, sample.embedding, sample.tune, sample.split).sum(1)
         return bits / (sample.x[0, 0].numel() * lapped.BLOCK**2)
 
     def coarse_bpp(self, sample: Sample, t: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ class TernaryEntropyModel(TernaryTraining):
 
     def rates(self, image: Tensor, tune: str) -> Tensor:
         """Bits per pixel of each iteration of files of scale 0 down to a threshold of 8. `(B, 9)`."""
-        return torch.stack([self._rate(self.at(image, t, tune)) for t in range(VALIDATED)], 1)
+        return torch.stack([self._rate(self.at(image, t, tune, VALIDATED - 1)) for t in range(VALIDATED)], 1)
 
     def _rate(self, sample: Sample) -> Tensor:
         """With all codes of the second stage that an iteration has: the first one also those before it."""

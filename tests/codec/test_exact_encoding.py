@@ -41,26 +41,32 @@ def test_no_library_decides_how_a_constant_is_rounded() -> None:
         assert np.abs(powers / middle - 1).min() > 1e-12
 
 
-@pytest.mark.parametrize("size", [(8, 8), (24, 8), (40, 72)])
-def test_the_analysis_is_that_of_integers(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "side", "split"),
+    [((8, 8), 8, False), ((24, 8), 8, False), ((40, 72), 8, False), ((32, 48), 16, False), ((32, 48), 16, True)],
+)
+def test_the_analysis_is_that_of_integers(size: tuple[int, int], side: int, split: bool) -> None:
     """The same sums in 64-bit integers, which no one could round."""
     image = np.random.RandomState(size[0]).choice(np.array([0, 1, 128, 254, 255], np.uint8), (*size, 3))
-    filters, basis = (np.rint(matrix * ONE).astype(np.int64) for matrix in (lapped.butterfly(), lapped.block_basis()))
+    matrices = lapped.butterfly(), lapped.block_basis(side, split)
+    filters, basis = (np.rint(matrix * ONE).astype(np.int64) for matrix in matrices)
     samples = (2 * image.astype(np.int64) - 255) * ONE * ONE  # in units of 2**-41
     for axis in (0, 1):
         samples = samples.swapaxes(0, axis)
-        for border in range(4, size[axis] - 4, 8):
+        for border in range(side - 4, size[axis] - 4, side):
             samples[border : border + 8] = np.einsum("ij,jkl->ikl", filters, samples[border : border + 8] // ONE)
         samples = samples.swapaxes(0, axis)
     half = 1 << 20
     whole, rest = samples // (2 * half), samples % (2 * half)
     rounded = whole + ((rest > half) | ((rest == half) & (whole % 2 == 1)))  # to units of 2**-20, halves to even
-    blocks = rounded.reshape(size[0] // 8, 8, size[1] // 8, 8, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 192)
+    rows, columns = size[0] // side, size[1] // side
+    blocks = rounded.reshape(rows, side, columns, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3 * side**2)
     expected = np.einsum("ij,kj->ki", basis, blocks)
     assert np.abs(expected).max() < 2**53
-    exact = lapped.analysis(image, np.float64, exact=True)
-    np.testing.assert_array_equal(exact.reshape(-1, 192), expected / (ONE * ONE))
-    assert np.abs(exact - lapped.analysis(image, np.float64)).max() < 0.01
+    where = np.full((rows, columns), split) if side == 16 else None
+    exact = lapped.analysis(image, np.float64, exact=True, size=side, split=where)
+    np.testing.assert_array_equal(lapped._together(exact, side // 8), expected / (ONE * ONE))
+    assert np.abs(exact - lapped.analysis(image, np.float64, size=side, split=where)).max() < 0.01
 
 
 def test_costs_are_information() -> None:
@@ -72,11 +78,11 @@ def test_costs_are_information() -> None:
 def test_coefficients_are_counted_by_comparison() -> None:
     for image in (PHOTO, np.zeros_like(PHOTO)):
         picture = Picture(CODEC, image, "visual", exact=True)
-        counts, size = picture.significant(), np.abs(picture.target)
+        counts, size = picture.significant(), np.abs(picture.transform(0).target)
         for step in (0, 1, 700, 1500, FINEST):
             assert counts[step] == (size >= ternary_picture._thresholds()[step]).sum()
         usual = Picture(CODEC, image, "visual").significant()
-        assert np.abs(counts - usual).max() <= 2e-3 * picture.target.size
+        assert np.abs(counts - usual).max() <= 2e-3 * size.size
 
 
 def test_exact_files_are_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +100,13 @@ def test_the_first_iteration_is_the_first_with_a_code() -> None:
         for below in (False, True):
             picture = Picture(CODEC, PHOTO, "psnr")
             peak = np.float32(1024 / ternary.factor(scale))
-            picture.target *= (np.nextafter(peak, np.float32(0)) if below else peak) / np.abs(picture.target).max()
+            target = picture.transform(0).target
+            target *= (np.nextafter(peak, np.float32(0)) if below else peak) / np.abs(target).max()
             header, _, chunks = container.parse(picture.encode(5 * 256 + scale).data)
             *_, state = CODEC._states(container.parse(picture.encode(5 * 256 + scale).data), None, False)
             first = header.layout.first
             assert first in (1, 2) and len(chunks) == 6 - first
-            levels = ternary.levels(picture.target, first + 1, scale)
+            levels = ternary.levels(target, first + 1, scale)
             assert np.abs(levels).max() == 1 and np.abs(state.after).max() < 2 ** (6 - first)
 
 

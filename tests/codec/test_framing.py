@@ -21,6 +21,7 @@ from lit_rnncomp.codec.container import (
     METADATA,
     PLAIN,
     SCALES,
+    SPLITS,
     Binary,
     BitstreamError,
     Chunk,
@@ -79,7 +80,8 @@ def contents(draw: st.DrawFn) -> list[Chunk]:
     """Chunks in an order that is allowed."""
     payload = st.binary(max_size=40)
     before = [
-        Chunk(draw(payload), kind) for kind in draw(st.permutations([METADATA, SCALES]))[: draw(st.integers(0, 2))]
+        Chunk(draw(payload), kind)
+        for kind in draw(st.permutations([METADATA, SCALES, SPLITS]))[: draw(st.integers(0, 3))]
     ]
     plain = st.builds(Chunk, payload, st.sampled_from([ITERATION, PLAIN]))
     last = st.builds(Chunk, payload, st.sampled_from([ITERATION, PLAIN, CUT]))
@@ -192,8 +194,8 @@ def test_headers_that_no_encoder_writes_are_refused(change: Callable[[bytes], by
     ("kinds", "message"),
     [
         ([], "holds no iteration"),
-        ([METADATA, SCALES], "holds no iteration"),
-        ([5], "chunk 1 is of the unknown kind 5"),
+        ([METADATA, SCALES, SPLITS], "holds no iteration"),
+        ([6], "chunk 1 is of the unknown kind 6"),
         ([ITERATION, 7], "chunk 2 is of the unknown kind 7"),
         ([ITERATION, METADATA], "chunk 2 is out of place"),
         ([ITERATION, SCALES], "chunk 2 is out of place"),
@@ -202,7 +204,7 @@ def test_headers_that_no_encoder_writes_are_refused(change: Callable[[bytes], by
         ([CUT, ITERATION], "chunk 2 is out of place"),
         ([CUT, CUT], "chunk 2 is out of place"),
         ([CUT, METADATA], "chunk 2 is out of place"),
-        ([ITERATION] * 258, "more than 257 chunks; the first 257 iterations are intact"),
+        ([ITERATION] * 258, "more than 258 chunks; the first 258 iterations are intact"),
     ],
 )
 def test_chunks_out_of_place_are_refused(kinds: list[int], message: str) -> None:

@@ -18,7 +18,7 @@ from helpers.files import assembled
 from helpers.pages import ROOT
 
 import lit_rnncomp
-from lit_rnncomp.codec import container, ternary_weights, zoo
+from lit_rnncomp.codec import container, split_map, ternary_weights, zoo
 from lit_rnncomp.codec.container import Chunk, Header, Ternary
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 from lit_rnncomp.models import lapped
@@ -55,7 +55,7 @@ def good_files(codec: TernaryCodec) -> dict[str, bytes]:
     files["focus"] = codec.encode(PHOTO, step=1900, focus=MASK)
     file, cells = container.parse(files["focus"]), np.random.RandomState(0).randint(0, 9, (4, 6)).astype(np.uint8)
     odd = Chunk(bytes([3]) + zlib.compress(cells.tobytes()), container.SCALES)
-    files["odd map"] = assembled(file.header, [odd, *file.iterations])
+    files["odd map"] = assembled(file.header, [odd, *file.chunks[1:]])
     for share in (0.95, 0.7, 0.4):
         files[f"cut {share}"] = codec.truncate(whole, max_bytes=int(share * len(whole)))
     files["cut focus"] = codec.truncate(files["focus"], max_bytes=len(files["focus"]) - 30)
@@ -77,15 +77,15 @@ def bad_files(codec: TernaryCodec) -> dict[str, bytes]:
     last = file.iterations[-1].payload
 
     def with_last(payload: bytes, kind: int = container.ITERATION) -> bytes:
-        return assembled(file.header, [*file.iterations[:-1], Chunk(payload, kind)])
+        return assembled(file.header, [*file.chunks[:-1], Chunk(payload, kind)])
 
-    def with_map(payload: bytes) -> bytes:
-        return assembled(file.header, [Chunk(payload, container.SCALES), *file.iterations])
+    def with_map(payload: bytes, kind: int = container.SCALES) -> bytes:
+        return assembled(file.header, [Chunk(payload, kind), *(chunk for chunk in file.chunks if chunk.kind != kind)])
 
     def with_header(**fields: Any) -> bytes:
         return assembled(Header(**{**vars(file.header), **fields}), file.chunks)
 
-    cells = zlib.compress(bytes(4))
+    cells, splits = zlib.compress(bytes(4)), split_map.to_bytes(np.eye(3, 4, dtype=np.bool_))
     return {
         "not a file": b"GIF89a" + data[6:],
         "empty": b"",
@@ -116,6 +116,10 @@ def bad_files(codec: TernaryCodec) -> dict[str, bytes]:
         "a map of unknown values": with_map(bytes([4]) + zlib.compress(bytes([9] * 4))),
         "a map with bytes behind": with_map(bytes([4]) + cells + b"\0"),
         "a map that is cut": with_map(bytes([4]) + cells[:-2]),
+        "a map of split blocks with words behind": with_map(
+            splits + bytes([1, 2, 3, 4, 5, 6, 7, 8, 9]), container.SPLITS
+        ),
+        "a map of split blocks that is noise": with_map(b"\xff" * 12, container.SPLITS),
     }
 
 
@@ -182,6 +186,9 @@ def test_it_decodes_files_of_every_kind_of_model(tmp_path: Path, stages: int, fi
     path = tmp_path / "small.safetensors"
     ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
     files = good_files(codec)
+    if size == 16:
+        payload = container.parse(files["psnr"]).payload(container.SPLITS)
+        assert 0.1 < split_map.from_bytes(payload, 6, 9).mean() < 0.9
     decoded(tmp_path, path, files)
     for name, data in files.items():
         assert not (tmp_path / f"{name}.error").exists(), name
@@ -196,13 +203,16 @@ def test_with_and_without_simd_it_decodes_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_refuses_what_ours_refuses(tmp_path: Path) -> None:
-    files = bad_files(shipped())
+@pytest.mark.parametrize("size", [8, 16])
+def test_it_refuses_what_ours_refuses(tmp_path: Path, size: int) -> None:
+    codec, path = ternary_models.codec(stages=2, filtered=True, size=size), tmp_path / "small.safetensors"
+    ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
+    files = bad_files(codec)
     for name, data in files.items():
         with pytest.raises(container.BitstreamError):
-            shipped().decode(data)
+            codec.decode(data)
             pytest.fail(name)
-    decoded(tmp_path, zoo.find(None), files)
+    decoded(tmp_path, path, files)
     messages = {name: (tmp_path / f"{name}.error").read_text() for name in files}
     assert "fails its checksum" in messages["a damaged chunk"] and "RNNC" in messages["not a file"]
     assert "made by model 0000000000000000" in messages["another model"]

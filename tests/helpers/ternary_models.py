@@ -74,6 +74,16 @@ def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
 
 
+def corners(rows: int, columns: int) -> np.ndarray:
+    """Squares of 6 pixels on something flat, every 20 pixels, fainter and fainter. `(rows, columns, 3)` uint8."""
+    image, contrast = np.full((rows, columns, 3), 120, np.uint8), 120.0
+    for y in range(5, rows - 6, 20):
+        for x in range(7, columns - 6, 20):
+            image[y : y + 6, x : x + 6] += round(contrast)
+            contrast *= 0.88
+    return image
+
+
 def psnr(picture: Any, truth: Any) -> float:
     error = np.square(np.asarray(picture, float) - np.asarray(truth, float)).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-9)))

@@ -27,9 +27,9 @@ def coefficients(rows=5, columns=7, seed=0):
     return lapped.analysis(np.clip(image, 0, 255).astype(np.uint8)) * np.float32(1.7)
 
 
-def walk(network, x, scale=70, tune=1, iterations=9):
+def walk(network, x, scale=70, tune=1, iterations=9, split=None):
     """Probabilities of every pass, by iteration and pass, with all coefficients active."""
-    context = Context(network, *x.shape[:2], tune, scale)
+    context = Context(network, *x.shape[:2], tune, scale, split)
     active = tuple(map(len, groups()))
     for t in range(iterations):
         context.begin(active)
@@ -44,10 +44,12 @@ def walk(network, x, scale=70, tune=1, iterations=9):
 
 @pytest.mark.parametrize("size", lapped.SIZES)
 def test_integers_are_the_rounded_network(size):
-    model, x = random_model(size=size), coefficients()
-    network = ContextNetwork(model.integers())
+    model, x = random_model(size=size), coefficients(6, 8)
+    network, split = ContextNetwork(model.integers()), None
+    if size == 16:
+        split = np.random.default_rng(2).random((3, 4)) < 0.4
     bits = {}
-    for t, index, sent, signs, *probabilities in walk(network, x):
+    for t, index, sent, signs, *probabilities in walk(network, x, split=split):
         some, positive = (probability.astype(int) for probability in probabilities)
         cost = -np.log2(np.where(sent != 0, some, 65536 - some) / 65536).sum()
         cost -= (np.log2(np.where(sent > 0, positive, 65536 - positive) / 65536) * ((sent != 0) & (signs == 0))).sum()
@@ -57,7 +59,11 @@ def test_integers_are_the_rounded_network(size):
         now = torch.tensor([t])
         with torch.no_grad():
             expected = model(
-                levels(planes, now), codes(planes, now), torch.tensor([ternary.embedding(t, 70)]), torch.tensor([1])
+                levels(planes, now),
+                codes(planes, now),
+                torch.tensor([ternary.embedding(t, 70)]),
+                torch.tensor([1]),
+                None if split is None else torch.from_numpy(split)[None],
             )
         found = [bits[t, index] for index in range(len(PASSES))]
         # Steps of 1/32 between logits, and biases that the network does not round.

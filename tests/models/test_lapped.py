@@ -12,14 +12,29 @@ SIZES = pytest.mark.parametrize("size", lapped.SIZES)
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (1, 5), (8, 3)])
 
 
+def splits(shape, size):
+    """None, and of blocks of 16x16 also some that are split."""
+    return [None] if size == 8 else [None, np.random.default_rng(0).random(shape) < 0.5]
+
+
 @SIZES
 @SHAPES
 def test_a_picture_comes_back(shape, size):
     height, width = (size * side for side in shape)
     image = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    coefficients = lapped.analysis(image, size=size)
-    assert coefficients.shape == (height // 8, width // 8, 192)
-    assert (lapped.synthesis(coefficients, size) == image).all()
+    for split in splits(shape, size):
+        coefficients = lapped.analysis(image, size=size, split=split)
+        assert coefficients.shape == (height // 8, width // 8, 192)
+        assert (lapped.synthesis(coefficients, size, split) == image).all()
+
+
+@SHAPES
+def test_blocks_that_are_split_are_those_of_the_transform_of_8(shape):
+    image = np.random.default_rng(1).integers(0, 256, (16 * shape[0], 16 * shape[1], 3), dtype=np.uint8)
+    small, whole = (lapped.analysis(image, np.float64, size=size) for size in (8, 16))
+    split = np.random.default_rng(2).random(shape) < 0.5
+    expected = np.where(split.repeat(2, 0).repeat(2, 1)[..., None], small, whole)
+    np.testing.assert_allclose(lapped.analysis(image, np.float64, size=16, split=split), expected, atol=1e-9)
 
 
 @SIZES
@@ -27,14 +42,16 @@ def test_a_picture_comes_back(shape, size):
 @pytest.mark.parametrize("tune", [None, *lapped.TUNES])
 def test_the_front_end_in_torch_is_the_same_transform(shape, size, tune):
     image = np.random.default_rng(5).integers(0, 256, (size * shape[0], size * shape[1], 3), dtype=np.uint8)
-    expected = lapped.analysis(image, np.float64, size=size)
-    if tune:
-        expected = expected * lapped.coefficient_weights(size=size)[lapped.TUNES.index(tune)]
     frontend = LappedDCT(tune, size)
     signal = to_signal(torch.from_numpy(image).permute(2, 0, 1)[None].float())
-    coefficients = frontend.analysis(signal)
-    np.testing.assert_allclose(coefficients[0].permute(1, 2, 0), expected, atol=2e-3)
-    torch.testing.assert_close(frontend.synthesis(coefficients), signal, rtol=0, atol=1e-5)
+    for split in splits(shape, size):
+        expected = lapped.analysis(image, np.float64, size=size, split=split)
+        if tune:
+            expected = expected * lapped.coefficient_weights(size=size)[lapped.TUNES.index(tune)]
+        where = None if split is None else torch.from_numpy(split)[None]
+        coefficients = frontend.analysis(signal, where)
+        np.testing.assert_allclose(coefficients[0].permute(1, 2, 0), expected, atol=2e-3)
+        torch.testing.assert_close(frontend.synthesis(coefficients, where), signal, rtol=0, atol=1e-5)
 
 
 def test_the_butterfly_is_orthonormal():

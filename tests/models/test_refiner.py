@@ -19,6 +19,10 @@ def refiner(request: pytest.FixtureRequest) -> Refiner:
     return away_from_start(Refiner(24, blocks=3, size=request.param)).eval()
 
 
+def splits(rows: int, columns: int, size: int) -> np.ndarray | None:
+    return np.random.default_rng(1).random((-(-rows // 2), -(-columns // 2))) < 0.4 if size == 16 else None
+
+
 def levels(rows: int, columns: int) -> np.ndarray:
     random = np.random.default_rng(0)
     return np.rint(random.laplace(0, 3, (rows, columns, 192))).astype(np.int16)
@@ -27,14 +31,16 @@ def levels(rows: int, columns: int) -> np.ndarray:
 @pytest.mark.parametrize(("t", "tune", "scale"), [(0, 0, 0), (6, 1, 70), (10, 1, 255)])
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 3)])
 def test_numpy_draws_what_torch_trained(refiner: Refiner, size: tuple[int, int], t: int, tune: int, scale: int) -> None:
-    level = levels(*size)
+    size = tuple(side * refiner.size // 8 for side in size)
+    level, split = levels(*size), splits(*size, refiner.size)
     planes = torch.from_numpy(level).permute(2, 0, 1)[None].float()
     with torch.no_grad():
-        added = refiner(planes, torch.tensor([ternary.embedding(t, scale)]), torch.tensor([tune]))
+        where = None if split is None else torch.from_numpy(split)[None]
+        added = refiner(planes, torch.tensor([ternary.embedding(t, scale)]), torch.tensor([tune]), where)
     middle = level + 0.5 * np.sign(level)
     expected = middle + added[0].permute(1, 2, 0).numpy()
     for dtype in (np.float32, np.float64):
-        found = NumpyRefiner(arrays(refiner), dtype, size=refiner.size)(level, t, tune, scale)
+        found = NumpyRefiner(arrays(refiner), dtype, size=refiner.size)(level, t, tune, scale, split)
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -72,12 +78,12 @@ def test_nothing_is_drawn_far_from_its_interval(stages: int) -> None:
 def test_bands_and_tiles_leave_no_seam(
     refiner: Refiner, band: int, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    level = levels(30, 5)
+    level, split = levels(30, 6), splits(30, 6, refiner.size)
     small = NumpyRefiner(arrays(refiner), size=refiner.size)
-    whole = small(level, 6, 1, 70)
+    whole = small(level, 6, 1, 70, split)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._BAND", band)
     monkeypatch.setattr("lit_rnncomp.models.numpy_residual._TILE", tile)
-    np.testing.assert_allclose(small(level, 6, 1, 70), whole, atol=1e-4)
+    np.testing.assert_allclose(small(level, 6, 1, 70, split), whole, atol=1e-4)
 
 
 def test_an_untrained_refiner_adds_nothing() -> None:
