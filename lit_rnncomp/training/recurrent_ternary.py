@@ -93,7 +93,9 @@ class RecurrentTernaryDecoder(TernaryDecoder):
         self.step_values = {"train/relative_error": loss.detach()}
         return loss
 
-    def refinements(self, image: Tensor, iterations: Sequence[int], tune: str) -> Iterator[Refinement]:
+    def refinements(
+        self, image: Tensor, iterations: Sequence[int], tune: str, last: int | None = None
+    ) -> Iterator[Refinement]:
         for t, part in enumerate(self._unrolled(image, max(iterations) + 1, tune)):
             if t in iterations:
                 yield part

@@ -252,6 +252,31 @@ def test_any_payload_is_decoded_or_refused_by_both(tmp_path: Path) -> None:
     assert 20 < refused < len(files) - 20
 
 
+@pytest.mark.slow
+def test_any_map_of_split_blocks_is_decoded_or_refused_by_both(tmp_path: Path) -> None:
+    codec, random = ternary_models.codec(seed=4, stages=2, size=16), np.random.RandomState(0)
+    path = tmp_path / "small.safetensors"
+    ternary_weights.save(path, ternary_weights.TernaryWeights(dict(codec.tensors), []))
+    flat = container.parse(codec.encode(np.full((70, 90, 3), 99, np.uint8), step=900))
+    files = {}
+    for k in range(60):
+        genuine = split_map.to_bytes(random.rand(5, 6) < 0.4)
+        payload = genuine + random.bytes(k // 2 % 5) if k % 2 else random.bytes(random.randint(12))
+        files[str(k)] = assembled(flat.header, [Chunk(payload, container.SPLITS), *flat.iterations])
+    decoded(tmp_path, path, files)
+    refused = 0
+    for name, data in files.items():
+        try:
+            codec.decode(data)
+        except container.BitstreamError:
+            assert (tmp_path / f"{name}.error").exists(), name
+            refused += 1
+        else:
+            assert not (tmp_path / f"{name}.error").exists(), (tmp_path / f"{name}.error").read_text()
+            check(codec, data, (tmp_path / f"{name}.levels").read_bytes(), (tmp_path / f"{name}.rgba").read_bytes())
+    assert 10 < refused < len(files) - 10
+
+
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     content = bytearray(zoo.find(None).read_bytes())
     content[-1000] ^= 1
