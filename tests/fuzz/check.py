@@ -25,11 +25,12 @@ class Failure(AssertionError):
 
 
 class Check:
-    """Both decoders, and the files that mutants are made of."""
+    """All decoders, and the files that mutants are made of."""
 
     def __init__(self) -> None:
-        self.codecs = [ternary_models.codec(), binary_models.codec()]
-        self.files = seeds(*self.codecs)
+        self.ternary = [ternary_models.codec(), ternary_models.codec(stages=2, size=16)]
+        self.codecs = [*self.ternary, binary_models.codec()]
+        self.files = seeds(self.ternary, self.codecs[-1])
         self.counts: Counter[str] = Counter()
 
     def __call__(self, mutant: Mutant) -> None:
@@ -42,8 +43,9 @@ class Check:
             decoded = [self._bounded(lambda codec=codec: codec.decode(data)) for codec in self.codecs]
             for codec in self.codecs:
                 self._bounded(lambda codec=codec: codec.decode(data, partial=True))
-            self._bounded(lambda: self.codecs[0].spent(data, partial=True))
-            self._bounded(lambda: self.codecs[0].truncate(data, max_bytes=max(1, len(data) // 2)))
+            for codec in self.ternary:
+                self._bounded(lambda codec=codec: codec.spent(data, partial=True))
+                self._bounded(lambda codec=codec: codec.truncate(data, max_bytes=max(1, len(data) // 2)))
             self._bounded(lambda: container.cut(data, iterations=1))
             memory = tracemalloc.get_traced_memory()[1]
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from helpers.files import assembled
 from lit_rnncomp.codec import container
 from lit_rnncomp.codec.binary_codec import BinaryCodec
 from lit_rnncomp.codec.container import BitstreamError, Chunk, Header
+from lit_rnncomp.codec.pixels import Pixels
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
 
 
@@ -23,9 +25,14 @@ class Mutant(NamedTuple):
     repaired: bool
 
 
-def seeds(ternary: TernaryCodec, binary: BinaryCodec) -> list[bytes]:
+def seeds(ternaries: Iterable[TernaryCodec], binary: BinaryCodec) -> list[bytes]:
     """Whole files: colour, grey, with a map, cut within an iteration, one pixel; plain and coded bits."""
     picture = ternary_models.picture(40, 56)
+    plain = [binary.encode(picture, coder=coder) for coder in ("raw", "rnn")]
+    return [file for ternary in ternaries for file in _ternary(ternary, picture)] + plain
+
+
+def _ternary(ternary: TernaryCodec, picture: Pixels) -> list[bytes]:
     mask = np.zeros(picture.shape[:2], np.uint8)
     mask[10:20, 30:40] = 255
     coloured = ternary.encode(picture, step=1700)
@@ -36,8 +43,6 @@ def seeds(ternary: TernaryCodec, binary: BinaryCodec) -> list[bytes]:
         ternary.encode(picture, step=1700, focus=mask),
         ternary.truncate(coloured, max_bytes=len(coloured) * 3 // 4),
         ternary.encode(picture[:1, :1], step=2815),
-        binary.encode(picture, coder="raw"),
-        binary.encode(picture, coder="rnn"),
     ]
 
 

@@ -27,7 +27,7 @@ def check() -> Check:
 
 @st.composite
 def structures(draw: st.DrawFn, check: Check) -> bytes:
-    """A header of one of the two models, the beginning of a file and up to four other chunks."""
+    """A header of one of the models, the beginning of a file and up to four other chunks."""
     known = [container.parse(file) for file in check.files]
     own = draw(st.sampled_from(known))
     header, begun = own.header, own.chunks[: draw(st.integers(0, len(own.chunks)))]
@@ -47,7 +47,7 @@ def structures(draw: st.DrawFn, check: Check) -> bytes:
             lambda active, rest: bytes(active) + rest, st.tuples(*[st.integers(0, 64)] * 3), st.binary(max_size=40)
         ),
     )
-    chunks = st.builds(Chunk, payload, st.integers(0, 5) | st.just(container.ITERATION))
+    chunks = st.builds(Chunk, payload, st.integers(0, 6) | st.just(container.ITERATION))
     return assembled(header, [*begun, *draw(st.lists(chunks, min_size=0 if begun else 1, max_size=4))])
 
 
