@@ -204,7 +204,7 @@ def test_headers_that_no_encoder_writes_are_refused(change: Callable[[bytes], by
         ([CUT, ITERATION], "chunk 2 is out of place"),
         ([CUT, CUT], "chunk 2 is out of place"),
         ([CUT, METADATA], "chunk 2 is out of place"),
-        ([ITERATION] * 258, "more than 258 chunks; the first 258 iterations are intact"),
+        ([ITERATION] * 259, "more than 258 chunks; the first 258 iterations are intact"),
     ],
 )
 def test_chunks_out_of_place_are_refused(kinds: list[int], message: str) -> None:
