@@ -212,7 +212,7 @@ class TernaryCodec:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
         file = container.parse(data, partial)
         self.layout(file.header)
-        bits = np.zeros(self._blocks(file.header))
+        bits = np.zeros(self.blocks(file.header.width, file.header.height))
         for _ in self._states(file, None, partial, bits):
             pass
         if (parts := self.parts) > 1:
@@ -226,7 +226,9 @@ class TernaryCodec:
         """The picture `(H, W, 3)` of a state of a file."""
         header, layout = file.header, self.layout(file.header)
         cells = file.payload(container.SCALES)
-        factors = None if cells is None else focus.from_bytes(cells, *self._blocks(header), self.parts)
+        factors = (
+            None if cells is None else focus.from_bytes(cells, *self.blocks(header.width, header.height), self.parts)
+        )
         painter = Painter(self.tensors, self.stages, self.size, np.float64) if exact else self.painter
         picture = painter.draw(state, layout, factors, header.grey)
         return np.ascontiguousarray(picture[: header.height, : header.width])
@@ -248,7 +250,7 @@ class TernaryCodec:
 
     def _coder(self, header: Header, splits: bytes | None) -> TernaryCoder:
         """A coder at the beginning of a file with this map of split blocks. Raises `BitstreamError`."""
-        layout, (rows, columns) = self.layout(header), self._blocks(header)
+        layout, (rows, columns) = self.layout(header), self.blocks(header.width, header.height)
         split = None
         if self.parts > 1:
             split = split_map.from_bytes(splits, rows // self.parts, columns // self.parts)
@@ -256,9 +258,10 @@ class TernaryCodec:
             raise BitstreamError(f"the file has a map of split blocks, which the model {self.name} does not have")
         return TernaryCoder(self.context, rows, columns, *layout, self.coarse, split)
 
-    def _blocks(self, header: Header) -> tuple[int, int]:
-        """Rows and columns of blocks of 8x8, as many as whole blocks of the transform have."""
-        return -(-header.height // self.size) * self.parts, -(-header.width // self.size) * self.parts
+    def blocks(self, width: int, height: int) -> tuple[int, int]:
+        """Rows and columns of blocks of 8x8 of a picture of so many pixels, as many as whole blocks of the transform
+        have."""
+        return -(-height // self.size) * self.parts, -(-width // self.size) * self.parts
 
     def _states(
         self, file: File, iterations: int | None, partial: bool, spent: NDArray[np.float64] | None = None

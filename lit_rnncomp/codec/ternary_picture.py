@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import math
 import warnings
@@ -13,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models import dc_stage, lapped, ternary
-from ..models.dc_stage import DC
-from ..models.lapped import BLOCK, PLANE, TUNES, Floats
-from ..models.numpy_place import PARTS
-from ..models.split import chosen as split_choice
+from ..models import ternary
+from ..models.lapped import TUNES, Floats
 from ..models.ternary import ITERATIONS, SCALES, Codes
 from ..progress import Progress, silent
 from . import bits, container, focus, metadata, split_map
@@ -27,6 +23,7 @@ from .ms_ssim import Similarity
 from .pixels import Pixels, is_grey
 from .rate import FILL, meet_quality, meet_size
 from .ternary_state import State
+from .ternary_transform import Transforms
 
 if TYPE_CHECKING:
     from .ternary_codec import TernaryCodec
@@ -50,30 +47,6 @@ class Encoded(NamedTuple):
     state: State
 
 
-class Transform(NamedTuple):
-    """A picture's coefficients, weighted, `(rows, columns, 192)`; with two stages of the transform the second's; with
-    blocks of 16x16 which of them are split, `(rows / 2, columns / 2)`."""
-
-    target: Floats
-    coarse: Floats | None
-    split: NDArray[np.bool_] | None
-
-    @property
-    def largest(self) -> float:
-        """The largest coefficient of the first stage."""
-        return float(max(self.target.max(), -self.target.min()))
-
-    @property
-    def finest_scale(self) -> int:
-        """The last scale at which all coefficients stay below 2 T_0, as codes need it: 255 but for saturated stripes
-        and the like."""
-        largest = max(self.largest, 1.0)
-        if self.coarse is not None:
-            largest = max(largest, np.abs(self.coarse).max() / 2**ternary.EXTRA)
-        room = 2 * ternary.FIRST * 0.9999 / largest
-        return bisect.bisect_right(range(SCALES), room, key=ternary.factor) - 1
-
-
 class Picture:
     """One picture, ready to be encoded at any threshold; `exact`: to the same bytes on every processor."""
 
@@ -95,54 +68,12 @@ class Picture:
         self.grey = is_grey(array)
         self.cells = None
         if mask is not None:
-            self.cells = focus.of_mask(_mask(mask, width, height), *self._blocks)
-        self._transform: tuple[int, Transform] | None = None
-
-    @property
-    def _blocks(self) -> tuple[int, int]:
-        height, width = self.array.shape[:2]
-        size, parts = self.codec.size, self.codec.parts
-        return -(-height // size) * parts, -(-width // size) * parts
-
-    def transform(self, step: int) -> Transform:
-        """The picture's coefficients for a file that ends with this step."""
-        # Blocks are split alike for all thresholds in a quarter of an octave: a rate takes some tries.
-        quarter = 0 if self.codec.parts == 1 else round(step / (SCALES / 4))
-        if self._transform is None or self._transform[0] != quarter:
-            self._transform = None  # as large as the next one
-            self._transform = quarter, self._transformed(float(np.float32(ternary.FIRST / 2 ** (quarter / 4))))
-        return self._transform[1]
-
-    def _transformed(self, threshold: float) -> Transform:
-        height, width = self.array.shape[:2]
-        rows, columns = self._blocks
-        padded = np.pad(self.array, ((0, BLOCK * rows - height), (0, BLOCK * columns - width), (0, 0)), mode="edge")
-        target, split = self._weighted(padded, None), None
-        if self.codec.parts > 1:
-            quarters = self._weighted(padded, np.ones((rows // PARTS, columns // PARTS), np.bool_))
-            split = split_choice(target, quarters, threshold)
-            for row, where in enumerate(split.repeat(PARTS, 0).repeat(PARTS, 1)):
-                target[row, where] = quarters[row, where]
-        coarse = None
-        if self.codec.stages == 2:
-            coarse = dc_stage.analysis(target[..., DC])
-            target[..., DC] = 0
-        return Transform(target, coarse, split)
-
-    def _weighted(self, padded: Pixels, split: NDArray[np.bool_] | None) -> Floats:
-        codec = self.codec
-        target = lapped.analysis(padded, exact=self.exact, size=codec.size, split=split)
-        target *= codec.tune_weights[self.tune].astype(np.float32)
-        if self.grey:
-            target[..., PLANE:] = 0
-        if self.cells is not None:
-            rows, columns = self._blocks
-            target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.parts)
-        return target
+            self.cells = focus.of_mask(_mask(mask, width, height), *codec.blocks(width, height))
+        self._transforms = Transforms(codec, array, self.tune, self.grey, self.cells, exact)
 
     def significant(self) -> NDArray[np.int64]:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
-        counts, (target, coarse, _) = np.zeros(FINEST + 2, np.int64), self.transform(FINEST // 2)
+        counts, (target, coarse, _) = np.zeros(FINEST + 2, np.int64), self._transforms.at(FINEST // 2)
         for row in (*target, *(() if coarse is None else coarse.astype(np.float32))):
             if self.exact:
                 steps = np.searchsorted(-_thresholds(), -np.abs(row)).ravel()
@@ -155,7 +86,7 @@ class Picture:
     def encode(self, step: int) -> Encoded:
         """The file whose last threshold is that of `step`, or the next coarser one that the picture allows."""
         last, scale = divmod(step, SCALES)
-        transform = self.transform(step)
+        transform = self._transforms.at(step)
         scale = min(scale, transform.finest_scale)
         largest = np.array([transform.largest], np.float32)
         first = next((t for t in range(last) if ternary.levels(largest, t + 1, scale).any()), last)

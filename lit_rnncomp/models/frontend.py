@@ -85,7 +85,7 @@ class LappedDCT(Frontend):
         order = np.arange(count * lapped.COEFFICIENTS).reshape(count, -1).T.ravel()
         weights = np.repeat(weights, count)
         self.register_buffer("butterfly", torch.tensor(lapped.butterfly()).float(), persistent=False)
-        for name, split in (("matrix", False), ("split", True)) if self.parts > 1 else (("matrix", False),):
+        for name, split in {"matrix": False, **({"split": True} if self.parts > 1 else {})}.items():
             forward = torch.tensor(lapped.block_basis(size, split)[order] * (127.5 * weights[:, None]))
             inverse = torch.tensor(lapped.inverse_basis(size, split)[:, order] / (127.5 * weights[None]))
             self.register_buffer(f"forward_{name}", forward.float()[:, :, None, None], persistent=False)

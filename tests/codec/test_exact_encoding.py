@@ -78,7 +78,7 @@ def test_costs_are_information() -> None:
 def test_coefficients_are_counted_by_comparison() -> None:
     for image in (PHOTO, np.zeros_like(PHOTO)):
         picture = Picture(CODEC, image, "visual", exact=True)
-        counts, size = picture.significant(), np.abs(picture.transform(0).target)
+        counts, size = picture.significant(), np.abs(picture._transforms.at(0).target)
         for step in (0, 1, 700, 1500, FINEST):
             assert counts[step] == (size >= ternary_picture._thresholds()[step]).sum()
         usual = Picture(CODEC, image, "visual").significant()
@@ -100,7 +100,7 @@ def test_the_first_iteration_is_the_first_with_a_code() -> None:
         for below in (False, True):
             picture = Picture(CODEC, PHOTO, "psnr")
             peak = np.float32(1024 / ternary.factor(scale))
-            target = picture.transform(0).target
+            target = picture._transforms.at(0).target
             target *= (np.nextafter(peak, np.float32(0)) if below else peak) / np.abs(target).max()
             header, _, chunks = container.parse(picture.encode(5 * 256 + scale).data)
             *_, state = CODEC._states(container.parse(picture.encode(5 * 256 + scale).data), None, False)
