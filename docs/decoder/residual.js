@@ -37,7 +37,8 @@ export class ResidualNetwork {
   }
 
   // What the last layer gives, a row at a time: `show(y, out)` with `head.width` numbers for each position, after
-  // iteration `t` of a file with this tune and scale; `places`: see `placesOf`. `see(y, x)` writes what the first layer sees of a row.
+  // iteration `t` of a file with this tune and scale; `places`: see `placesOf`. `see(y, x)` writes what the first layer
+  // sees of a row.
   run(rows, columns, { t, tune, scale, places }, see, show) {
     const { channels, head } = this;
     const table = this.get("embedding");

@@ -94,16 +94,18 @@ class LappedDCT(Frontend):
     def analysis(self, image: Tensor, split: Tensor | None = None) -> Tensor:
         """`(B, 3, H, W)` to `(B, 192, H / 8, W / 8)`; `split`: which blocks of 16x16 are, `(B, H / 16, W / 16)`."""
         if split is None:
-            blocks = F.pixel_unshuffle(_lapped(image, self.butterfly, self.size), self.size)
-            return F.pixel_shuffle(_exact_conv2d(blocks, self.forward_matrix), self.parts)
+            return self._transformed(image, self.forward_matrix)[0]
         whole, quarters = self.both(image)
         return torch.where(spread(split)[:, None], quarters, whole)
 
     def both(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of whole blocks of 16x16, and those of split ones."""
+        whole, quarters = self._transformed(image, self.forward_matrix, self.forward_split)
+        return whole, quarters
+
+    def _transformed(self, image: Tensor, *matrices: Tensor) -> list[Tensor]:
         blocks = F.pixel_unshuffle(_lapped(image, self.butterfly, self.size), self.size)
-        whole, quarters = (_exact_conv2d(blocks, matrix) for matrix in (self.forward_matrix, self.forward_split))
-        return F.pixel_shuffle(whole, self.parts), F.pixel_shuffle(quarters, self.parts)
+        return [F.pixel_shuffle(_exact_conv2d(blocks, matrix), self.parts) for matrix in matrices]
 
     def synthesis(self, coefficients: Tensor, split: Tensor | None = None) -> Tensor:
         """The inverse of `analysis`."""

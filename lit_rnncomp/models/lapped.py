@@ -9,7 +9,7 @@ overlap, so there is no grid to see, and the coding gain of an AR(0.95) source r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -186,7 +186,7 @@ def analysis(
     inside = np.dtype(np.float64 if exact else dtype)
     matrices = butterfly(), *(block_basis(size, kind) for kind in (False, split is not None))
     filters, *bases = (_on_grid(matrix) if exact else matrix for matrix in matrices)
-    basis, quarters = (matrix.T.astype(inside) for matrix in bases)
+    bases = [matrix.T.astype(inside) for matrix in bases]
     coefficients = np.empty((rows, columns, COEFFICIENTS), dtype)
     for top, bottom in _bands(rows, columns, parts):
         # Four rows of each neighbour: as far as the butterflies across the band's borders reach.
@@ -197,11 +197,8 @@ def analysis(
         own = samples[above : above + BLOCK * (bottom - top)]
         if exact:
             own = _on_grid(own)
-        blocks = own.reshape(-1, size, columns // parts, size, 3).transpose(0, 2, 4, 1, 3).reshape(-1, len(basis))
-        values = blocks @ basis
-        if split is not None:
-            where = split[top // parts : bottom // parts].ravel()
-            values[where] = blocks[where] @ quarters
+        blocks = own.reshape(-1, size, columns // parts, size, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3 * size**2)
+        values = _products(blocks, bases, None if split is None else split[top // parts : bottom // parts])
         coefficients[top:bottom] = _apart(values, bottom - top, columns, parts)
     return coefficients
 
@@ -220,20 +217,27 @@ def synthesis_bands(
     """The inverse of `analysis`, a band of rows at a time, on the 0..255 scale."""
     rows, columns, _ = coefficients.shape
     parts = size // BLOCK
-    bases = (inverse_basis(size, kind) for kind in (False, split is not None))
-    basis, quarters = (matrix.T.astype(coefficients.dtype) for matrix in bases)
+    bases = [inverse_basis(size, kind).T.astype(coefficients.dtype) for kind in (False, split is not None)]
     for top, bottom in _bands(rows, columns, parts):
         first, last = max(top - parts, 0), min(bottom + parts, rows)
         blocks = _together(coefficients[first:last], parts)
-        samples = blocks @ basis
-        if split is not None:
-            where = split[first // parts : last // parts].ravel()
-            samples[where] = blocks[where] @ quarters
+        samples = _products(blocks, bases, None if split is None else split[first // parts : last // parts])
         planes = samples.reshape(-1, columns // parts, 3, size, size).transpose(0, 3, 1, 4, 2)
         band = planes.reshape((last - first) * BLOCK, columns * BLOCK, 3)
         _filter(band, butterfly().T, size - _HALF, size)
         band += np.asarray(_CENTRE, band.dtype)
         yield slice(BLOCK * top, BLOCK * bottom), band[BLOCK * (top - first) : BLOCK * (bottom - first)]
+
+
+def _products(blocks: Floats, bases: Sequence[Floats], split: NDArray[np.bool_] | None) -> Floats:
+    """Blocks, in rows, times the first of two matrices, and those that are split times the second."""
+    whole, quarters = bases
+    if split is None:
+        return blocks @ whole
+    where, out = split.ravel(), np.empty((len(blocks), whole.shape[1]), blocks.dtype)
+    for chosen, basis in ((~where, whole), (where, quarters)):
+        out[chosen] = blocks[chosen] @ basis
+    return out
 
 
 def _apart(values: Floats, rows: int, columns: int, parts: int) -> Floats:
