@@ -23,7 +23,7 @@ from ..models.dc_stage import DC
 from ..models.frontend import DCStage, LappedDCT
 from ..models.numpy_place import PARTS, PLACE
 from ..models.place import spread
-from ..models.split import FINENESS, PRICE, costs
+from ..models.split import FINENESS, KNEE, PRICE, costs
 from ..models.ternary import EMBEDDINGS, FIRST, SCALES
 from .checkpoints import best_checkpoint
 from .optimizers import configure
@@ -162,7 +162,7 @@ class TernaryTraining(L.LightningModule):
 
     def cost(self, x: Tensor, last: Tensor) -> Tensor:
         """As `split.chosen` has it, of each block of 16x16. `(B, h / 2, w / 2)`."""
-        size = (x.abs() * (FINENESS / last)).clamp_max(len(self.costs) - 1)
+        size = (x.abs() * (FINENESS / (KNEE * last))).clamp_max(len(self.costs) - 1)
         rows = self.costs[size.int()].sum(1).unflatten(2, (-1, PARTS)).sum(3)
         return rows.unflatten(1, (-1, PARTS)).sum(2)
 
