@@ -237,8 +237,7 @@ class Context:
             x = np.concatenate([size * np.sign(level).astype(np.int8), size], axis=1, dtype=np.float32)
             out = x @ weight
             out += bias
-            if net.place is not None and self.split is not None:
-                add_places(out.reshape(bottom - top, self.columns, -1), net.place, self.split, top)
+            add_places(out.reshape(bottom - top, self.columns, -1), net.place, self.split, top)
             hidden[top:bottom] = _rounded(out, 0).reshape(bottom - top, self.columns, -1)
         for wide, back in zip(net.wide, net.back, strict=True):
             hidden = self._residual(hidden, wide, back)

@@ -15,11 +15,18 @@ PLACE = "place.table"
 whole, then in one that is split, `(2, 2, 2, channels)`."""
 
 
-def add_places(x: NDArray[Any], table: NDArray[Any], split: NDArray[np.bool_], top: int, left: int = 0) -> None:
+def add_places(
+    x: NDArray[Any], table: NDArray[Any] | None, split: NDArray[np.bool_] | None, top: int, left: int = 0
+) -> None:
     """In place, to `(rows, columns, channels)` of a region whose first position is in row `top` and column `left`.
 
-    `split`: of each block of 16x16 of the picture.
+    `split`: of each block of 16x16 of the picture. Without a table and a map nothing is added, as for blocks of 8x8.
+    Raises `ValueError` for one without the other.
     """
+    if table is None or split is None:
+        if table is not split:
+            raise ValueError("a table of places and a map of the split blocks go together: one of them is missing")
+        return
     row, column = (np.arange(first, first + count) for first, count in zip((top, left), x.shape[:2], strict=True))
     kind = split[row[:, None] // PARTS, column // PARTS].astype(np.intp)
     x += table[kind, row[:, None] % PARTS, column % PARTS]

@@ -89,8 +89,7 @@ class NumpyResidual:
             for band in _bands(*hidden.shape[:2]):
                 x = see((slice(top + band.start, top + band.stop), outer[1])).reshape(-1, len(weight)) @ weight
                 x += bias
-                if self._place is not None and split is not None:
-                    add_places(x.reshape(-1, *hidden.shape[1:]), self._place, split, top + band.start, outer[1].start)
+                add_places(x.reshape(-1, *hidden.shape[1:]), self._place, split, top + band.start, outer[1].start)
                 hidden[band] = _silu(x).reshape(-1, *hidden.shape[1:])
             for (wide, back), reach in zip(self._layers, self._reaches, strict=True):
                 _residual(hidden, wide, back, reach)

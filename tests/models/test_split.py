@@ -6,6 +6,7 @@ from helpers import ternary_models
 from helpers.ternary_runs import SMALL, signal
 
 from lit_rnncomp.models import lapped, split
+from lit_rnncomp.models.numpy_place import add_places
 from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
 
@@ -47,3 +48,9 @@ def test_training_splits_what_the_encoder_splits(tune):
         found = module.at(signal(picture), 2, tune, last).split[0].numpy()
         # Sums of float32 in another order may put a coefficient on the other side of a step.
         assert (found != expected).mean() < 0.05
+
+
+@pytest.mark.parametrize("table, known", [(np.ones((2, 2, 2, 3)), None), (None, np.zeros((2, 2), bool))])
+def test_a_network_that_knows_split_blocks_is_told_of_them(table, known):
+    with pytest.raises(ValueError, match="go together"):
+        add_places(np.zeros((4, 4, 3)), table, known, 0)
