@@ -41,7 +41,8 @@ def training_step(config: CodecConfig, batch: int, side: int, channels_last: boo
     codec = RecurrentCodec(config)
     image = torch.rand(batch, 3, side, side) * 2 - 1
     if channels_last:
-        codec, image = codec.to(memory_format=torch.channels_last), image.contiguous(memory_format=torch.channels_last)
+        codec = codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        image = image.contiguous(memory_format=torch.channels_last)
 
     def run() -> None:
         codec.zero_grad(set_to_none=True)
@@ -103,9 +104,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: at least 1")
-    shape = {"code_stride": 8, "bits": 8} if options.frontend == "dct" else {}
+    stride, bits = (8, 8) if options.frontend == "dct" else (16, 32)
     config = CodecConfig(
-        unit=options.unit, width=options.width, frontend=options.frontend, iterations=options.iterations, **shape
+        unit=options.unit,
+        width=options.width,
+        frontend=options.frontend,
+        code_stride=stride,
+        bits=bits,
+        iterations=options.iterations,
     )
     sizes = options.batch, options.side, options.sgemm, options.repeats
     results = [measure(config, *sizes, channels_last) for channels_last in (False, True)]

@@ -29,9 +29,14 @@ PROVIDERS = {"deferred": True, "autograd": False}
 def training_step(options: Options) -> Callable[[str], float]:
     """A step by the provider of that name, forward and backward; returns its CPU seconds."""
     torch.manual_seed(0)
-    shape = {"code_stride": 8, "bits": 8} if options.frontend == "dct" else {}
+    stride, bits = (8, 8) if options.frontend == "dct" else (16, 32)
     config = CodecConfig(
-        unit=options.unit, width=options.width, frontend=options.frontend, iterations=options.iterations, **shape
+        unit=options.unit,
+        width=options.width,
+        frontend=options.frontend,
+        code_stride=stride,
+        bits=bits,
+        iterations=options.iterations,
     )
     codec = RecurrentCodec(config).train()
     image = torch.rand(options.batch, 3, options.side, options.side) * 2 - 1
