@@ -166,7 +166,7 @@ def _decode(codec: "Codec", file: Path, out: Path) -> dict[str, float]:
 
 def _with_coder_timed(codec: "Codec", watch: "_Watch", run: Callable[[], Any]) -> Any:
     """`run()`, its seconds divided into what the entropy coder spends and the rest, the network."""
-    make = codec._coder
+    make = codec.coder
     watch.seconds["entropy coding"] = 0.0
 
     def timed(*layout: Any) -> Any:
@@ -180,11 +180,11 @@ def _with_coder_timed(codec: "Codec", watch: "_Watch", run: Callable[[], Any]) -
             )
         return coder
 
-    codec._coder = timed  # type: ignore[method-assign, assignment]
+    codec.coder = timed  # type: ignore[method-assign, assignment]
     try:
         result = watch("network", run)
     finally:
-        codec._coder = make  # type: ignore[method-assign]
+        codec.coder = make  # type: ignore[method-assign]
     watch.seconds["network"] -= watch.seconds["entropy coding"]
     return result
 

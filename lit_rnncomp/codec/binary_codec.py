@@ -112,7 +112,7 @@ class BinaryCodec:
         limit = self._iterations(iterations)
         header, tiling = self._header(array, coder)
         writer = Writer(header)
-        encoder = self._coder(header, tiling)
+        encoder = self.coder(header, tiling)
         # Of plain bits it is known beforehand how many iterations fit.
         if isinstance(encoder, RawCoder):
             affordable = (budget - len(writer.data)) / encoder.chunk_bytes
@@ -208,7 +208,8 @@ class BinaryCodec:
             entropy_digest=entropy_digest,
         )
 
-    def _coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
+    def coder(self, header: Header, tiling: geometry.Tiling) -> Coder:
+        """A coder at the beginning of a file. Raises `BitstreamError`."""
         layout = header.layout
         assert isinstance(layout, Binary)
         if header.coder == container.RAW:
@@ -298,7 +299,7 @@ class BinaryCodec:
             raise BitstreamError(f"{len(chunks)} chunks, but the model has {self.iterations} iterations")
         if iterations is not None and not 1 <= iterations <= len(chunks):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(chunks)}")
-        coder = self._coder(header, tiling)
+        coder = self.coder(header, tiling)
         codes: list[Codes] = []
         try:
             for chunk in chunks[:iterations]:

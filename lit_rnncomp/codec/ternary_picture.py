@@ -6,7 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,10 @@ from .dc_coder import Blocks, Choose
 from .ms_ssim import Similarity
 from .pixels import Pixels, is_grey
 from .rate import FILL, meet_quality, meet_size
+from .ternary_model import TernaryModel
 from .ternary_state import State
 from .ternary_transform import Transforms
-
-if TYPE_CHECKING:
-    from .ternary_codec import TernaryCodec
+from .truncation import Truncation
 
 Tune = Literal["psnr", "visual"]
 
@@ -52,7 +51,7 @@ class Picture:
 
     def __init__(
         self,
-        codec: TernaryCodec,
+        model: TernaryModel,
         array: Pixels,
         tune: Tune,
         mask: Image.Image | Pixels | None = None,
@@ -61,15 +60,15 @@ class Picture:
         exact: bool = False,
     ) -> None:
         self.progress, self.exact = progress, exact
-        self.codec, self.array, self.tune = codec, array, TUNES.index(tune)
+        self.model, self.array, self.tune = model, array, TUNES.index(tune)
         height, width = array.shape[:2]
         self.pixels = height * width
         self.metadata = metadata.to_bytes(entries or {})
         self.grey = is_grey(array)
         self.cells = None
         if mask is not None:
-            self.cells = focus.of_mask(_mask(mask, width, height), *codec.blocks(width, height))
-        self._transforms = Transforms(codec, array, self.tune, self.grey, self.cells, exact)
+            self.cells = focus.of_mask(_mask(mask, width, height), *model.blocks(width, height))
+        self._transforms = Transforms(model, array, self.tune, self.grey, self.cells, exact)
 
     def significant(self) -> NDArray[np.int64]:
         """How many coefficients reach the threshold of each step, `(FINEST + 1,)`."""
@@ -92,7 +91,7 @@ class Picture:
         first = next((t for t in range(last) if ternary.levels(largest, t + 1, scale).any()), last)
         height, width = self.array.shape[:2]
         header = Header(
-            container.TERNARY, width, height, self.codec.digest, Ternary(self.tune, scale, first), self.grey
+            container.TERNARY, width, height, self.model.digest, Ternary(self.tune, scale, first), self.grey
         )
         chunks = []
         if self.metadata:
@@ -103,7 +102,7 @@ class Picture:
         if transform.split is not None and transform.split.any():
             splits = split_map.to_bytes(transform.split)
             chunks.append(Chunk(splits, container.SPLITS))
-        writer, coder = Writer(header), self.codec._coder(header, splits)
+        writer, coder = Writer(header), self.model.coder(header, splits)
         for chunk in chunks:
             writer.append(chunk)
         for t in range(first, last + 1):
@@ -132,7 +131,7 @@ class Picture:
         finer = files[best] + SCALES
         if len(best) < FILL * budget and finer <= FINEST:
             # Sizes leap where an octave of thresholds ends: a part of one more iteration takes what is left.
-            best = max(best, self.codec.truncate(self.encode(finer).data, max_bytes=int(budget)), key=len)
+            best = max(best, Truncation(self.model, self.encode(finer).data).cut(max_bytes=int(budget)), key=len)
         return best
 
     def reach(self, target: float, quality: Any, unit: str, slope: float) -> bytes:
@@ -144,7 +143,7 @@ class Picture:
         def measured(step: int) -> float:
             encoded = self.encode(step)
             files[step] = encoded.data
-            value = float(quality(self.codec.draw(container.parse(encoded.data), encoded.state, self.exact)))
+            value = float(quality(self.model.draw(container.parse(encoded.data), encoded.state, self.exact)))
             # Of a logarithm the last digits are the library's.
             return round(value, 6) if self.exact else value
 

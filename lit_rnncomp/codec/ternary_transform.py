@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from ..models.split import chosen
 from ..models.ternary import SCALES
 from . import focus
 from .pixels import Pixels
-
-if TYPE_CHECKING:
-    from .ternary_codec import TernaryCodec
+from .ternary_model import TernaryModel
 
 _QUARTER = SCALES // 4
 
@@ -53,21 +51,21 @@ class Transforms:
 
     def __init__(
         self,
-        codec: TernaryCodec,
+        model: TernaryModel,
         array: Pixels,
         tune: int,
         grey: bool,
         cells: NDArray[np.uint8] | None,
         exact: bool,
     ) -> None:
-        self.codec, self.array, self.tune = codec, array, tune
+        self.model, self.array, self.tune = model, array, tune
         self.grey, self.cells, self.exact = grey, cells, exact
         self._last: tuple[int, Transform] | None = None
 
     def at(self, step: int) -> Transform:
         """For a file that ends with this step."""
         # Blocks are split alike for all thresholds in a quarter of an octave: a rate takes some tries.
-        quarter = 0 if self.codec.parts == 1 else round(step / _QUARTER)
+        quarter = 0 if self.model.parts == 1 else round(step / _QUARTER)
         if self._last is None or self._last[0] != quarter:
             self._last = None  # as large as the next one
             self._last = quarter, self._made(float(np.float32(ternary.FIRST / 2 ** (quarter / 4))))
@@ -75,27 +73,27 @@ class Transforms:
 
     def _made(self, threshold: float) -> Transform:
         height, width = self.array.shape[:2]
-        rows, columns = self.codec.blocks(width, height)
+        rows, columns = self.model.blocks(width, height)
         padded = np.pad(self.array, ((0, BLOCK * rows - height), (0, BLOCK * columns - width), (0, 0)), mode="edge")
         target, split = self._weighted(padded, None), None
-        if self.codec.parts > 1:
+        if self.model.parts > 1:
             quarters = self._weighted(padded, np.ones((rows // PARTS, columns // PARTS), np.bool_))
             split = chosen(target, quarters, threshold)
             for row, where in enumerate(split.repeat(PARTS, 0).repeat(PARTS, 1)):
                 target[row, where] = quarters[row, where]
         coarse = None
-        if self.codec.stages == 2:
+        if self.model.stages == 2:
             coarse = dc_stage.analysis(target[..., DC])
             target[..., DC] = 0
         return Transform(target, coarse, split)
 
     def _weighted(self, padded: Pixels, split: NDArray[np.bool_] | None) -> Floats:
-        codec = self.codec
-        target = lapped.analysis(padded, exact=self.exact, size=codec.size, split=split)
-        target *= codec.tune_weights[self.tune].astype(np.float32)
+        model = self.model
+        target = lapped.analysis(padded, exact=self.exact, size=model.size, split=split)
+        target *= model.tune_weights[self.tune].astype(np.float32)
         if self.grey:
             target[..., PLANE:] = 0
         if self.cells is not None:
             rows, columns, _ = target.shape
-            target *= focus.factors(self.cells, focus.CELL, rows, columns, codec.parts)
+            target *= focus.factors(self.cells, focus.CELL, rows, columns, model.parts)
         return target

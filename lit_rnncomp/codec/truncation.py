@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import container
 from .container import Chunk, Writer
 from .ternary_coder import End, TernaryCoder
-
-if TYPE_CHECKING:
-    from .ternary_codec import TernaryCodec
+from .ternary_model import TernaryModel
 
 
 class Truncation:
     """A file on its way to be cut."""
 
-    def __init__(self, codec: TernaryCodec, data: bytes) -> None:
-        self.codec, self.data = codec, data
+    def __init__(self, model: TernaryModel, data: bytes) -> None:
+        self.model, self.data = model, data
         self.header, self.head = container.parse_header(data)
 
-    def cut(self, bpp: float | None, max_bytes: int | None, iterations: int | None) -> bytes:
+    def cut(self, bpp: float | None = None, max_bytes: int | None = None, iterations: int | None = None) -> bytes:
         """See `TernaryCodec.truncate`."""
         if sum(limit is not None for limit in (bpp, max_bytes, iterations)) != 1:
             raise ValueError("give exactly one of bpp, max_bytes and iterations")
         budget = container.byte_budget(self.header.pixels, bpp, max_bytes, iterations)
         before = takewhile(lambda chunk: not chunk.codes, container.parse_chunks(self.data, self.head))
         splits = {chunk.kind: chunk.payload for chunk in before}.get(container.SPLITS)
-        writer, coder, count = Writer(self.header), self.codec._coder(self.header, splits), 0
+        writer, coder, count = Writer(self.header), self.model.coder(self.header, splits), 0
         for chunk in container.parse_chunks(self.data, self.head):
             if len(writer.data) + chunk.size > budget:
                 if chunk.codes:

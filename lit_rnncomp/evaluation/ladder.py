@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from .baselines import Baseline
-
 QUALITIES = tuple(range(1, 101))
+
+
+class Codec(Protocol):
+    """A classical codec, as `baselines.Baseline` is."""
+
+    def __hash__(self) -> int:
+        """Of what it is: files are remembered by it."""
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+
+    def encode(self, image: Image.Image, setting: float) -> bytes:
+        """The whole file. Raises `ValueError` for a setting that this picture does not allow."""
+
+    def decode(self, data: bytes) -> Image.Image:
+        """The picture in it."""
 
 
 class Rung(NamedTuple):
@@ -28,7 +42,7 @@ class Rung(NamedTuple):
     error: float
 
 
-def ladder(codec: Baseline, image: Image.Image) -> tuple[Rung, ...]:
+def ladder(codec: Codec, image: Image.Image) -> tuple[Rung, ...]:
     """A rung for every quality from 1 to 100 of the RGB `image`; those of the last few pictures are remembered.
 
     Settings that the codec cannot code are left out. Raises `ValueError` when it can code none.
@@ -45,7 +59,7 @@ def best(rungs: Sequence[Rung], max_bytes: int) -> Rung:
     return min(fitting, key=lambda rung: (rung.error, rung.size))
 
 
-def rungs(codec: Baseline, image: Image.Image, settings: Iterable[float]) -> tuple[Rung, ...]:
+def rungs(codec: Codec, image: Image.Image, settings: Iterable[float]) -> tuple[Rung, ...]:
     """Codes `image` at each of the settings. Raises `ValueError` when the codec can code none of them."""
     pixels, found, reason = np.asarray(image, dtype=np.float32), [], None
     for setting in settings:
@@ -62,5 +76,5 @@ def rungs(codec: Baseline, image: Image.Image, settings: Iterable[float]) -> tup
 
 
 @functools.lru_cache(maxsize=16)
-def _qualities(codec: Baseline, size: tuple[int, int], pixels: bytes) -> tuple[Rung, ...]:
+def _qualities(codec: Codec, size: tuple[int, int], pixels: bytes) -> tuple[Rung, ...]:
     return rungs(codec, Image.frombytes("RGB", size, pixels), QUALITIES)

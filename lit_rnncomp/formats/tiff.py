@@ -10,12 +10,12 @@ import io
 import struct
 import warnings
 from contextlib import suppress
-from typing import NamedTuple
 
 from PIL import Image
 
 from .ifd import ORIENTATION, Directory, read_directory
 from .limit import check_size
+from .tiff_layout import Photometric, read_layout
 from .tiff_samples import OWN, from_samples
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,46 +27,7 @@ _ICC, _XMP, _EXIF_IFD = 34675, 700, 34665
 _NEEDED = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, 339}
 _NEEDED |= {347, *range(512, 522), 529, 530, 531, 532}
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
-_CHANNELS = {
-    _WHITE_IS_ZERO: 1,
-    _BLACK_IS_ZERO: 1,
-    _RGB: 3,
-    _PALETTE: 1,
-    _CMYK: 4,
-    _YCBCR: 3,
-    _LAB: 3,
-    _ICCLAB: 3,
-}
 _FAX, _OLD_JPEG, _JPEG = (2, 3, 4), 6, 7
-
-
-class Layout(NamedTuple):
-    """How the pixels of a TIFF file are stored, by its tags; `bits` of each sample; `alpha` is the place of the channel
-    that says how opaque a pixel is, None without one."""
-
-    width: int
-    height: int
-    bits: int
-    samples: int
-    photometric: int
-    compression: int
-    predictor: int
-    fill_order: int
-    planar: bool
-    tiles: bool
-    alpha: int | None
-    premultiplied: bool
-
-    @property
-    def channels(self) -> int:
-        """Samples of a pixel that are colours."""
-        return _CHANNELS[self.photometric]
-
-    @property
-    def weight(self) -> int:
-        """Eight bytes of samples that a pixel has, at least 1."""
-        return -(-self.samples * self.bits // 64)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -75,20 +36,25 @@ def decode(data: bytes) -> Image.Image:
     directory = read_directory(data)
     if directory is None:
         raise ValueError("its first directory of tags is missing")
-    layout = _layout(directory)
+    layout = read_layout(directory)
     # Many samples, or wide ones, take as much memory as more pixels of eight bytes.
     check_size(layout.width * layout.height * layout.weight)
     # Pillow knows BigTIFF of one byte order only.
     unread = directory.big and directory.order == ">"
     stored = layout.bits == 8 and layout.samples == layout.channels and not unread
-    plain = stored and layout.photometric in (_BLACK_IS_ZERO, _RGB) and layout.fill_order == 1 and not layout.planar
+    plain = (
+        stored
+        and layout.photometric in (Photometric.BLACK_IS_ZERO, Photometric.RGB)
+        and layout.fill_order == 1
+        and not layout.planar
+    )
     if layout.compression in OWN and not plain:
         return from_samples(directory, layout)
     is_fax = layout.compression in _FAX and layout.bits == 1 and layout.samples == 1 and not unread
     pillows = (
         plain
         or (stored and layout.compression in (_OLD_JPEG, _JPEG))
-        or (is_fax and layout.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO))
+        or (is_fax and layout.photometric in (Photometric.WHITE_IS_ZERO, Photometric.BLACK_IS_ZERO))
     )
     if not pillows:
         raise ValueError(
@@ -120,55 +86,6 @@ def metadata(data: bytes) -> dict[str, bytes]:
         exif[ORIENTATION] = directory.orientation
         found["exif"] = exif.tobytes()
     return {name: value for name, value in found.items() if value}
-
-
-def _layout(directory: Directory) -> Layout:
-    def one(tag: int, default: int | None = None) -> int:
-        values = directory.integers(tag)
-        if values:
-            return values[0]
-        if default is None or tag in directory.entries:
-            raise ValueError(f"its tag {tag} is missing or damaged")
-        return default
-
-    width, height, photometric, samples = one(256), one(257), one(262), one(277, 1)
-    if photometric not in _CHANNELS:
-        raise ValueError(f"TIFF's photometric interpretation {photometric} has no rule; convert the picture first")
-    if not width or not height or not 1 <= samples <= 64:
-        raise ValueError(f"it claims {width}x{height} pixels of {samples} samples")
-    if 50706 in directory.entries or (one(254, 0) & 1 and 330 in directory.entries):
-        raise ValueError("its first picture is a preview of another one; convert the picture first")
-    if one(332, 1) != 1 and photometric == _CMYK:
-        raise ValueError("its inks are not cyan, magenta, yellow and black")
-    bits = directory.integers(258) or (1,)
-    if len(set(bits)) > 1:
-        raise ValueError(f"its samples have {', '.join(map(str, bits))} bits; convert the picture first")
-    formats = set(directory.integers(339)) or {1}
-    if not formats <= {1, 4} and photometric not in (_LAB, _ICCLAB):
-        kind = "floating-point" if formats & {3, 6} else "signed" if formats & {2, 5} else "unknown"
-        raise ValueError(f"its samples are {kind} numbers, of which no range is known; convert the picture first")
-    extra = directory.integers(338)
-    channels = _CHANNELS[photometric]
-    if samples < channels:
-        raise ValueError(f"{samples} samples a pixel are too few for photometric interpretation {photometric}")
-    if not extra and photometric == _RGB and samples == 4:
-        extra = (2,)  # as old programs leave it
-    # 999 is Corel Draw's for 2.
-    opaque = [index for index, kind in enumerate(extra[: samples - channels]) if kind in (1, 2, 999)]
-    return Layout(
-        width,
-        height,
-        bits[0],
-        samples,
-        photometric,
-        one(259, 1),
-        one(317, 1),
-        one(266, 1),
-        one(284, 1) == 2 and samples > 1,
-        322 in directory.entries,
-        channels + opaque[0] if opaque else None,
-        bool(opaque) and extra[opaque[0]] == 1,
-    )
 
 
 def _bare(directory: Directory) -> bytes:

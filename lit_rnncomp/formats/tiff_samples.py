@@ -7,7 +7,7 @@ import io
 import struct
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,13 @@ from PIL import Image
 
 from .ifd import Directory
 from .limit import check_size
+from .tiff_layout import Layout, Photometric
 from .tiff_ycbcr import YCbCr, interpolate, pixels_of, read_ycbcr, to_rgb
-
-if TYPE_CHECKING:
-    from .tiff import Layout
 
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA = 1, 5, 8, 32946, 32773, 34925
 OWN = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA)
 """Compressions that keep samples as they are."""
 
-_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICCLAB = 0, 2, 3, 5, 6, 8, 9
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _AT_ONCE = 1 << 20
 
@@ -35,7 +32,7 @@ def from_samples(directory: Directory, layout: Layout) -> Image.Image:
         raise ValueError(f"its samples have {layout.bits} bits; convert the picture first")
     if layout.predictor not in (1, 2) or (layout.predictor == 2 and layout.bits not in (8, 16, 32)):
         raise ValueError(f"its predictor {layout.predictor} for {layout.bits} bits has no rule")
-    ycbcr = read_ycbcr(directory, layout.bits) if layout.photometric == _YCBCR else None
+    ycbcr = read_ycbcr(directory, layout.bits) if layout.photometric == Photometric.YCBCR else None
     if ycbcr is not None and ycbcr.subsampled:
         _check_subsampled(directory, layout)
     samples = _read(directory, layout, ycbcr)
@@ -45,14 +42,14 @@ def from_samples(directory: Directory, layout: Layout) -> Image.Image:
         raise ValueError(
             f"its 32-bit samples are at most {samples.max()}, so that their range is unknown; convert the picture first"
         )
-    if layout.photometric == _PALETTE:
+    if layout.photometric == Photometric.PALETTE:
         colours = _looked_up(directory, layout, samples[..., 0])
     elif ycbcr is not None and not ycbcr.is_jpegs(layout.bits):
         colours = to_rgb(samples[..., : layout.channels], ycbcr)
-        layout = layout._replace(photometric=_RGB)
+        layout = layout._replace(photometric=Photometric.RGB)
     else:
         colours = _eight_bits(samples[..., : layout.channels], layout.bits)
-    if layout.photometric == _WHITE_IS_ZERO:
+    if layout.photometric == Photometric.WHITE_IS_ZERO:
         colours = 255 - colours
     alpha = None if layout.alpha is None else _eight_bits(samples[..., layout.alpha], layout.bits)
     return _image(directory, layout, np.ascontiguousarray(colours), alpha)
@@ -61,15 +58,15 @@ def from_samples(directory: Directory, layout: Layout) -> Image.Image:
 def _image(
     directory: Directory, layout: Layout, colours: NDArray[np.uint8], alpha: NDArray[np.uint8] | None
 ) -> Image.Image:
-    if layout.photometric == _YCBCR:
+    if layout.photometric == Photometric.YCBCR:
         image = Image.frombytes("YCbCr", (layout.width, layout.height), colours.tobytes()).convert("RGB")
-    elif layout.photometric in (_LAB, _ICCLAB):
+    elif layout.photometric in (Photometric.LAB, Photometric.ICCLAB):
         if layout.bits not in (8, 16):
             raise ValueError(f"its L*a*b* colours have {layout.bits} bits; convert the picture first")
-        if layout.photometric == _ICCLAB:
+        if layout.photometric == Photometric.ICCLAB:
             colours = colours ^ np.array([0, 128, 128], np.uint8)  # a and b from 0 on, where TIFF's own are signed
         image = Image.frombytes("LAB", (layout.width, layout.height), colours.tobytes())
-    elif layout.photometric == _CMYK:
+    elif layout.photometric == Photometric.CMYK:
         image = Image.frombytes("CMYK", (layout.width, layout.height), colours.tobytes())
     else:
         image = Image.fromarray(colours[..., 0] if colours.shape[2] == 1 else colours)

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ..training.cli import CompressionCLI
+from ..training.compression_cli import CompressionCLI
 from ..training.plan_cli import planned
 
 

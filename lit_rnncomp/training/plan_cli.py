@@ -11,7 +11,7 @@ import torch
 
 from .callbacks import check_precision
 from .checkpoints import last_run, next_folder
-from .cli import CompressionCLI
+from .compression_cli import CompressionCLI
 from .loss import require
 from .plan import Devices, Plan, make_plan
 from .processes import Validations

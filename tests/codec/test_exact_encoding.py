@@ -103,7 +103,7 @@ def test_the_first_iteration_is_the_first_with_a_code() -> None:
             target = picture._transforms.at(0).target
             target *= (np.nextafter(peak, np.float32(0)) if below else peak) / np.abs(target).max()
             header, _, chunks = container.parse(picture.encode(5 * 256 + scale).data)
-            *_, state = CODEC._states(container.parse(picture.encode(5 * 256 + scale).data), None, False)
+            *_, state = CODEC.states(container.parse(picture.encode(5 * 256 + scale).data), None, False)
             first = header.layout.first
             assert first in (1, 2) and len(chunks) == 6 - first
             levels = ternary.levels(target, first + 1, scale)

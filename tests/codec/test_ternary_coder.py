@@ -235,7 +235,7 @@ import numpy as np
 from lit_rnncomp import load
 from lit_rnncomp.codec import container
 codec, data = load(sys.argv[1]), Path(sys.argv[2]).read_bytes()
-*_, state = codec._states(container.parse(data), None, False)
+*_, state = codec.states(container.parse(data), None, False)
 print(hashlib.sha256(state.after.tobytes()).hexdigest())
 print(hashlib.sha256(np.asarray(codec.decode(data, exact=True)).tobytes()).hexdigest())
 assert "torch" not in sys.modules, "decoding needs no torch"
@@ -256,7 +256,7 @@ def test_files_decode_to_the_same_codes_under_every_setting_of_the_processor(set
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "small.safetensors"), str(tmp_path / "a.rnnc")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    *_, state = CODEC._states(container.parse(data), None, False)
+    *_, state = CODEC.states(container.parse(data), None, False)
     here = (state.after.tobytes(), np.asarray(CODEC.decode(data, exact=True)).tobytes())
     assert done.stdout.split() == [hashlib.sha256(part).hexdigest() for part in here]
 
@@ -280,5 +280,5 @@ def test_the_bytes_of_a_file_are_a_promise():
     assert CODEC.digest.hex() == "eb5cb9a2b24a6009"
     assert len(data) == 560
     assert hashlib.sha256(data).hexdigest() == "f4154c09fe9e6dd98b2307234130b01175415be31aa5925081cccd7d210a5554"
-    *_, state = CODEC._states(container.parse(data), None, False)
+    *_, state = CODEC.states(container.parse(data), None, False)
     np.testing.assert_array_equal(state.after, known)

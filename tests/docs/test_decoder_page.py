@@ -129,7 +129,7 @@ def test_codes_in_the_browser_are_ours(page: Any, site: str) -> None:
         zoo.find(None).name,
         base64.b64encode(data).decode(),
     )
-    states = codec._states(container.parse(data), None, False)  # type: ignore[union-attr]
+    states = codec.states(container.parse(data), None, False)  # type: ignore[union-attr]
     np.testing.assert_array_equal(np.array(given), np.stack([state.after.flatten() for state in states]))
 
 

@@ -126,7 +126,7 @@ def bad_files(codec: TernaryCodec) -> dict[str, bytes]:
 def expected(codec: TernaryCodec, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Levels and pictures after each iteration, ours."""
     file = container.parse(data)
-    found = [(state.after.copy(), codec.draw(file, state)) for state in codec._states(file, None, False)]
+    found = [(state.after.copy(), codec.draw(file, state)) for state in codec.states(file, None, False)]
     levels, pictures = zip(*found, strict=True)
     return np.stack(levels), np.stack(pictures)
 

@@ -91,5 +91,5 @@ def psnr(picture: Any, truth: Any) -> float:
 
 def levels(data: bytes, codec: TernaryCodec) -> np.ndarray:
     """What the codes of a file are worth, by coefficient."""
-    *_, state = codec._states(container.parse(data), None, False)
+    *_, state = codec.states(container.parse(data), None, False)
     return state.after

@@ -19,7 +19,7 @@ from lit_rnncomp.rehearsal import accuracy
 from lit_rnncomp.rehearsal.figures import compare
 from lit_rnncomp.rehearsal.parts import NO_GPU, Part, parts
 from lit_rnncomp.rehearsal.recipes import recipes
-from lit_rnncomp.training.cli import CompressionCLI
+from lit_rnncomp.training.compression_cli import CompressionCLI
 from rnncomp_kernels import reference
 
 ROOT = Path(__file__).parents[2]

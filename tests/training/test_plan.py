@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from lit_rnncomp.training import GRUCompressor
-from lit_rnncomp.training.cli import CompressionCLI
+from lit_rnncomp.training.compression_cli import CompressionCLI
 from lit_rnncomp.training.counting import Count
 from lit_rnncomp.training.plan import Plan
 from lit_rnncomp.training.plan_cli import planned

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.sweep.definition import Choice, read_sweep
-from lit_rnncomp.training.cli import CompressionCLI
+from lit_rnncomp.training.compression_cli import CompressionCLI
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
