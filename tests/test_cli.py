@@ -123,6 +123,7 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("truncate", "FILE", "x.rnnc"), "give exactly one of"),
         (("info", "PHOTO"), "not an .rnnc file"),
         (("export", "MODEL", "x.bin"), "must end in .safetensors"),
+        (("export", "MODEL", "x.safetensors", "--visual-ac", "0.5"), "is no decoder of ternary codes"),
         (("truncate", "FILE", "x.rnnc", "--bytes=-3"), "--bytes -3 is not a positive number"),
         (("truncate", "FILE", "x.rnnc", "--bytes", "20XB"), "--bytes 20XB: not a size; write 20000, 20KB"),
         (("encode", "PHOTO", "x.rnnc", "--bpp", "abc"), "--bpp abc: not a number"),

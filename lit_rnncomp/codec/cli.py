@@ -155,7 +155,16 @@ def truncate(
     print(_json.dumps(values) if json else text, file=output.messages)
 
 
-def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = False, force: bool = False) -> None:
+def export(
+    checkpoint: str,
+    file: str,
+    entropy: str | None = None,
+    half: bool = False,
+    mean: str | None = None,
+    visual_ac: float | None = None,
+    visual_chroma: float | None = None,
+    force: bool = False,
+) -> None:
     """Write a checkpoint's codec as safetensors: weights and configuration only, safe to share.
 
     Args:
@@ -164,6 +173,11 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
         entropy: the entropy model trained on this codec's codes (.safetensors, .ckpt); of ternary codes the entropy
             model's checkpoint.
         half: store the weights in 16 bits.
+        mean: of ternary codes, another checkpoint of the decoder: the weights are the mean of both, of two runs that
+            went on from the same one.
+        visual_ac: of ternary codes, what all but DC coefficients weigh with tune visual, where not what the networks
+            were trained with; see `lapped.coefficient_weights`, as the next one.
+        visual_chroma: see above.
         force: (-f) replace FILE if it exists.
     """
     from ..files import Output
@@ -172,7 +186,8 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
 
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"cannot write {file}: the name must end in .safetensors")
-    output = Output(file, checkpoint, entropy, force=force)
+    output = Output(file, checkpoint, entropy, mean, force=force)
+    weighting = {"visual_ac": visual_ac, "visual_chroma": visual_chroma}
     if ternary_weights.holds_refiner(Path(checkpoint)):
         if entropy is None:
             raise ValueError(
@@ -180,9 +195,19 @@ def export(checkpoint: str, file: str, entropy: str | None = None, half: bool = 
             )
         context = ternary_weights.load_context_model(Path(entropy))
         refiner = ternary_weights.load_refiner(Path(checkpoint))
+        if mean is not None:
+            ternary_weights.average(refiner, ternary_weights.load_refiner(Path(mean)))
+        for name, value in weighting.items():
+            if value is not None:
+                setattr(context, name, value)
+                setattr(refiner, name, value)
         ternary_weights.save(output, ternary_weights.TernaryWeights.of(context, refiner, half))
         print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}")
         return
+    for name, given in {"mean": mean, **weighting}.items():
+        if given is not None:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} {given}: {checkpoint} is no decoder of ternary codes, which it is for")
     network = weights.load_binary(checkpoint)
     coder = weights.load_entropy(checkpoint) if entropy is None else entropy_weights.load(entropy)
     weights.save(output, network, coder, half)

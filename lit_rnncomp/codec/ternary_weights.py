@@ -137,6 +137,14 @@ def load_refiner(path: Path) -> Refiner:
     return _network(path, "a decoder of ternary codes", REFINER_CONFIG_KEY, Refiner)
 
 
+def average(refiner: Refiner, other: Refiner) -> None:
+    """Gives the first the mean of both networks' weights. Raises `ValueError` where they are of different shapes."""
+    state, theirs = refiner.state_dict(), other.state_dict()
+    if {name: tensor.shape for name, tensor in state.items()} != {name: x.shape for name, x in theirs.items()}:
+        raise ValueError("the two decoders are of different shapes: their weights have no mean")
+    refiner.load_state_dict({name: (tensor + theirs[name]) / 2 for name, tensor in state.items()})
+
+
 def holds_refiner(path: Path) -> bool:
     """Whether a file is a checkpoint of the decoder of ternary codes."""
     try:

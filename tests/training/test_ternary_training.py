@@ -18,6 +18,7 @@ import lit_rnncomp
 from lit_rnncomp.cli import main
 from lit_rnncomp.codec import ternary_weights
 from lit_rnncomp.codec.ternary_codec import TernaryCodec
+from lit_rnncomp.models import lapped
 from lit_rnncomp.models.refiner import Refiner
 from lit_rnncomp.training.recurrent_ternary import RecurrentTernaryDecoder, RecurrentTernaryEntropyModel
 from lit_rnncomp.training.ternary_decoder import TernaryDecoder
@@ -133,6 +134,25 @@ def test_export_makes_one_model_of_both(fitted, model, pictures, tmp_path, capsy
             main(["export", arguments[0], str(tmp_path / "x.safetensors"), *arguments[1:]])
         assert message in capsys.readouterr().err
         assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_export_averages_two_decoders_and_weighs_coefficients_anew(fitted, pictures, tmp_path, capsys):
+    context, decoder = (fitted[kind][0].checkpoint_callback.best_model_path for kind in fitted)
+    trainer, _ = fit(TernaryDecoder(**SMALL, weights=decoder, lr=0.01), pictures, tmp_path, steps=3)
+    other, out = trainer.checkpoint_callback.best_model_path, str(tmp_path / "mean.safetensors")
+    both = ["export", decoder, out, "--entropy", context, "--mean"]
+    main([*both, other, "--visual-ac", "0.5", "--visual-chroma", "0.9"])
+    made = ternary_weights.load(Path(out)).tensors
+    one, two = (ternary_weights.load_refiner(Path(path)).stem.weight for path in (decoder, other))
+    assert not torch.equal(one, two)
+    np.testing.assert_array_equal(made["refiner.stem.weight"], (one + two) / 2)
+    wanted = lapped.coefficient_weights(visual_ac=0.5, visual_chroma=0.9)
+    np.testing.assert_array_equal(made["tune_weights"], wanted.astype(np.float32))
+    fit(TernaryDecoder(**{**SMALL, "channels": 4}), pictures, tmp_path / "narrow", steps=3)
+    narrow = next((tmp_path / "narrow").rglob("*.ckpt"))
+    with pytest.raises(SystemExit):
+        main([*both, str(narrow), "-f"])
+    assert "of different shapes" in capsys.readouterr().err
 
 
 def test_an_entropy_model_whose_passes_know_no_codes_trains_and_codes(pictures, tmp_path):
