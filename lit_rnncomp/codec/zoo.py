@@ -10,7 +10,7 @@ from safetensors import safe_open
 from .digest import DIGEST_KEY
 
 FOLDER = Path(__file__).parent.parent / "zoo"
-DEFAULT = "ternary64_11h"
+DEFAULT = "ternary64_16h"
 
 
 def find(model: str | Path | None) -> Path:

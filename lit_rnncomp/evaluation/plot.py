@@ -148,7 +148,8 @@ def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metr
             curve = by_metric.get(metric.name)
             if curve is None or len(curve.bpp) < 2:
                 continue
-            label = codec if len(results) == 1 else f"{codec} ({result.name or k + 1})"
+            alone = sum(codec in other.codecs for other in results) == 1
+            label = codec if alone else f"{codec} ({result.name or k + 1})"
             thick = {"linewidth": 2.2, "marker": "o", "markersize": 3.5, "zorder": 3}
             style = thick if codec in result.models else {"linewidth": 1.3}
             quality = metric.on_axis(curve.quality)

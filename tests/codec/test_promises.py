@@ -70,6 +70,7 @@ RELEASED = {
     "ternary64_7h": ("a53badca12f23e24", None),
     "ternary64_9h": ("9e404cc2e845c5d9", None),
     "ternary64_11h": ("67fe3cafdc174d67", None),
+    "ternary64_16h": ("9e4a8b679fd6e2fc", None),
 }
 
 
@@ -92,6 +93,7 @@ PICTURES = {
     "ternary64_7h": "90086f48753f31d8fd46f0bb330ed31e1200314930a7e62e9eb5951a583f47b9",
     "ternary64_9h": "c781b2f6a41f4b9abeb01b3605885db5f3259d215bffafa53a0893bb3869e41b",
     "ternary64_11h": "40ee27058048b9f74d5d6eeb0c406211935d53a82d94b1dbc11a18fd3056e731",
+    "ternary64_16h": "d953c330be08c29e77e1dc16bb09022cd846f7f68119d327fcfd84b676f11ff5",
 }
 
 

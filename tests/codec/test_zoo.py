@@ -151,4 +151,4 @@ def test_every_model_has_a_card_and_results_on_all_of_kodak(name: str) -> None:
 
 
 def test_all_models_together_are_small() -> None:
-    assert sum(path.stat().st_size for path in zoo.shipped().values()) < 16e6
+    assert sum(path.stat().st_size for path in zoo.shipped().values()) < 20e6

@@ -76,7 +76,9 @@ def test_the_butterfly_and_the_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["ternary64_5h", "ternary64_9h", zoo.DEFAULT], ids=["one stage", "two stages", "a filter"]
+    "model",
+    ["ternary64_5h", "ternary64_9h", "ternary64_11h", zoo.DEFAULT],
+    ids=["one stage", "two stages", "a filter", "split blocks"],
 )
 def test_the_tensors_are_those_of_the_shipped_weights(model: str) -> None:
     with safe_open(zoo.find(model), "np") as file:

@@ -166,7 +166,9 @@ def refused_by_both(codec: TernaryCodec, folder: Path, model: Path, files: dict[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["ternary64_5h", zoo.DEFAULT], ids=["one stage", "two stages"])
+@pytest.mark.parametrize(
+    "model", ["ternary64_5h", "ternary64_11h", zoo.DEFAULT], ids=["one stage", "two stages", "split blocks"]
+)
 def test_it_decodes_what_ours_encodes(tmp_path: Path, model: str) -> None:
     codec = shipped(model)
     files = good_files(codec)

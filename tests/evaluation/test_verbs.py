@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lit_rnncomp.codec import zoo
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
@@ -108,7 +109,10 @@ def test_curves_json_is_enough_to_draw_from(results, tmp_path):
 def test_shipped_results_are_drawn_by_name_unless_a_file_has_it(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plot(["ternary64", "residual_gru_dct64"], out="shipped.png")
-    assert "ternary64-psnr (ternary64)" in (tmp_path / "shipped.svg").read_text()
+    drawn = (tmp_path / "shipped.svg").read_text()
+    assert "ternary64-psnr" in drawn and "(ternary64)" not in drawn, "each codec is in one of the results alone"
+    plot(["ternary64", str(zoo.FOLDER / "results/ternary64.json")], out="twice.png")
+    assert "ternary64-psnr (ternary64)" in (tmp_path / "twice.svg").read_text()
     shutil.copytree(results, "ternary64")
     plot(["ternary64"], out="mine.png")
     assert "tiny" in (tmp_path / "mine.svg").read_text()
