@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import shapes
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -104,15 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: at least 1")
-    stride, bits = (8, 8) if options.frontend == "dct" else (16, 32)
-    config = CodecConfig(
-        unit=options.unit,
-        width=options.width,
-        frontend=options.frontend,
-        code_stride=stride,
-        bits=bits,
-        iterations=options.iterations,
-    )
+    config = shapes.network(options.frontend, options.unit, options.width, options.iterations)
     sizes = options.batch, options.side, options.sgemm, options.repeats
     results = [measure(config, *sizes, channels_last) for channels_last in (False, True)]
     if options.json:

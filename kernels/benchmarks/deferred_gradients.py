@@ -15,9 +15,9 @@ import sys
 import time
 from collections.abc import Callable
 
+import shapes
 import torch
 
-from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.benchmark import _status
 from lit_rnncomp.training.loss import segment_losses, sum_of_segments
@@ -29,15 +29,7 @@ PROVIDERS = {"deferred": True, "autograd": False}
 def training_step(options: Options) -> Callable[[str], float]:
     """A step by the provider of that name, forward and backward; returns its CPU seconds."""
     torch.manual_seed(0)
-    stride, bits = (8, 8) if options.frontend == "dct" else (16, 32)
-    config = CodecConfig(
-        unit=options.unit,
-        width=options.width,
-        frontend=options.frontend,
-        code_stride=stride,
-        bits=bits,
-        iterations=options.iterations,
-    )
+    config = shapes.network(options.frontend, options.unit, options.width, options.iterations)
     codec = RecurrentCodec(config).train()
     image = torch.rand(options.batch, 3, options.side, options.side) * 2 - 1
 

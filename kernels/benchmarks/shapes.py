@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from lit_rnncomp.models.config import UNITS as UNITS
-from lit_rnncomp.models.config import CodecConfig
+from lit_rnncomp.models.config import CodecConfig, Unit
 from lit_rnncomp.models.frontend import COEFFICIENTS
 from lit_rnncomp.models.networks import decoder_layers, encoder_layers
 
@@ -31,6 +32,12 @@ NETWORKS = {
 }
 # batch, height and width of the pictures: training patches, and one photograph
 SCENES = {"train": (32, 32, 32), "picture": (1, 512, 768)}
+
+
+def network(frontend: str, unit: Unit, width: float, iterations: int) -> CodecConfig:
+    """The paper's network (`frontend` is `conv`) or the one on a DCT, of another unit and size."""
+    kind = NETWORKS["dct" if frontend == "dct" else "paper"]
+    return replace(kind, unit=unit, width=width, iterations=iterations)
 
 
 def layers(network: str, scene: str) -> list[Layer]:
