@@ -197,11 +197,8 @@ def export(
         refiner = ternary_weights.load_refiner(Path(checkpoint))
         if mean is not None:
             ternary_weights.average(refiner, ternary_weights.load_refiner(Path(mean)))
-        for name, value in weighting.items():
-            if value is not None:
-                setattr(context, name, value)
-                setattr(refiner, name, value)
-        ternary_weights.save(output, ternary_weights.TernaryWeights.of(context, refiner, half))
+        own = {name: value for name, value in weighting.items() if value is not None}
+        ternary_weights.save(output, ternary_weights.TernaryWeights.of(context, refiner, half, own))
         print(f"{checkpoint} -> {file}: {Path(file).stat().st_size:,} bytes, model {load(file).digest.hex()}")
         return
     for name, given in {"mean": mean, **weighting}.items():

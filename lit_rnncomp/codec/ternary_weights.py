@@ -47,8 +47,11 @@ class TernaryWeights(NamedTuple):
     qualities: list[int]
 
     @classmethod
-    def of(cls, context: ContextModel, refiner: Refiner, half: bool = False) -> TernaryWeights:
-        """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated.
+    def of(
+        cls, context: ContextModel, refiner: Refiner, half: bool = False, own: Mapping[str, float] | None = None
+    ) -> TernaryWeights:
+        """Those of two trained networks, the decoder's in 32 bits, or in 16 with `half`; uncalibrated. `own`: arguments
+        of `lapped.coefficient_weights` in the place of those that the networks were trained for.
 
         Raises `ValueError` where the two are for other coefficients.
         """
@@ -58,6 +61,7 @@ class TernaryWeights(NamedTuple):
                 raise ValueError(
                     f"the entropy model is for {name}={one} and the decoder for {other}: train both with the same"
                 )
+        weighting |= own or {}
         tensors = {f"context.{name}": tensor for name, tensor in context.cpu().integers().items()}
         state = refiner.cpu().state_dict()
         for name, tensor in state.items():
