@@ -32,6 +32,7 @@ from .tensor_files import (
     read_tensors,
     write_tensors,
 )
+from .ternary_weights import CODES_KEY
 
 if TYPE_CHECKING:
     import torch
@@ -142,6 +143,8 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays, str]:
     try:
         return read_json(path, metadata[CONFIG_KEY]), weights, metadata[DIGEST_KEY]
     except KeyError as error:
+        if metadata.get(CODES_KEY) == "ternary":
+            raise CheckpointError(f"{path} is a model of ternary codes; one of binary codes is needed here") from error
         raise CheckpointError(f"{path}: no {error} in its metadata; was it written by `lit-rnncomp export`?") from error
 
 

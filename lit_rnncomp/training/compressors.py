@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ..codec import weights
+from ..codec import weights, zoo
 from ..evaluation.rd import Array
 from ..models.config import CodecConfig, Unit
 from ..models.recurrent_codec import CodecOutput, RecurrentCodec
@@ -75,8 +75,8 @@ class Compressor(L.LightningModule):
             ms_ssim_weight: share of `1 - MS-SSIM` (on as many scales as a patch has room for) in the loss; the rest
                 is the absolute residual. 0 is the paper.
             bit_price: of ternary codes, what a bit per pixel of each iteration adds to its residual in thresholds.
-            weights: start from the weights in this file (.ckpt or .safetensors of the same architecture, or of one
-                with shared projections or without the shortcut).
+            weights: start from these weights (.ckpt, .safetensors or the name of a shipped model; of the same
+                architecture, or of one with shared projections or without the shortcut).
             recompute: keep only what passes between the networks and run each again in the backward pass: a fraction
                 of the memory, the same gradients.
             truncate: let gradients flow through this many iterations only, and free their activations before the next
@@ -121,7 +121,7 @@ class Compressor(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.hparams["weights"]:
-            warm_start(self.codec, weights.load(self.hparams["weights"]))
+            warm_start(self.codec, weights.load(zoo.find(self.hparams["weights"])))
         if stage == "fit":
             accumulated = self.trainer.accumulate_grad_batches
             require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size, accumulated)

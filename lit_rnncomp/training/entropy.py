@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..codec import entropy_weights
+from ..codec import entropy_weights, zoo
 from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
@@ -52,7 +52,7 @@ class EntropyModel(L.LightningModule):
     ships; `test` also logs `test/rounding_loss`, by how much that exceeds float arithmetic.
 
     Args:
-        codec: checkpoint or weights file of the codec whose codes are to be coded.
+        codec: checkpoint, weights file or shipped model whose binary codes are to be coded.
         width: channels of the line LSTM and of most layers; 64 is the paper.
         state: channels of the layer state; 32 in Google's code.
         progressive: code an iteration knowing the iterations before it.
@@ -97,7 +97,7 @@ class EntropyModel(L.LightningModule):
         self.save_hyperparameters()
         if not 0 <= round_from <= 1:
             raise ValueError(f"round_from={round_from} is outside [0, 1]")
-        served = codec_weights.load_binary(codec).config
+        served = codec_weights.load_binary(zoo.find(codec)).config
         config = BinaryRNNConfig(
             bits=served.bits,
             iterations=served.iterations,

@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..codec import weights
+from ..codec import weights, zoo
 from ..data.module import PhotographData
 from ..data.photographs import RandomCrops, WholePictures, find_pictures
 from ..data.sampling import NOTHING, RankSampler, one_by_one, shuffled
@@ -144,7 +144,7 @@ class EntropyData(PhotographData):
         """The codec that the model names; loaded once."""
         path = self.trainer.lightning_module.hparams["codec"]  # type: ignore[union-attr]
         if getattr(self, "_loaded", (None,))[0] != path:
-            self._loaded = (path, weights.load_binary(path))
+            self._loaded = (path, weights.load_binary(zoo.find(path)))
         return self._loaded[1]
 
     @torch.inference_mode()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lit_rnncomp.codec import entropy_weights, weights
 from lit_rnncomp.codec.entropy_network import EntropyModelError
+from lit_rnncomp.codec.tensor_files import CheckpointError
 from lit_rnncomp.models.config import CodecConfig
 from lit_rnncomp.models.recurrent_codec import RecurrentCodec
 from lit_rnncomp.training.checkpoints import LastCheckpoint
@@ -149,6 +150,14 @@ def test_a_run_can_start_from_an_earlier_entropy_model(fitted, workspace):
             trainer(workspace / "again", 1, **tail).fit(*make(workspace, **options))
 
 
+def test_the_codec_may_be_a_shipped_one():
+    assert EntropyModel("residual_gru_dct64").model.config.iterations == 16
+    with pytest.raises(FileNotFoundError, match="no model 'none'; the shipped models are .*residual_gru_dct64"):
+        EntropyModel("none")
+    with pytest.raises(CheckpointError, match="ternary64_16h.safetensors is a model of ternary codes; one of binary"):
+        EntropyModel("ternary64_16h")
+
+
 @pytest.mark.parametrize("cut", [5, 11])
 def test_a_run_that_was_cut_resumes_to_the_same_weights(cut, workspace, tmp_path):
     def run(folder, callbacks, **fit):
@@ -216,7 +225,7 @@ def test_every_recipe_parses_and_builds(config, workspace, monkeypatch):
 
 
 def test_the_recipes_are_found():
-    assert {path.stem for path in CONFIGS} == {"paper", "progressive", "single"}
+    assert {path.stem for path in CONFIGS} == {"paper", "progressive", "released", "single"}
 
 
 @pytest.mark.parametrize(
