@@ -53,10 +53,10 @@ def of_parser(message: str, flags: Iterable[str]) -> str:
         word = lines[0].split()[2].partition("=")[0]
         return f"{lines[0]}{meant(word, flags)}"
     option = re.match(r'Parser key "(\w+)":', message)
-    given = re.search(r"^\s*Given value: (.*)$", message, re.MULTILINE)
+    given = re.search(r"(?:^\s*Given|Got) value: (.*)$", message, re.MULTILINE)
     if option is None or given is None:
         return " ".join(message.split())
-    wanted = dict.fromkeys(re.findall(r"Expected an? (.+)$", message, re.MULTILINE))
+    wanted = dict.fromkeys(re.findall(r"Expected an? (.+?)(?:\. Got value: .*)?$", message, re.MULTILINE))
     kinds = [kind for kind in map(_kind, wanted) if kind]
     return f"--{option[1].replace('_', '-')} {given[1]}: not {' or '.join(kinds) or 'a value that it takes'}"
 

@@ -129,6 +129,8 @@ def test_damaged_file_needs_partial(folder: Path) -> None:
         (("encode", "PHOTO", "x.rnnc", "--bpp", "abc"), "--bpp abc: not a number"),
         (("encode", "PHOTO", "x.rnnc", "--iterations", "2.5"), "--iterations 2.5: not a whole number"),
         (("encode", "PHOTO", "x.rnnc", "--tune", "eye"), "--tune eye: not one of visual, psnr"),
+        (("bdrate", "a", "b", "--metric", "lpips"), "--metric lpips: not one of ms_ssim, psnr"),
+        (("compare", "PHOTO", "jpeg420", "--bpp", "inf"), "--bpp inf: not a number"),
         (("encode", "PHOTO", "x.rnnc", "--qualty", "3"), "unrecognized arguments: --qualty; did you mean --quality?"),
         (("encode", "PHOTO", "x.rnnc", "--quality", "300"), "--quality 300 is outside 1..100"),
         (("encode", "PHOTO", "x.rnnc", "--bpp", "1", "--ms-ssim", "9"), "not --bpp and --ms-ssim"),

@@ -48,6 +48,42 @@ def test_a_repeated_option(models):
     assert call(options, "f", *models, "--per_image", "3") == ("f", ["m", "n=p/q.ckpt"], False, True, 3)
 
 
+def texts(first: str, out: str | None = None, model: list[str] | None = None):
+    """Has options that take a text."""
+    return first, out, model
+
+
+@pytest.mark.parametrize("text", ["#1.png", "null", "~", "&x", "1", "[a].png", "{b: c}", "a: b", "\udcff.png", " x "])
+def test_a_text_is_a_text(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[a].png").touch()
+    for words in (
+        ("--out", text, "--model", text, "--model", "#2"),
+        (f"--out={text}", f"--model={text}", "--model=#2"),
+    ):
+        assert call(texts, "f", *words) == ("f", text, [text, "#2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", ""], "--out is empty"),
+        (["--out="], "--out is empty"),
+        (["--out"], "--out: expected one argument"),
+        (["--out", "--model"], "--out: expected one argument"),
+        (["--model", "--out", "x"], "--model+: expected one argument"),
+    ],
+)
+def test_an_option_without_its_text_is_named(words, message, capsys):
+    with pytest.raises(SystemExit):
+        call(texts, "f", *words)
+    assert message in capsys.readouterr().err
+
+
+def test_after_two_dashes_all_words_are_names():
+    assert call(gather, "--flag", "a", "--", "-b", "--out") == (["a", "-b", "--out"], "o", True)
+
+
 @pytest.mark.parametrize("words", [("--per-image", "3"), ("--per-image=3",), ("--per_image", "3"), ("--per_image=3",)])
 def test_dashes_and_underscores(words):
     assert call(options, "f", *words) == ("f", None, False, True, 3)
