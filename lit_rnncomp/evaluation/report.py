@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from json import dumps
@@ -87,7 +88,6 @@ def report(
         ],
         "pictures": viewer,
     }
-    page = page_part("report.html")
     parts = {
         "__STYLE__": page_part("page.css"),
         "__STAGE__": page_part("stage.js"),
@@ -96,10 +96,10 @@ def report(
         "__DISPLAY__": _display(quality),
         "__TABLES__": "".join(_our_tables(measured)) + _paper_table(),
         "__METHOD__": _method(measured, published),
-        "__DATA__": dumps(content, separators=(",", ":")).replace("</", "<\\/"),
+        "__DATA__": dumps(content, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    for mark, text in parts.items():
-        page = page.replace(mark, text)
+    # In one pass: a name or a heading may read like a mark.
+    page = re.sub("|".join(parts), lambda mark: parts[mark.group()], page_part("report.html"))
     write_bytes(output, page.encode())
     print(f"report in {out}: {len(page) / 1e6:.1f} MB, {len(viewer)} pictures in the viewer", file=output.messages)
 
@@ -161,7 +161,8 @@ def _our_tables(results: Results) -> Iterator[str]:
     mean = over(results, results.run.get("pictures_found", len(results.pictures)))
     close = "".join(f"<br>{escape(line)}" for line in not_told_apart(rows))
     note = (
-        f"From 1/8 to 2 bits per pixel of whole files, {mean}. BD-rate against {anchor}: less is better. {INTERVALS}."
+        f"From 1/8 to 2 bits per pixel of whole files, {mean}. BD-rate against {escape(anchor)}: less is better. "
+        f"{INTERVALS}."
     )
     if any(row["held_pictures"] for row in rows):
         note += (

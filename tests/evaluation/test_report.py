@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -70,3 +71,16 @@ def test_arguments_are_checked(results, tmp_path):
         report(str(results), out=str(tmp_path / "r.html"), quality=0)
     with pytest.raises(ValueError, match="--codecs has 'gif'"):
         report(str(results), out=str(tmp_path / "r.html"), codecs="gif")
+
+
+def test_names_and_headings_are_text(results, tmp_path):
+    """A heading may read like a mark of the template, a name like the begin of a script."""
+    shutil.copytree(results, tmp_path / "results", ignore=shutil.ignore_patterns("frames", "cache"))
+    name = "<!--<script>__TABLES__"
+    for path in (tmp_path / "results" / "pictures").iterdir():
+        path.write_text(path.read_text().replace('"title": "tiny"', f'"title": "{name}"'))
+    report(str(tmp_path / "results"), out=str(tmp_path / "page.html"), pictures=0, title="__TABLES__ & __DATA__")
+    text = (tmp_path / "page.html").read_text()
+    assert "<h1>__TABLES__ &amp; __DATA__</h1>" in text and "<!--" not in text and text.count("<h2>Area under") == 1
+    data = re.search(r'<script id="data" type="application/json">([^<]*)</script>', text).group(1)
+    assert json.loads(data)["curves"][0]["title"] == name
