@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import Output
 from .colours import OF_CODEC, colours
-from .drawing import figure
+from .drawing import figure, legend
 from .metric_table import Metric, shown
 from .results import ResultsError, summaries
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 _Summaries = dict[str, Any]
@@ -36,17 +37,19 @@ def draw(sources: list[Path], hours: list[float], outputs: list[Output], title: 
             raise ResultsError(f"{source} and {sources[0]} are over different pictures")
     with figure(4.3 * len(shown()), 4.2, outputs, title) as drawn:
         panels = drawn.subplots(1, len(shown()))
+        named: dict[str, Artist] = {}
         for panel, metric in zip(panels, shown(), strict=True):
-            _panel(panel, results, hours, metric)
-        handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+            named |= _panel(panel, results, hours, metric)
+        legend(drawn, named, columns=len(named))
 
 
-def _panel(panel: Axes, results: list[_Summaries], hours: list[float], metric: Metric) -> None:
+def _panel(panel: Axes, results: list[_Summaries], hours: list[float], metric: Metric) -> dict[str, Artist]:
+    """The lines by what they are of."""
     lines = _lines(results, hours, metric)
     colour = colours(lines)
+    drawn: dict[str, Artist] = {}
     for tune, points in lines.items():
-        panel.plot(*zip(*points, strict=True), marker="o", color=colour[tune], label=tune)
+        (drawn[tune],) = panel.plot(*zip(*points, strict=True), marker="o", color=colour[tune])
     for codec, value in _levels(results, metric).items():
         panel.axhline(value, color=OF_CODEC[codec], linewidth=0.8, linestyle="--")
         panel.annotate(
@@ -63,6 +66,7 @@ def _panel(panel: Axes, results: list[_Summaries], hours: list[float], metric: M
     panel.set_xticks(hours, [f"{value:g}" for value in hours], rotation=60, fontsize=7)
     panel.minorticks_off()
     panel.grid(alpha=0.25, linewidth=0.6)
+    return drawn
 
 
 def _lines(results: list[_Summaries], hours: list[float], metric: Metric) -> dict[str, list[tuple[float, float]]]:

@@ -9,7 +9,7 @@ from ..codec import zoo
 from ..files import Output
 from . import rd
 from .colours import colours
-from .drawing import figure
+from .drawing import figure, legend
 from .metric_table import Metric, shown
 from .published import Published, curves, warn_of_others
 from .results import MeanCurves, ResultsError
@@ -124,19 +124,13 @@ def draw(results: list[MeanCurves], outputs: list[Output], published: str | None
             _panel(panel, results, published, metric)
             panel.set(xlabel=_over(results), ylabel=f"{metric.title} ({metric.axis_unit})", xlim=(0, RIGHT))
             panel.grid(alpha=0.25, linewidth=0.6)
-        handles = {
-            text: handle
-            for panel in drawn.axes
-            for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        if not handles:
+        lines = {str(line.get_label()): line for panel in drawn.axes for line in panel.get_lines()}
+        if not lines:
             raise ValueError(
                 "there is no curve to draw: every codec has a single setting, or every picture is too small for "
                 "the metrics"
             )
-        drawn.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False
-        )
+        legend(drawn, lines, columns=min(5, len(lines)))
 
 
 def _panel(panel: "Axes", results: list[MeanCurves], published: str | None, metric: Metric) -> None:

@@ -70,6 +70,18 @@ def test_plot_draws_every_codec(results, tmp_path, capsys):
     assert "curves.svg" in capsys.readouterr().out
 
 
+def test_text_of_a_drawing_is_text(results, tmp_path):
+    """No formula is read into a name, and none is left out for its first letter."""
+    kept = json.loads((results / "curves.json").read_text())
+    names = {"tiny": "_mine", "jpeg420": "a $\\bad{ $", "webp": "10$ vs 20$"}
+    kept["curves"] = {names[codec]: curves for codec, curves in kept["curves"].items()}
+    (tmp_path / "$x^2$.json").write_text(json.dumps(kept))
+    plot([str(tmp_path / "$x^2$.json")] * 2, out=str(tmp_path / "rd.png"), title="10$ vs $\\bad{ $")
+    svg = (tmp_path / "rd.svg").read_text()
+    for text in (*(f"{name} ($x^2$)" for name in names.values()), "10$ vs $\\bad{ $"):
+        assert f">{text}</text>" in svg
+
+
 def test_published_curves_are_drawn_over_the_pictures_that_they_are_of(results, tmp_path):
     with pytest.warns(UserWarning, match="8 published curves are left out: they are means over other pictures than "):
         plot([str(results)], out=str(tmp_path / "ours.png"), published="kodak")
