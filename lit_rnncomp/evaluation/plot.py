@@ -1,5 +1,6 @@
 """`lit-rnncomp plot`: rate-distortion curves of measured and published codecs."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,8 +98,10 @@ def file_names(out: str) -> list[str]:
     """`a.png` and `a.svg` for `a`, `a.png` or `a.svg`; `a.pdf` alone. A dot in a name that ends otherwise is part of
     it.
 
-    Raises `ValueError` for another picture format.
+    Raises `ValueError` for another picture format, and for a folder's name.
     """
+    if out.replace(os.sep, "/").rpartition("/")[2] in ("", ".", ".."):
+        raise ValueError(f"--out is {out!r}, a folder; name a drawing in it, such as {Path(out) / 'rd.png'}")
     path = Path(out)
     ending = path.suffix.lower()
     if ending == ".pdf":

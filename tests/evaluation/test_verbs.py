@@ -270,6 +270,14 @@ def test_plots_keep_their_names(results, tmp_path, monkeypatch, out, names):
         assert (tmp_path / "rd.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("out", ["dir/", "rd.svg/", "dir/.", ".", "..", ""])
+def test_a_folder_is_no_name_of_a_plot(results, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"--out is '{re.escape(out)}', a folder; .* such as .*rd\.png"):
+        plot([str(results / "curves.json")], out=out)
+    assert not any(tmp_path.iterdir())
+
+
 def test_plots_of_other_formats_are_refused(results, tmp_path):
     with pytest.raises(ValueError, match=r"--out is rd\.jpg; curves are drawn as \.png, \.svg or \.pdf"):
         plot([str(results / "curves.json")], out="rd.jpg")
