@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 
 
 def counted(quiet: bool = False) -> Progress:
-    """A bar on standard error for what is counted, with the time that is left; it leaves no trace."""
+    """A bar on standard error for what is counted, with the time that is left; it leaves no trace. Descriptions are
+    text, no markup."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    said = TextColumn("{task.description}", markup=False)
+    columns = (said, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)

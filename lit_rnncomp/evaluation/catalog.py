@@ -91,7 +91,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         column.justify, column.no_wrap = "right", True
     table.columns[0].justify = "left"
     table.caption = "* is the default. On Kodak, files with headers: areas and means from 1/8 to 2 bits per pixel."
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     for row in rows:
         console.print(f"card: {row['card']}", highlight=False, soft_wrap=True)

@@ -159,7 +159,9 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> Results:
     if as_json:
         print(dumps(rows, indent=1))
     else:
-        Console().print(*tables(results, rows, anchor, of), *([savings.table(left)] if left else []))
+        Console(markup=False, emoji=False).print(
+            *tables(results, rows, anchor, of), *([savings.table(left)] if left else [])
+        )
         print(f"{INTERVALS}.")
         if close := not_told_apart(rows):
             print("Not told apart at that level, paired over pictures:", *close, sep="\n  ")

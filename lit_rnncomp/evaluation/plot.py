@@ -89,7 +89,8 @@ def _draw_tables(results: list[Path], outputs: list[Output], title: str) -> None
 
     tables = [unit_table.UnitTable.read(source) for source in results]
     unit_table.draw(tables, outputs, title)
-    console = Console(width=max(Console().width, 155))  # the tables' width: a figure must not be cut
+    # The tables' width: a figure must not be cut.
+    console = Console(width=max(Console().width, 155), markup=False, emoji=False)
     for table in tables:
         console.print(unit_table.show(table))
 

@@ -73,4 +73,4 @@ if __name__ == "__main__":
     wanted = [(name, value) for name in ("bpp", "psnr", "ms_ssim") for value in getattr(arguments, name)]
     for name, cells in rows(model, arguments.pictures, wanted):
         table.add_row(name, *cells)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

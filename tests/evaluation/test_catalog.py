@@ -40,6 +40,18 @@ def test_models_are_described_from_their_files(
     assert "1.6000" in table and f"{zoo.DEFAULT} *" in table
 
 
+def test_a_folder_whose_name_reads_like_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a[b]" / "m[x].safetensors"
+    path.parent.mkdir()
+    weights.save(path, tiny_codec(unit="gru"))
+    monkeypatch.setattr(zoo, "shipped", lambda: {"m[x]": path})
+    catalog.models()
+    printed = capsys.readouterr().out
+    assert f"card: {path.with_suffix('.md')}" in printed and "m[x] " in printed
+
+
 def test_default_and_names_are_found(folder: Path) -> None:
     assert zoo.find(None).stem == zoo.DEFAULT
     assert zoo.find("small") == folder / "small.safetensors"

@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from skimage.data import astronaut
 
 from lit_rnncomp.evaluation import rd
+from lit_rnncomp.evaluation.bar import counted
 from lit_rnncomp.evaluation.baselines import Baseline
 from lit_rnncomp.evaluation.evaluate import evaluate
 from lit_rnncomp.evaluation.neural import Neural
@@ -82,6 +84,21 @@ def test_pictures_with_names_alike_keep_results_of_their_own(photographs, tmp_pa
     evaluate(None, str(pictures), "jpeg420", str(tmp_path / "out"), json=True)
     widths = {picture.name: picture.width for picture in Results.read(tmp_path / "out").pictures}
     assert widths == {name: 24 + 8 * k for k, name in enumerate(names)}
+
+
+def test_names_that_read_like_markup(photographs, tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    picture = tmp_path / "x[" / "b] :smile:.png"
+    picture.parent.mkdir()
+    Image.open(photographs / "astronaut.png").crop((0, 0, 48, 48)).save(picture)
+    model = "m[x]:smile:"
+    evaluate([f"{model}={tiny_model}"], str(tmp_path), "none", str(tmp_path / "out"), anchor=model, frames=0)
+    printed = capsys.readouterr()
+    assert printed.out.count(f"│ {model} ") == 2 and f"Rate against {model}" in printed.out
+    with counted() as progress:
+        progress.add_task("x[/b].png  m[x]:smile:")
+        Console(width=80).print(progress.get_renderable())
+    assert "x[/b].png  m[x]:smile:" in capsys.readouterr().out
 
 
 def test_names_that_are_no_utf8(photographs, tiny_model, tmp_path):

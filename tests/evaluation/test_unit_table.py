@@ -85,6 +85,12 @@ def test_drawn_and_printed(source, tmp_path, capsys):
     assert capsys.readouterr().out.count("residual") == 0
 
 
+def test_a_file_whose_name_reads_like_markup(source, tmp_path, capsys):
+    (tmp_path / "short.json").rename(tmp_path / "a[b]:smile:.json")
+    plot([str(tmp_path / "a[b]:smile:.json")], out=str(tmp_path / "table.png"), table=True)
+    assert "a[b]:smile:: nominal rates" in capsys.readouterr().out
+
+
 def test_of_a_real_evaluation(results, tmp_path, capsys):
     plot([str(results)], out=str(tmp_path / "table.png"), table=True)
     found = UnitTable.read(str(results))
