@@ -21,12 +21,13 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The first directory of a file. `big`: offsets of 8 bytes (BigTIFF)."""
+    """The first directory of a file. `big`: offsets of 8 bytes (BigTIFF); `followed`: another one is after it."""
 
     data: bytes
     order: str
     big: bool
     entries: dict[int, Entry]
+    followed: bool
 
     def integers(self, tag: int) -> tuple[int, ...]:
         """The values of a tag; none where it is missing, cut or of another type."""
@@ -76,4 +77,5 @@ def read_directory(data: bytes) -> Directory | None:
             (where,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, where)
         if size and where + size <= len(data):
             entries.setdefault(tag, Entry(kind, number, where, at))
-    return Directory(data, order, big, entries)
+    after = start + head + count * step
+    return Directory(data, order, big, entries, any(data[after : after + inline]))

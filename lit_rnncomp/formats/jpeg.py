@@ -13,6 +13,8 @@ _LARGEST = (1 << 24) - 6
 _EXIF, _XMP, _ICC = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA
 
+_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+
 
 class Segment(NamedTuple):
     """A marker, and the bytes from it to the end of its body; `body` follows the two bytes of the length."""
@@ -58,6 +60,14 @@ def metadata(data: bytes) -> dict[str, bytes]:
     if profile and sorted(profile) == list(range(1, parts + 1)):
         found["icc_profile"] = b"".join(profile[number] for number in sorted(profile))
     return found
+
+
+def check(data: bytes) -> None:
+    """Raises `ValueError` for samples of other than 8 bits, which Pillow does not read."""
+    for segment in _segments(data):
+        body = segment.body(data)
+        if segment.marker in _FRAMES and body and body[0] != 8:
+            raise ValueError(f"its samples have {body[0]} bits, which Pillow does not read; convert the picture first")
 
 
 def _segments(data: bytes) -> Iterator[Segment]:

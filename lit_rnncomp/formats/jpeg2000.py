@@ -1,14 +1,16 @@
-"""JPEG 2000: how many bits its samples have, and of which colours they are."""
+"""JPEG 2000: how many bits its samples have, how many pixels one stands for, and of which colours they are."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 SIGNATURES = (b"\0\0\0\x0cjP  ", _CODESTREAM)
+_ENUMERATED, _PROFILES = 1, (2, 3)
 _CMYK, _SRGB, _GREY, _SYCC = 12, 16, 17, 18
 
 
@@ -19,11 +21,16 @@ def check(data: bytes) -> None:
         raise ValueError(f"its channels have {', '.join(map(str, depths))} bits; convert the picture first")
     if depths and depths[0] > 16:
         raise ValueError(f"its channels have {depths[0]} bits; convert the picture first")
-    at = data.find(b"colr", 0, max(data.find(_CODESTREAM), 0))
-    if at >= 0 and data[at + 4 : at + 5] == b"\1":
-        colours = int.from_bytes(data[at + 7 : at + 11], "big")
-        if colours not in (_CMYK, _SRGB, _GREY, _SYCC):
+    _check_sampling(data)
+    for method, body in _colours(data):
+        colours = int.from_bytes(body[:4], "big")
+        if method == _ENUMERATED and colours not in (_CMYK, _SRGB, _GREY, _SYCC):
             raise ValueError(f"its colour space {colours} has no rule; convert the picture first")
+
+
+def metadata(data: bytes) -> dict[str, bytes]:
+    """`icc_profile`, where there is one."""
+    return next(({"icc_profile": body} for method, body in _colours(data) if method in _PROFILES), {})
 
 
 def stretch(image: Image.Image, data: bytes) -> Image.Image:
@@ -37,9 +44,42 @@ def stretch(image: Image.Image, data: bytes) -> Image.Image:
     return Image.fromarray(((samples.astype(np.uint16) * 255 + top // 2) // top).astype(np.uint8), image.mode)
 
 
+def _check_sampling(data: bytes) -> None:
+    """Pillow scales channels up whose samples stand for several pixels, but not where a part of one is left over."""
+    at, components = _components(data)
+    if not components:
+        return
+    right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
+    steps = [(across, down) for _, across, down in components]
+    whole = all(x and y and not (right % x or left % x or bottom % y or top % y) for x, y in steps)
+    if steps[0] != (1, 1) or not whole:
+        raise ValueError(
+            f"its channels are sub-sampled, {right - left}x{bottom - top} pixels by "
+            f"{', '.join(f'{x}x{y}' for x, y in steps)}, which Pillow reads wrong; convert the picture first"
+        )
+
+
 def _depths(data: bytes) -> list[int]:
+    return [(depth & 127) + 1 for depth, *_ in _components(data)[1]]
+
+
+def _components(data: bytes) -> tuple[int, list[tuple[int, int, int]]]:
+    """Where the codestream begins; of each channel the bits less 1 and a sign, and the pixels across and down that a
+    sample stands for."""
     at = data.find(_CODESTREAM)
     if at < 0 or len(data) < at + 42:
-        return []
+        return at, []
     (count,) = struct.unpack_from(">H", data, at + 40)
-    return [(byte & 127) + 1 for byte in data[at + 42 : at + 42 + 3 * count : 3]]
+    entries = data[at + 42 : at + 42 + 3 * count]
+    return at, [(entries[i], entries[i + 1], entries[i + 2]) for i in range(0, len(entries) - 2, 3)]
+
+
+def _colours(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Method and body of what the file says of its colours, before the codestream."""
+    end = data.find(_CODESTREAM)
+    at = data.find(b"colr", 0, max(end, 0))
+    while at >= 4:
+        size = int.from_bytes(data[at - 4 : at], "big")
+        if at + 7 < end:
+            yield data[at + 4], data[at + 7 : min(at - 4 + size, end)]
+        at = data.find(b"colr", at + 4, end)

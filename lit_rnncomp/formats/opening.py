@@ -7,9 +7,9 @@ import io
 from contextlib import suppress
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 
-from . import bmp, gif, jpeg, jpeg2000, pam, png, psd, tga, tiff
+from . import avif, bmp, gif, jpeg, jpeg2000, pam, png, psd, tga, tiff
 
 LARGEST = 1 << 24
 """Bytes of an entry of metadata; what is larger is left out."""
@@ -37,11 +37,13 @@ def load(file: IO[bytes]) -> Image.Image:
         image = tiff.decode(data)
         said = tiff.metadata(data)
     elif data.startswith(jpeg.SIGNATURE):
+        jpeg.check(data)
         image = _decode(jpeg.essential(data))
         said = jpeg.metadata(data)
     elif data.startswith(jpeg2000.SIGNATURES):
         jpeg2000.check(data)
         image = jpeg2000.stretch(_decode(data), data)
+        said = jpeg2000.metadata(data)
     elif data.startswith(pam.SIGNATURE):
         image = pam.decode(data)
     elif data.startswith(gif.SIGNATURES):
@@ -54,6 +56,11 @@ def load(file: IO[bytes]) -> Image.Image:
             image = tga.settle_alpha(image, data)
         elif image.format in bmp.FORMATS:
             image = bmp.settle_alpha(image)
+            said = bmp.metadata(data)
+        elif image.format == "AVIF":
+            said = avif.metadata(data)
+        elif image.format == "XBM":
+            image = ImageChops.invert(image.convert("L"))  # a bit that is set is black
     if image.mode in _WIDE and image.format not in _FULL_RANGE and not data.startswith(png.SIGNATURE):
         raise ValueError(f"16-bit samples of a {image.format} file have no known range; convert the picture first")
     said = {kind: image.info.get(kind) for kind in _METADATA} | said

@@ -11,12 +11,16 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image
 
+from . import profile
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LARGEST = 1 << 24
 """Bytes of metadata after decompression; what is longer is left out."""
 
 _GREY, _COLOUR, _PALETTE = 0, 2, 3
+_DESCRIBED = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+"""What says of which colours the samples are, in the order in which it counts (PNG, third edition, 4.3)."""
 _XMP = b"XML:com.adobe.xmp"
 
 
@@ -27,6 +31,8 @@ def decode(data: bytes) -> Image.Image:
     file, and the result has an alpha channel.
     """
     chunks = list(_chunks(data))
+    if len(data) < 26:
+        raise ValueError("it ends before its picture begins")
     depth, colour = data[24], data[25]
     # Everything else is optional: however large or damaged, it is no reason to refuse the picture.
     essential = b"".join(
@@ -58,8 +64,15 @@ def decode(data: bytes) -> Image.Image:
 
 
 def metadata(data: bytes) -> dict[str, bytes]:
-    """`icc_profile`, `exif` and `xmp`, those that are there, whole and not above 16 MiB."""
+    """`icc_profile`, `exif` and `xmp`, those that are there, whole and not above 16 MiB. A profile is made of colours
+    that are described otherwise.
+
+    Raises `ValueError` for colours that no profile describes.
+    """
     found: dict[str, bytes] = {}
+    described = {kind: data[start + 8 : start + 8 + size] for kind, start, size in _chunks(data) if kind in _DESCRIBED}
+    if made := _profile(described, grey=data[25] & 2 == 0):
+        found["icc_profile"] = made
     for kind, start, size in _chunks(data):
         body = data[start + 8 : start + 8 + size]
         with suppress(zlib.error, ValueError, IndexError):
@@ -77,6 +90,31 @@ def metadata(data: bytes) -> dict[str, bytes]:
                     # ImageMagick's: a newline, the name, the length, then hexadecimal digits.
                     found.setdefault("exif", bytes.fromhex("".join(raw.decode("latin-1").split("\n")[3:])))
     return {name: value for name, value in found.items() if 0 < len(value) <= _LARGEST}
+
+
+def _profile(described: dict[bytes, bytes], grey: bool) -> bytes | None:
+    """Of colours by these chunks, in the order in which they count; None for those of sRGB, and where `iCCP` counts."""
+    if len(said := described.get(b"cICP", b"")) == 4:
+        primaries, transfer, matrix, full = said
+        if matrix != 0 or full != 1:
+            raise ValueError("its samples are not RGB of the full range; convert the picture first")
+        made = profile.of_code_points(primaries, transfer)
+        return None if grey or b"iCCP" in described else made
+    if b"iCCP" in described or b"sRGB" in described:
+        return None
+    gamma, points = None, profile.BT709
+    if len(said := described.get(b"gAMA", b"")) == 4 and any(said):
+        exponent = 100000 / int.from_bytes(said, "big")
+        # Who writes 1 / 2.2 means the curve of sRGB.
+        gamma = exponent if abs(exponent - 2.2) > 0.05 else None
+    if grey:
+        return None if gamma is None else profile.build_grey(gamma)
+    if len(said := described.get(b"cHRM", b"")) == 32:
+        numbers = [number / 100000 for number in struct.unpack(">8I", said)]
+        points = profile.Chromaticities(*zip(numbers[::2], numbers[1::2], strict=True))
+    with suppress(ValueError):
+        return None if gamma is None and points == profile.BT709 else profile.build(points, gamma)
+    return None
 
 
 def _open(chunks: bytes, layout: str | None = None) -> Image.Image:

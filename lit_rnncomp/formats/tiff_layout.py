@@ -76,7 +76,8 @@ def read_layout(directory: Directory) -> Layout:
         raise ValueError(f"TIFF's photometric interpretation {photometric} has no rule; convert the picture first")
     if not width or not height or not 1 <= samples <= 64:
         raise ValueError(f"it claims {width}x{height} pixels of {samples} samples")
-    if 50706 in directory.entries or (one(254, 0) & 1 and 330 in directory.entries):
+    reduced = one(254, 0) & 1 and (330 in directory.entries or directory.followed)
+    if 50706 in directory.entries or reduced:
         raise ValueError("its first picture is a preview of another one; convert the picture first")
     if one(332, 1) != 1 and photometric == Photometric.CMYK:
         raise ValueError("its inks are not cyan, magenta, yellow and black")

@@ -10,7 +10,7 @@ import pytest
 from helpers.picture_files import exif, segment
 from PIL import Image
 
-from lit_rnncomp.images import read_photograph
+from lit_rnncomp.images import ImageError, read_photograph
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 TURNED = exif(struct.pack("<HHIHH", 0x112, 3, 1, 6, 0), struct.pack("<HHI4s", 0x110, 2, 3, b"ab"))
@@ -63,3 +63,10 @@ def test_inks(mark: bool) -> None:
     expected = (255, 0, 0) if mark else (0, 0, 0)  # Adobe's are inverted: without its mark, 0 is no ink
     got = np.asarray(read_photograph(file).colours)[0, 0].astype(int)
     assert mark == (np.abs(got - expected).max() <= 3), got
+
+
+def test_samples_of_12_bits_are_named() -> None:
+    data = bytearray(jpeg(Image.new("RGB", (24, 16))).getvalue())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(ImageError, match="its samples have 12 bits, which Pillow does not read"):
+        read_photograph(io.BytesIO(data))

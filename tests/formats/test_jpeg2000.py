@@ -44,3 +44,14 @@ def test_channels_of_unequal_depth_are_refused() -> None:
     data[45] = 5
     with pytest.raises(ImageError, match="its channels have 4, 6, 4 bits"):
         read_image(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"), [((1, 2, 2), "15x16 pixels by 1x1, 2x2, 2x2"), ((2, 2, 2), "by 2x2, 2x2, 2x2")]
+)
+def test_sub_sampling_that_pillow_reads_wrong_is_refused(steps: tuple[int, ...], message: str) -> None:
+    data = bytearray(codestream(np.zeros((16, 15, 3), int), 8))
+    for channel, step in enumerate(steps):
+        data[43 + 3 * channel : 45 + 3 * channel] = [step, step]
+    with pytest.raises(ImageError, match=message):
+        read_image(io.BytesIO(data))

@@ -100,3 +100,8 @@ def test_an_icon() -> None:
     photograph = read_photograph(io.BytesIO(file.getvalue()))
     np.testing.assert_array_equal(np.asarray(photograph.alpha), np.asarray(icon.getchannel("A")))
     np.testing.assert_array_equal(np.asarray(photograph.colours), np.asarray(icon.convert("RGB")))
+
+
+def test_a_bit_of_an_xbm_is_black() -> None:
+    text = b"#define x_width 8\n#define x_height 1\nstatic char x_bits[] = {\n0x01\n};\n"
+    assert np.asarray(read_image(io.BytesIO(text)))[0, :, 0].tolist() == [0] + [255] * 7

@@ -12,7 +12,7 @@ from helpers import profiles
 from helpers.picture_files import chunk, exif, png
 from PIL import Image, ImageCms
 
-from lit_rnncomp.images import read_image, read_photograph
+from lit_rnncomp.images import ImageError, read_image, read_photograph
 
 HEIGHT, WIDTH = 6, 9
 
@@ -160,3 +160,9 @@ def test_profiles() -> None:
     assert metadata(srgb) == {} and metadata(srgb.replace(b"s\0R\0G\0B", b"x\0y\0z\0!")) == {}
     assert metadata(wide, colour=0) == {}  # of colours, for a grey picture
     assert metadata(wide[:200]) == {} and metadata(bytes(500)) == {}
+
+
+@pytest.mark.parametrize("size", [8, 12, 25])
+def test_a_beginning_without_a_picture_is_said_to_be_cut(size: int) -> None:
+    with pytest.raises(ImageError, match="it ends before its picture begins"):
+        read(png(np.zeros((2, 3), int), 8, 0)[:size])

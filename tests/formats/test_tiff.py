@@ -242,3 +242,11 @@ def test_memory_is_bounded_by_the_limit_however_it_is_claimed(claim: str, monkey
     data = tiff(samples(16, 1), 16, 1, compression=8, extra=extra, tile=None if claim == "samples" else (16, 16))
     with pytest.raises(ImageError, match="exceeds limit of 1000 pixels"):
         read(data)
+
+
+def test_a_small_first_page_is_taken_for_a_preview_where_another_page_follows() -> None:
+    data = bytearray(tiff(samples(8, 1), 8, 1, extra={254: (1,)}))
+    assert read(bytes(data)).shape[2] == 3
+    data[-4:] = b"\x08\0\0\0"  # the place of the next directory
+    with pytest.raises(ImageError, match="its first picture is a preview of another one"):
+        read(bytes(data))
