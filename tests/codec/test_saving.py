@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import profiles, ternary_models
+from helpers import picture_files, profiles, ternary_models
 from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
@@ -39,6 +40,103 @@ def test_metadata_go_into_every_format_that_holds_them(tmp_path: Path, suffix: s
     values = Image.Exif()
     values.load(found["exif"])
     assert (values[0x010F], values[0x0110]) == ("maker", "camera")
+
+
+def entry(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    """Of a directory, with a value of up to four bytes or where it stands."""
+    return struct.pack("<HHI4s", tag, kind, count, value)
+
+
+def kept_as(suffix: str, folder: Path, block: bytes) -> tuple[Path, list[str]]:
+    """A picture with this Exif, written; and the notes."""
+    picture = PICTURE.copy()
+    picture.info = {"exif": block}
+    path = folder / f"a{suffix}"
+    return path, save(picture, path, Image.registered_extensions()[suffix])[1]
+
+
+MAKER = entry(0x10F, 2, 4, b"abc")
+LAYOUT = {
+    "the size of another picture": [entry(0x100, 4, 1, b"\xa0\x0f\0\0"), entry(0x101, 4, 1, b"\xb8\x0b\0\0")],
+    "separate planes": [entry(0x11C, 3, 1, b"\2\0")],
+    "compressed strips": [entry(0x103, 3, 1, b"\6\0"), entry(0x111, 4, 1, b"\x20\0\0\0"), entry(0x117, 4, 1, b"\7")],
+    "tiles": [entry(tag, 4, 1, b"\x10\0\0\0") for tag in (0x142, 0x143, 0x144, 0x145)],
+    "other samples": [entry(0x102, 3, 1, b"\x10"), entry(0x106, 3, 1, b"\6"), entry(0x115, 3, 1, b"\4")],
+    "differences of floating-point numbers": [entry(0x13D, 3, 1, b"\3\0"), entry(0x153, 3, 1, b"\3\0")],
+    "one more channel": [entry(0x152, 3, 1, b"\2\0")],
+    "tables of a JPEG": [
+        entry(0x15B, 7, 4, b"\xff\xd8\xff\xd9"),
+        entry(0x201, 4, 1, b"\x20"),
+        entry(0x202, 4, 1, b"\x09"),
+    ],
+    "a reduced picture": [entry(0xFE, 4, 1, b"\1"), entry(0x14A, 4, 1, b"\x08")],
+    "text where a number belongs": [entry(0x100, 2, 4, b"abc")],
+}
+
+
+@pytest.mark.parametrize("tags", LAYOUT.values(), ids=LAYOUT)
+def test_a_tiff_says_how_its_own_pixels_are_stored(tmp_path: Path, tags: list[bytes]) -> None:
+    entries = sorted([MAKER, *tags], key=lambda one: struct.unpack_from("<H", one))
+    path, notes = kept_as(".tif", tmp_path, picture_files.exif(*entries))
+    assert not notes
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(PICTURE))
+        assert image.getexif()[0x10F] == "abc"
+    np.testing.assert_array_equal(np.asarray(read_image(path)), np.asarray(PICTURE))
+
+
+def test_a_tiff_keeps_what_exif_says_of_the_picture(tmp_path: Path) -> None:
+    said = Image.Exif()
+    said[0x8769] = {0x9003: "2020:01:01 00:00:00", 0xA005: {1: "R98"}}
+    said[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
+    said[0x11A], said[0x128], said[0x13B] = 300.0, 2, "Emile"
+    block = said.tobytes().replace(b"Emile\0", b"\xc3\x89mil\0")
+    path, notes = kept_as(".tif", tmp_path, block)
+    assert not notes and b"\xc3\x89mil\0" in path.read_bytes()
+    with Image.open(path) as image:
+        found = image.getexif()
+        assert (found[0x11A], found[0x128]) == (300, 2)
+        assert found.get_ifd(0x8769)[0x9003] == "2020:01:01 00:00:00" and found.get_ifd(0xA005)[1] == "R98"
+        assert found.get_ifd(0x8825)[2] == (1, 2, 3)
+
+
+MALFORMED = {
+    "a negative rational": (entry(0x11A, 10, 1, struct.pack("<I", 50)), struct.pack("<ii", -1, 1), "XResolution"),
+    "text where a number belongs": (entry(0x11A, 2, 4, b"abc"), b"", "XResolution"),
+    "a directory with a rational of text": (
+        entry(0x8769, 4, 1, struct.pack("<I", 50)),
+        struct.pack("<H", 2) + entry(0x9003, 2, 4, b"now") + entry(0xA002, 2, 4, b"\xe9t\xe9") + bytes(4),
+        "ExifImageWidth",
+    ),
+    "a directory that is not there": (entry(0x8769, 4, 1, b"\xff\xff\xff\0"), b"", "ExifOffset"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".avif", ".jpg", ".png", ".webp"])
+@pytest.mark.parametrize(("tag", "beyond", "name"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_exif_costs_no_picture(tmp_path: Path, suffix: str, tag: bytes, beyond: bytes, name: str) -> None:
+    upright = entry(0x112, 3, 1, b"\1\0")
+    first, last = (upright, tag) if tag > upright else (tag, upright)
+    path, notes = kept_as(suffix, tmp_path, picture_files.exif(MAKER, first, last, beyond=beyond))
+    assert read_image(path).size == PICTURE.size
+    found = read_metadata(path)["exif"]
+    assert b"abc" in found
+    if suffix == ".tif":
+        assert notes == [f"TIFF holds no Exif {name} here: left out"]
+    else:
+        assert "Exif" not in " ".join(notes) and beyond in found  # it is handed on as it is
+
+
+def test_exif_that_is_none_is_left_out_where_it_would_be_read(tmp_path: Path) -> None:
+    for suffix in (".tif", ".avif"):
+        path, notes = kept_as(suffix, tmp_path, b"noise")
+        assert read_image(path).size == PICTURE.size and "holds no Exif here: left out" in notes[-1]
+
+
+def test_a_jpeg_names_the_exif_of_a_png(tmp_path: Path) -> None:
+    path, _ = kept_as(".jpg", tmp_path, picture_files.exif(MAKER).removeprefix(b"Exif\0\0"))
+    with Image.open(path) as image:
+        assert image.getexif()[0x10F] == "abc"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".jp2", ".avif", ".gif"])
