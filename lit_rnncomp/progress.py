@@ -45,12 +45,12 @@ class Bar:
 
     def _shown(self) -> Any:
         from rich.console import Console
-        from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         # What a verb prints goes above the bar, but never from a file or a pipe to the terminal.
-        bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
-        bar.add_task(escape(self._text), total=None)
+        console = Console(stderr=True, emoji=False)
+        bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+        bar.add_task(self._text, total=None)
         bar.start()
         return bar

@@ -187,8 +187,8 @@ def test_a_closed_pipe_ends_in_silence(folder: Path, verb: str) -> None:
     assert result.returncode == 1
 
 
-def test_brackets_in_names_are_no_markup(folder: Path, tmp_path: Path) -> None:
-    name = tmp_path / "[red]a[" / "b].rnnc"
+def test_brackets_and_colons_in_names_are_no_markup(folder: Path, tmp_path: Path) -> None:
+    name = tmp_path / "[red]a[" / ":cat:b].rnnc"
     name.parent.mkdir()
     name.write_bytes((folder / "photo.rnnc").read_bytes())
     assert f"{name}: 70x90 pixels" in run("info", name).stdout

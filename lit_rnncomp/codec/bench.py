@@ -227,7 +227,6 @@ class _Watch:
 
 def _print(photo: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     first = rows[0]
@@ -239,7 +238,7 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
         title_justify="left",
         caption="Seconds; MiB at the peak; the paper's network at width 1.0.",
     )
-    table.title = f"{escape(photo)}: {first['bytes']:,} bytes, {first['iterations']} iterations"
+    table.title = f"{photo}: {first['bytes']:,} bytes, {first['iterations']} iterations"
     if "paper_network" in first:
         table.add_column("paper")
     for row in rows:
@@ -248,7 +247,7 @@ def _print(photo: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(str(row["threads"]), row["verb"], *cells, f"{row['peak_mib']:.0f}", *extra)
     for column in table.columns[2:]:
         column.justify = "right"
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 if __name__ == "__main__":

@@ -95,14 +95,13 @@ def _map(data: bytes, model: str | None) -> Any:
 
 def _print(values: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     kind = f"tune {values['tune']}" if "tune" in values else f"{values['unit']}, width {values['network_width']:g}"
     entropy = f", entropy model {values['entropy_model']}" if values.get("entropy_model") else ""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(
-        f"{escape(values['file'])}: {values['width']}x{values['height']} {'grey ' if values['grey'] else ''}pixels, "
+        f"{values['file']}: {values['width']}x{values['height']} {'grey ' if values['grey'] else ''}pixels, "
         f"{values['bytes']:,} bytes, {values['bpp']:.3f} bpp\n"
         f"model {values['model']} ({kind}), coder {values['coder']}{entropy}",
         highlight=False,
