@@ -16,7 +16,7 @@ from .measure import AnyCodec, machine
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural, named_models
 from .plot import draw
-from .results import FORMAT, MeanCurves, Results, begin, printable, write_csv
+from .results import FILES, FORMAT, MeanCurves, Results, begin, is_begun, printable, write_csv
 from .summary import areas, comparison
 from .tables import INTERVALS, not_told_apart, tables
 
@@ -43,7 +43,7 @@ def evaluate(
 
     Args:
         model: a checkpoint, a weights file or a shipped model; may be given several times, as M or NAME=M.
-        data: folder of pictures (PNG, JPEG, WebP, TIFF, BMP, ...).
+        data: folder of pictures (PNG, JPEG, WebP, TIFF, BMP, ...); results in it are passed over.
         codecs: classical codecs, separated by commas: jpeg420, jpeg444, jpeg420-progressive, jpeg444-progressive,
             jpeg420-default, jpeg444-default, webp, jpeg2000, avif, jpegxl; or none.
         out: folder for the results.
@@ -64,13 +64,13 @@ def evaluate(
     names = [codec.name for codec in chosen]
     if anchor not in (*names, *missing, "jpeg420"):
         raise ValueError(f"--anchor is {anchor!r}, which is not among the measured codecs {', '.join(names)}")
-    paths = _named(list_images(data), data)
+    folder = Path(out)
+    store = Path(cache) if cache else folder / "cache"
+    paths = _named(_input(Path(data), folder, store), data)
     if not paths:
         raise ValueError(f"there is no picture in {data}")
-    folder = Path(out)
     begin(folder, list(paths))
     start = time.perf_counter()
-    store = Path(cache) if cache else folder / "cache"
     work = tasks.plan(paths, chosen, folder, store, device, frames)
     pictures, failures = tasks.collect(work, workers, folder, quiet=json)
     run = _run_record(chosen, list(pictures), missing, failures, Path(data), time.perf_counter() - start, device)
@@ -87,6 +87,16 @@ def evaluate(
         raise ValueError(
             f"{len(failures)} measurements failed and {len(missing)} codecs are missing (see {folder / 'run.json'})"
         )
+
+
+def _input(data: Path, out: Path, cache: Path) -> list[Path]:
+    """The pictures of a folder, without what this and other evaluations wrote below it."""
+    root, found = data.resolve(), {path: path.resolve() for path in list_images(data)}
+    folders = {folder for real in found.values() for folder in real.parents}
+    results = {out.resolve(), *filter(is_begun, folders)}
+    written = {cache.resolve(), *results, *(folder / name for folder in results for name in ("frames", *FILES))}
+    written -= {root, *root.parents}  # pictures that lie in a folder of results are pictures
+    return [path for path, real in found.items() if written.isdisjoint((real, *real.parents))]
 
 
 def _named(paths: list[Path], data: str) -> dict[str, Path]:

@@ -275,15 +275,22 @@ def begin(folder: Path, pictures: Iterable[str]) -> None:
     Raises:
         OutputError: it is none, and a file of another origin has a name that the evaluation of `pictures` needs.
     """
-    run = folder / "run.json"
-    # As `write_json` begins it, whatever became of the rest.
-    own = run.is_file() and run.read_bytes().startswith(b'{\n "format":')
+    own = is_begun(folder)
     flat = map(flat_name, pictures)
     theirs = (path for name in flat for path in (f"pictures/{name}.json", f"frames/{name}/original.webp"))
     check_folder(folder, own, ["run.json", *FILES, *theirs])
     folder.mkdir(parents=True, exist_ok=True)
     if not own:
-        write_json(run, {"format": FORMAT, "pictures": []})
+        write_json(folder / "run.json", {"format": FORMAT, "pictures": []})
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether an evaluation made `folder` a results folder, whatever became of it."""
+    try:
+        with (folder / "run.json").open("rb") as file:
+            return file.read(12) == b'{\n "format":'  # as `write_json` begins it
+    except OSError:
+        return False
 
 
 def write_picture(folder: Path, result: PictureResult) -> None:

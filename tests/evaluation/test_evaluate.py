@@ -11,10 +11,10 @@ from PIL import Image
 from lit_rnncomp.codec.api import load
 from lit_rnncomp.evaluation import metrics
 from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
-from lit_rnncomp.evaluation.evaluate import evaluate
+from lit_rnncomp.evaluation.evaluate import _input, evaluate
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
-from lit_rnncomp.evaluation.results import Results, ResultsError
+from lit_rnncomp.evaluation.results import Results, ResultsError, begin
 
 
 def tensor(image):
@@ -128,6 +128,30 @@ def test_a_changed_picture_is_measured_again(results, photographs, tmp_path):
     assert len(new) == 1
     for path in new:
         path.unlink()
+
+
+def test_a_second_run_does_not_measure_the_first_ones_drawings(tiny_model, tmp_path):
+    Image.new("RGB", (32, 32), "teal").save(tmp_path / "one.png")
+    for _ in range(2):
+        evaluate([str(tiny_model)], str(tmp_path), "none", str(tmp_path / "ev"), "tiny", json=True)
+    assert json.loads((tmp_path / "ev" / "run.json").read_text())["pictures"] == ["one.png"]
+
+
+@pytest.mark.parametrize("data", ["pics", "pics/ev", "link"])
+@pytest.mark.parametrize("out", [".", "pics", "pics/ev", "pics/ev/again", "pics/other", "elsewhere"])
+def test_results_among_the_pictures_are_no_pictures(tmp_path, data, out):
+    """Wherever an evaluation is, its drawings and frames are no input of this one, and photographs beside them are."""
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "ev").symlink_to(tmp_path / "pics" / "ev", target_is_directory=True)
+    begin(tmp_path / "pics" / "ev", [])
+    for name in ("rd.png", "strip.png", "frames/a/original.webp", "frames/a/tiny/001.webp"):
+        (tmp_path / "pics" / "ev" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pics" / "ev" / name).touch()
+    cache, photograph = tmp_path / data / "cache", tmp_path / data / "sub" / "one.png"
+    for path in (cache / "two.png", photograph):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert _input(tmp_path / data, tmp_path / out, cache) == [photograph]
 
 
 @pytest.mark.slow
