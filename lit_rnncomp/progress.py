@@ -47,7 +47,12 @@ class Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         # What a verb prints goes above the bar, but never from a file or a pipe to the terminal.
         console = Console(stderr=True, emoji=False)
         bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
