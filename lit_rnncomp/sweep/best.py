@@ -7,8 +7,8 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .definition import SweepError, best_of
-from .engine import is_study, load_optuna
+from .definition import SweepError, best_of, finite
+from .engine import is_study, load_optuna, reported_values
 from .trials import best_checkpoint, read_metric
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def best_of_study(folder: Path, by: Chosen = AS_THE_SWEEP) -> Best:
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
-        path, reported = folder / "trials" / f"{trial.number:04}", trial.intermediate_values
+        path = folder / "trials" / f"{trial.number:04}"
         checkpoint = best_checkpoint(path, by.checkpoint)
-        values = [reported[step] for step in sorted(reported)] if by.metric is None else read_metric(path, by.metric)
+        values = reported_values(trial) if by.metric is None else finite(read_metric(path, by.metric))
         if values and checkpoint is not None:
             metric = by.metric or study.user_attrs["metric"]
             candidates.append(Best(str(path), metric, values[-1], checkpoint, trial.params))

@@ -122,10 +122,16 @@ def grid_values(parameter: Choice | Range) -> list[Scalar]:
     return [_short(parameter.low + number * parameter.step) for number in range(count)]
 
 
+def finite(values: Iterable[float]) -> list[float]:
+    """Those that are neither NaN nor infinite."""
+    return [value for value in values if math.isfinite(value)]
+
+
 def best_of(candidates: Iterable[T], goal: str, value: Callable[[T], float]) -> T | None:
-    """The candidate with the best `value`; None of none. `goal` is maximize or minimize."""
+    """The candidate with the best finite `value`; None of none. `goal` is maximize or minimize."""
     sign = 1 if goal == "maximize" else -1
-    return max(candidates, key=lambda candidate: sign * value(candidate), default=None)
+    comparable = [candidate for candidate in candidates if math.isfinite(value(candidate))]  # no order holds NaN
+    return max(comparable, key=lambda candidate: sign * value(candidate), default=None)
 
 
 def read_sweep(path: str | Path) -> Sweep:

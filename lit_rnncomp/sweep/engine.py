@@ -4,7 +4,6 @@ A study is a folder: `study.db` (SQLite) knows every trial, `trials/0007/` holds
 running when the sweep was killed still is in the study, and is run on from its last checkpoint.
 """
 
-import math
 import os
 import sqlite3
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..files import check_folder
 from ..machine import threads
-from .definition import Choice, Sweep, SweepError, grid_values
+from .definition import Choice, Sweep, SweepError, finite, grid_values
 from .trials import TrialProcess
 
 if TYPE_CHECKING:
@@ -100,10 +99,11 @@ class Study:
         return self.folder / "trials" / f"{trial.number:04}"
 
     def report(self, trial: "optuna.Trial", values: list[float]) -> bool:
-        """Hands in what was logged so far; answers whether the trial is hopeless."""
-        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        for step in range(len(known) + 1, len(values) + 1):
-            trial.report(values[step - 1], step)
+        """Hands in what was logged so far and is finite; answers whether the trial is hopeless."""
+        known = self.study.get_trials(deepcopy=False)[trial.number]
+        fresh = finite(values)[len(reported_values(known)) :]
+        for step, value in enumerate(fresh, len(known.intermediate_values) + 1):
+            trial.report(value, step)
         return bool(self.sweep.hyperband and values and trial.should_prune())
 
     def finish(self, trial: "optuna.Trial", values: list[float], state: str, error: str | None = None) -> None:
@@ -122,9 +122,8 @@ class Study:
         return [self._outcome(trial) for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
     def _outcome(self, trial: "optuna.trial.FrozenTrial") -> Outcome:
-        reported = trial.intermediate_values
         names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-        value = reported[max(reported)] if reported else None
+        value = next(reversed(reported_values(trial)), None)
         folder = self.folder / "trials" / f"{trial.number:04}"
         return Outcome(
             trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error")
@@ -155,6 +154,11 @@ class Study:
         if parameter.integer:
             return make.IntDistribution(int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
         return make.FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def reported_values(trial: "optuna.trial.FrozenTrial") -> list[float]:
+    """The finite values of the metric that a study was told of a trial, the last one last."""
+    return finite(value for _, value in sorted(trial.intermediate_values.items()))
 
 
 def is_study(path: Path) -> bool:
@@ -262,7 +266,7 @@ def run_study(
 
 def _end(study: Study, trial: "optuna.Trial", process: TrialProcess) -> Outcome:
     code = process.wait()
-    values = [value for value in process.values() if math.isfinite(value)]
+    values = finite(process.values())
     if trial.user_attrs.get("hopeless") and values:
         study.finish(trial, values, "pruned")
     elif code:

@@ -1,11 +1,12 @@
+import math
 import sys
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lit_rnncomp.sweep.definition import Choice, Hyperband, Range, SweepError, read_sweep
+from lit_rnncomp.sweep.definition import Choice, Hyperband, Range, SweepError, best_of, read_sweep
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 PLAIN = {
@@ -175,6 +176,13 @@ def test_the_command_line_is_that_of_the_agent(read):
         json,
         "--more",
     ]
+
+
+@pytest.mark.parametrize(("goal", "expected"), [("maximize", 0.9), ("minimize", 0.5)])
+def test_the_best_is_finite(goal, expected):
+    for values in permutations([math.nan, 0.5, math.inf, 0.9, -math.inf]):
+        assert best_of(values, goal, lambda value: value) == expected
+    assert best_of([math.nan], goal, lambda value: value) is None
 
 
 def test_a_grid_needs_finitely_many_values(read):

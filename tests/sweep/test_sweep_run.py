@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -114,6 +115,34 @@ def test_another_metric_chooses_another_trial_and_its_own_checkpoint(sweep, tmp_
     assert (printed["parameters"], printed["value"]) == ({"x": 1}, 31.5)
     assert (tmp_path / "out.ckpt").read_text() == "by PSNR-HVS 0"
     assert best_of_study(tmp_path / "study").parameters == {"x": 2}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("told", ["never", "as a value before"])
+def test_what_is_not_finite_is_neither_reported_nor_best(sweep, tmp_path, capsys, bad, told):
+    path = sweep(method="grid", parameters={"x": {"values": [0.5, 0.9]}})
+    study = Study(read_sweep(path), tmp_path / "study")
+    trial = study.draw()
+    if told == "as a value before":
+        trial.report(0.4, 1)
+        trial.report(bad, 2)
+    study.report(trial, [0.4, bad, 0.5])
+    study.finish(trial, [0.4, 0.5], "complete")
+    kept = list(study.study.trials[0].intermediate_values.values())
+    assert kept == ([0.4, 0.5] if told == "never" else pytest.approx([0.4, bad, 0.5], nan_ok=True))
+    checkpoints = study.trial_folder(trial) / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for name in ("best", "best_psnr_hvs"):
+        (checkpoints / f"{name}.ckpt").write_text("weights")
+    (checkpoints.parent / "metrics.csv").write_text(f"step,val/mean_psnr_hvs_best\n1,30\n2,{bad}\n")
+    run(str(path), out=str(tmp_path / "study"), json=True)
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (printed["best"], printed["trials"][0]["value"]) == (1, 0.5)
+    best(str(tmp_path / "study"), json=True)
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (found["parameters"], found["value"]) == ({"x": 0.9}, pytest.approx(0.99))
+    best(str(tmp_path / "study"), metric="psnr_hvs", json=True)
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["value"] == 30
 
 
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
