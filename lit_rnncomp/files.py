@@ -46,6 +46,10 @@ _MARKS = (
 )
 _MARKED = (".png", ".svg", ".pdf", ".html")
 
+_ALONE = {".pbm": "black and white", ".pfm": "floating-point numbers", ".pgm": "grey", ".bw": "grey"}
+"""Of endings that promise less than their format holds: what they stand for."""
+_USE = "use .png, .tif, .webp, .jp2 or .jpg"
+
 
 class OutputError(ValueError):
     """A file that must not be written; the message is one line, names it and says the way out."""
@@ -133,23 +137,42 @@ def check_folder(folder: Path, own: bool, names: Iterable[str]) -> None:
             )
 
 
-def picture_format(path: str | Path) -> str:
-    """The format in which Pillow writes a colour picture of this name.
+def picture_format(path: str | Path, grey: bool = False) -> str:
+    """The format in which Pillow writes a picture of this name: PNG on standard output.
+
+    Args:
+        path: the name.
+        grey: whether the picture is grey; in colour without it.
 
     Raises:
-        OutputError: Pillow does not know the ending, or only reads it, or writes no colour in it.
+        OutputError: Pillow does not know the ending, or only reads it, or writes no colour in it or not every size; or
+            the ending stands for less than the picture has.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    suffix = Path(path).suffix
-    name = Image.registered_extensions().get(suffix.lower(), "")
+    suffix = Path(path).suffix.lower()
+    if str(path) == STDOUT:
+        return "PNG"
+    if suffix in _ALONE and not (grey and is_grey_ending(path)):
+        raise OutputError(f"cannot write {path}: {suffix} is for {_ALONE[suffix]} alone; {_USE}")
+    name = Image.registered_extensions().get(suffix, "")
+    probe, size = io.BytesIO(), (40, 24)
     try:
-        Image.new("RGB", (16, 16)).save(io.BytesIO(), name)
+        Image.new("RGB", size).save(probe, name)
     except Exception as error:  # a format may lack its writer, a library or the mode, and says so in its own way
         raise OutputError(
             f"cannot write {path}: Pillow writes no picture format for the ending {suffix!r}; use .png"
         ) from error
+    # Of formats that Pillow only writes there is nothing to compare.
+    with suppress(UnidentifiedImageError), Image.open(probe) as written:
+        if written.size != size:
+            raise OutputError(f"cannot write {path}: {name} holds pictures of its own sizes alone; {_USE}")
     return name
+
+
+def is_grey_ending(path: str | Path) -> bool:
+    """Whether the name's ending stands for one channel."""
+    return _ALONE.get(Path(path).suffix.lower()) == "grey"
 
 
 def wrote(path: str | Path) -> bool:
@@ -238,10 +261,19 @@ def write_picture(target: str | Path | Output, picture: Image.Image, kind: str, 
     """Write a picture in one of Pillow's formats; how many bytes it has.
 
     It is encoded in memory first: Pillow, given a file, takes a write that was cut short by a full disk for a whole
-    one.
+    one. Raises `OutputError` for a picture that the format does not hold.
     """
     encoded = io.BytesIO()
-    picture.save(encoded, kind, **options)
+    try:
+        picture.save(encoded, kind, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # of what does not fit Pillow's writers raise struct.error, OverflowError, RuntimeError
+        path = target.path if isinstance(target, Output) else target
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OutputError(
+            f"cannot write {path}: {kind} of {picture.width}x{picture.height} pixels: {reason}"
+        ) from error
     write_bytes(target, encoded.getvalue())
     return len(encoded.getvalue())
 

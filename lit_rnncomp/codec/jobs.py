@@ -6,11 +6,13 @@ import functools
 import inspect
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import STDOUT, Output, picture_format, read_input, write_bytes
+from ..files import STDOUT, Output, read_input, write_bytes
 from ..progress import Progress
 from .batch import Done
 from .names import ENDING, Pair
@@ -87,16 +89,17 @@ class Decoding:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, pair: Pair, progress: Progress) -> Done:
-        from .saving import save
+        from .container import parse_header
+        from .saving import format_for, save
 
         file, picture = pair
         data = read(file)
-        kind = "PNG" if picture == STDOUT else picture_format(picture)
+        with _naming(file):
+            header, _ = parse_header(data)
+        kind = format_for(picture, header.width, header.height, header.grey)
         output = Output(picture, file, self.model, force=self.force)
-        try:
+        with _naming(file):
             image = _decoder(self.model, self.device, data).decode(data, **self.options, progress=progress)
-        except ValueError as error:
-            raise ValueError(f"cannot decode {file}: {error}") from error
         size, notes = save(image, output, kind)
         for note in notes:
             print(f"note: {picture}: {note}", file=sys.stderr)
@@ -110,6 +113,15 @@ class Decoding:
             "bpp": 8 * len(data) / (image.width * image.height),
         }
         return Done(text, values)
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """Raises a `ValueError` that names the file for one that does not."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"cannot decode {file}: {error}") from error
 
 
 def read(file: str) -> bytes:

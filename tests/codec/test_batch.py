@@ -8,16 +8,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from helpers.commands import files, refused
+from helpers.files import assembled
 from PIL import Image
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import batch, names, weights
+from lit_rnncomp.codec import batch, container, names, weights
 from lit_rnncomp.codec.names import Pair, Plan
 from lit_rnncomp.files import OutputError
 from lit_rnncomp.progress import Progress
@@ -101,6 +103,24 @@ def test_several_files_and_folders(place: Place, tmp_path: Path, capsys) -> None
     with pytest.raises(SystemExit) as stopped:
         main(["decode", out, "-o", str(tmp_path / "pictures"), "--suffix", "tif", "--model", str(place.model)])
     assert stopped.value.code == 1 and capsys.readouterr().err.count("already exists; -f replaces it") == 3
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tga", "pcx", "sgi", "jpg", "webp", "avif"])
+def test_a_picture_that_a_format_cannot_hold_stops_no_other(place: Place, tmp_path: Path, capsys, suffix: str) -> None:
+    known = ["--model", str(place.model)]
+    (tmp_path / "in").mkdir()
+    small, wide = tmp_path / "in" / "b.rnnc", tmp_path / "in" / "a.rnnc"
+    main(["encode", str(place.photo), str(small), *known])
+    parsed = container.parse(small.read_bytes())
+    wide.write_bytes(assembled(replace(parsed.header, width=66000, height=1), parsed.chunks))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main(["decode", str(wide.parent), "-o", str(tmp_path / "out"), "--suffix", suffix, *known])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1 and list(files(tmp_path / "out")) == [f"b.{suffix}"]
+    assert "1 of 2 failed:" in said and f"cannot write {tmp_path / 'out' / f'a.{suffix}'}: " in said
+    assert "pixels a side, not 66000x1; use .png or .tif" in said
+    assert "pixels a side" in refused(["decode", str(wide), str(tmp_path / f"a.{suffix}"), *known], capsys)
 
 
 @pytest.mark.parametrize(

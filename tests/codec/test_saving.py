@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import picture_files, profiles, ternary_models
+from helpers.commands import refused
 from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import metadata, ternary_weights, weights
+from lit_rnncomp.codec import metadata, saving, ternary_weights, weights
 from lit_rnncomp.codec.container import BitstreamError
-from lit_rnncomp.codec.saving import save
+from lit_rnncomp.codec.saving import format_for, save
 from lit_rnncomp.codec.ternary_weights import TernaryWeights
+from lit_rnncomp.files import OutputError
 from lit_rnncomp.images import metadata_of, read_image, read_metadata
 
 # Smooth, as decoded pictures are.
@@ -149,6 +151,66 @@ def test_a_lossy_format_is_named_and_loses_little(tmp_path: Path, suffix: str) -
         assert suffix == ".gif" or 10 * np.log10(255**2 / error) > 40
     else:
         assert not notes and error == 0
+
+
+@pytest.mark.parametrize("name", ["a.ico", "a.icns", "a.pbm", "a.pfm", "a.pgm", "a.PGM", "a.bw"])
+def test_a_format_that_changes_a_picture_is_refused(name: str) -> None:
+    with pytest.raises(OutputError, match=rf"cannot write {name}: .* alone; use \.png, \.tif, .*\.jpg$"):
+        format_for(name, 40, 24, grey=False)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [(".pgm", b"P5\n"), (".bw", b"\x01\xda\0\x01\0\x02"), (".ppm", b"P6\n"), (".pnm", b"P6\n")]
+)
+def test_a_name_that_stands_for_grey_holds_one_channel(tmp_path: Path, suffix: str, begins: bytes) -> None:
+    grey = PICTURE.convert("L")
+    path = tmp_path / f"a{suffix}"
+    save(grey.convert("RGB"), path, format_for(str(path), *grey.size, grey=True))
+    assert path.read_bytes().startswith(begins)
+    np.testing.assert_array_equal(np.asarray(read_image(path))[..., 0], np.asarray(grey))
+
+
+def test_a_grey_picture_is_decoded_to_a_grey_name_and_a_colour_one_is_not(tmp_path: Path, capsys) -> None:
+    codec = ternary_models.codec()
+    ternary_weights.save(tmp_path / "m.safetensors", TernaryWeights(codec.tensors, codec.qualities))
+    for name, picture in (("grey", PICTURE.convert("L")), ("colour", PICTURE)):
+        (tmp_path / f"{name}.rnnc").write_bytes(codec.encode(picture, step=1200))
+    known = ["--model", str(tmp_path / "m.safetensors")]
+    main(["decode", str(tmp_path / "grey.rnnc"), str(tmp_path / "grey.pgm"), *known])
+    assert (tmp_path / "grey.pgm").read_bytes().startswith(b"P5\n48 64\n255\n")
+    capsys.readouterr()
+    said = refused(["decode", str(tmp_path / "colour.rnnc"), str(tmp_path / "colour.pgm"), *known], capsys)
+    assert ".pgm is for grey alone; use .png" in said and not (tmp_path / "colour.pgm").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"),
+    [(".jp2", b"\0\0\0\x0cjP  "), (".j2k", b"\xff\x4f"), (".j2c", b"\xff\x4f"), (".jpc", b"\xff\x4f")],
+)
+def test_jpeg_2000_has_a_box_where_its_name_says_so(tmp_path: Path, suffix: str, begins: bytes) -> None:
+    save(PICTURE, tmp_path / f"a{suffix}", "JPEG2000")
+    assert (tmp_path / f"a{suffix}").read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize(("kind", "limit"), saving._SIDES.items())
+def test_the_longest_side_is_what_the_format_holds(tmp_path: Path, kind: str, limit: int) -> None:
+    suffix = next(suffix for suffix, name in Image.registered_extensions().items() if name == kind)
+    assert format_for(f"a{suffix}", limit, 1, grey=True) == kind
+    for size in ((limit + 1, 1), (1, limit + 1)):
+        with pytest.raises(
+            OutputError, match=f"a{suffix}: {kind} holds {limit} pixels a side, not {size[0]}x{size[1]}"
+        ):
+            format_for(f"a{suffix}", *size, grey=True)
+    save(Image.new("RGB", (limit, 1)), tmp_path / "a", kind)
+    if kind != "PDF":
+        assert Image.open(tmp_path / "a").size == (limit, 1)
+    if kind == "AVIF":
+        save(Image.new("RGB", (limit + 1, 1)), tmp_path / "b", kind)
+        with pytest.raises(OSError, match="cannot identify"):
+            Image.open(tmp_path / "b")
+    else:
+        with pytest.raises(OutputError, match=f"cannot write {tmp_path / 'b'}: {kind} of {limit + 1}x1 pixels: "):
+            save(Image.new("RGB", (limit + 1, 1)), tmp_path / "b", kind)
 
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
