@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .definition import SweepError, best_of, finite
-from .engine import is_study, load_optuna, reported_values
+from .engine import is_study, load_optuna, reported_values, storage_of
 from .trials import best_checkpoint, read_metric
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def best_of_study(folder: Path, by: Chosen = AS_THE_SWEEP) -> Best:
     optuna = load_optuna()
     if not is_study(folder / "study.db"):
         raise SweepError(f"{folder / 'study.db'} is not the database of a study")
-    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{(folder / 'study.db').resolve()}")
+    study = optuna.load_study(study_name="sweep", storage=storage_of(folder))
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):

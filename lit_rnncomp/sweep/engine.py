@@ -46,6 +46,16 @@ def load_optuna() -> Any:
     return optuna
 
 
+def storage_of(folder: Path) -> Any:
+    """The database `study.db` in a folder of any name. Raises `SweepError` when Optuna is missing.
+
+    The URL does not name the folder: in one, `?`, `#` and `%` mean something, and `{` does to Optuna.
+    """
+    path = folder.resolve() / "study.db"
+    connection = {"creator": lambda: sqlite3.connect(path, check_same_thread=False)}
+    return load_optuna().storages.RDBStorage("sqlite:///study.db", engine_kwargs=connection)
+
+
 class Study:
     """The trials of a sweep in a folder, new or continued.
 
@@ -66,7 +76,7 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self.optuna.create_study(
             study_name="sweep",
-            storage=f"sqlite:///{folder / 'study.db'}",
+            storage=storage_of(folder),
             direction=sweep.goal,
             pruner=self._pruner(),
             load_if_exists=True,

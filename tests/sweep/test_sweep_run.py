@@ -277,6 +277,16 @@ def test_an_interrupt_leaves_trials_to_go_on(sweep, tmp_path):
     assert len((study / "trials" / "0000" / "starts.txt").read_text().split()) == 2
 
 
+@pytest.mark.parametrize("name", ["o?x=1", "o %20#x", "{x}", "a@b:c", ":memory:"])
+def test_a_study_is_in_the_folder_that_was_named(sweep, tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run(str(sweep()), count=1, out=name)
+    assert [path.name for path in Path.cwd().iterdir()] == [name]
+    assert {path.name for path in Path(name).iterdir()} == {"lock", "study.db", "trials"}
+    assert best_of_study(Path(name)).run == f"{name}/trials/0000"
+
+
 def test_two_sweeps_cannot_share_a_folder(sweep, tmp_path):
     with (
         alone_in(tmp_path / "study"),
