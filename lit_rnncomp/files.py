@@ -146,7 +146,7 @@ def picture_format(path: str | Path, grey: bool = False) -> str:
 
     Raises:
         OutputError: Pillow does not know the ending, or only reads it, or writes no colour in it or not every size; or
-            the ending stands for less than the picture has.
+            the ending stands for less than the picture has; or a package is missing.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -155,6 +155,8 @@ def picture_format(path: str | Path, grey: bool = False) -> str:
         return "PNG"
     if suffix in _ALONE and not (grey and is_grey_ending(path)):
         raise OutputError(f"cannot write {path}: {suffix} is for {_ALONE[suffix]} alone; {_USE}")
+    if suffix == ".jxl":
+        _import_jpeg_xl(path)
     name = Image.registered_extensions().get(suffix, "")
     probe, size = io.BytesIO(), (40, 24)
     try:
@@ -173,6 +175,15 @@ def picture_format(path: str | Path, grey: bool = False) -> str:
 def is_grey_ending(path: str | Path) -> bool:
     """Whether the name's ending stands for one channel."""
     return _ALONE.get(Path(path).suffix.lower()) == "grey"
+
+
+def _import_jpeg_xl(path: str | Path) -> None:
+    """Raises `OutputError` where the package is missing by which Pillow writes JPEG XL."""
+    try:
+        import pillow_jxl  # noqa: F401  # adds itself to Pillow
+    except ImportError as error:
+        package = "pillow-jxl-plugin"
+        raise OutputError(f"cannot write {path}: this needs the package {package}: pip install {package}") from error
 
 
 def wrote(path: str | Path) -> bool:

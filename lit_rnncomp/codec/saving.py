@@ -41,7 +41,7 @@ _SIDES = {
 
 _LOSSY = {"JPEG", "MPO", "PDF", "AVIF", "HEIF", "GIF"}
 _JPEG = {"JPEG", "MPO"}
-_PROFILE = {"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "JXL", "HEIF", "PDF"}
+_PROFILE = {"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "PDF"}
 _EXIF = {"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "JXL", "HEIF"}
 _XMP = {"JPEG", "MPO", "WEBP", "AVIF", "HEIF"}
 _ALPHA = {"PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF", "TGA"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +213,22 @@ def test_the_longest_side_is_what_the_format_holds(tmp_path: Path, kind: str, li
     else:
         with pytest.raises(OutputError, match=f"cannot write {tmp_path / 'b'}: {kind} of {limit + 1}x1 pixels: "):
             save(Image.new("RGB", (limit + 1, 1)), tmp_path / "b", kind)
+
+
+def test_jpeg_xl_is_written_where_its_package_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pillow_jxl")
+    script = "from lit_rnncomp.files import picture_format; print(picture_format('a.jxl'))"  # nothing else imports it
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "JXL\n"
+    picture = PICTURE.copy()
+    picture.info = {"icc_profile": PROFILE, "exif": exif()}
+    _, notes = save(picture, tmp_path / "a.jxl", "JXL")
+    assert notes == ["JXL holds no colour profile here: left out"]
+    with Image.open(tmp_path / "a.jxl") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(PICTURE))
+        assert image.getexif()[0x010F] == "maker" and image.info["icc_profile"] != PROFILE
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    with pytest.raises(OutputError, match=r"cannot write a\.jxl: .* pip install pillow-jxl-plugin$"):
+        format_for("a.jxl", 40, 24, grey=False)
 
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
