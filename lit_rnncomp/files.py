@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SOFTWARE = "lit-rnncomp"
 STDOUT = "-"
+_STDOUT = frozenset({STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 TEMPORARY = ".lit-rnncomp-"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What the system says of a write that finds no room. It does not say of which file: no more does its `OSError`."""
@@ -61,7 +62,7 @@ class Output:
     `replacing` and `write_bytes` write it. Devices and pipes are written to, symbolic links are followed.
 
     Args:
-        path: where to write; `-` is standard output.
+        path: where to write; `-` and `/dev/stdout` are standard output.
         inputs: files that are read: none of them can be the output, not even by `force`. What is None or no file is
             passed over.
         force: replace what exists.
@@ -82,7 +83,7 @@ class Output:
         ending: str | None = None,
     ) -> None:
         self.path, self._inputs, self._force, self._own = path, inputs, force, own
-        self.to_stdout = str(path) == STDOUT
+        self.to_stdout = is_stdout(path)
         if ending and not self.to_stdout and not str(path).lower().endswith(ending) and not is_stream(path):
             raise OutputError(f"cannot write {path}: the name must end in {ending}, or be {STDOUT} for standard output")
         self.check()
@@ -138,7 +139,8 @@ def check_folder(folder: Path, own: bool, names: Iterable[str]) -> None:
 
 
 def picture_format(path: str | Path, grey: bool = False) -> str:
-    """The format in which Pillow writes a picture of this name: PNG on standard output.
+    """The format in which Pillow writes a picture of this name: PNG on standard output, and on devices and pipes whose
+    names have no ending.
 
     Args:
         path: the name.
@@ -151,7 +153,7 @@ def picture_format(path: str | Path, grey: bool = False) -> str:
     from PIL import Image, UnidentifiedImageError
 
     suffix = Path(path).suffix.lower()
-    if str(path) == STDOUT:
+    if is_stdout(path) or (not suffix and is_stream(path)):
         return "PNG"
     if suffix in _ALONE and not (grey and is_grey_ending(path)):
         raise OutputError(f"cannot write {path}: {suffix} is for {_ALONE[suffix]} alone; {_USE}")
@@ -333,6 +335,11 @@ def _status(path: str | Path) -> os.stat_result | None:
         return None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def is_stdout(path: str | Path) -> bool:
+    """Whether this is a name of standard output."""
+    return str(path) in _STDOUT
 
 
 def is_stream(path: str | Path) -> bool:

@@ -280,6 +280,36 @@ def test_pipes_and_devices_are_written_to(place: Place, tmp_path: Path) -> None:
     assert device.is_char_device() and files(tmp_path).keys() == {"a.rnnc"}
 
 
+@pytest.mark.parametrize("verb", ["encode", "decode"])
+def test_standard_output_by_its_other_names(place: Place, tmp_path: Path, verb: str) -> None:
+    """Through a pipe and into a file; what is said of it does not come in between."""
+    main(place.command(verb, tmp_path / FORCED[verb]))
+    expected = (tmp_path / FORCED[verb]).read_bytes()
+    start = [sys.executable, "-c", "from lit_rnncomp.cli import main; main()"]
+    command = place.command(verb, Path("/dev/stdout"))
+    done = subprocess.run([*start, *command], capture_output=True, timeout=120, check=True)
+    assert done.stdout == expected and b"-> /dev/stdout: " in done.stderr
+    words = [verb, command[1], "-o", "/dev/stdout", *command[3:]]
+    with (tmp_path / "redirected").open("wb") as file:
+        subprocess.run([*start, *words], stdout=file, stderr=subprocess.PIPE, timeout=120, check=True)
+    assert (tmp_path / "redirected").read_bytes() == expected
+
+
+def test_decode_writes_a_png_to_pipes_and_devices_without_an_ending(place: Place, tmp_path: Path) -> None:
+    main(place.command("decode", tmp_path / "a.png"))
+    for name, kind in (("pipe", "PNG"), ("pipe.bmp", "BMP")):
+        pipe, received = tmp_path / name, []
+        os.mkfifo(pipe)
+        reader = threading.Thread(target=lambda pipe=pipe, to=received: to.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        main(place.command("decode", pipe))
+        reader.join(timeout=10)
+        with Image.open(io.BytesIO(received[0])) as image:
+            assert image.format == kind
+        assert kind != "PNG" or received == [(tmp_path / "a.png").read_bytes()]
+    main(place.command("decode", Path(os.devnull)))
+
+
 def _put(path: Path) -> None:
     """A photograph of somebody's, or for a folder one in it."""
     path = path if path.suffix else path / "photo.png"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..advice import in_flags
-from ..files import STDOUT
+from ..files import is_stdout
 from ..machine import cores, end_with_parent, threads
 from ..progress import Bar, Progress, silent
 from .names import Pair, Plan
@@ -47,7 +47,7 @@ def run(work: Work, plan: Plan, workers: int, as_json: bool) -> None:
         (pair,) = plan.pairs
         with Bar(pair.source) as bar:
             done = work(pair, bar)
-        _say(done, as_json, to_stderr=pair.target == STDOUT)
+        _say(done, as_json, to_stderr=is_stdout(pair.target))
         return
     failed: list[tuple[str, str]] = []
     # Folders first: a worker finds them there.
