@@ -7,8 +7,8 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .definition import SweepError, best_of, finite
-from .engine import is_study, load_optuna, reported_values, storage_of
+from .definition import SweepError, as_argument, best_of, finite
+from .engine import is_study, load_optuna, parameters_of, reported_values, storage_of
 from .trials import best_checkpoint, read_metric
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def best(
         print(dumps({**found._asdict(), "checkpoint": str(found.checkpoint), "export": export}))
         return
     print(f"best run: {found.run}, {found.metric} {found.value:.5g}")
-    print("\n".join(f"  {key} = {value}" for key, value in found.parameters.items()))
+    print("\n".join(f"  {key} = {as_argument(value)}" for key, value in found.parameters.items()))
     print(f"checkpoint: {found.checkpoint}")
     if export is not None:
         print(f"exported to {export}: lit-rnncomp encode PHOTO FILE.rnnc --model {export}")
@@ -98,7 +98,7 @@ def best_of_study(folder: Path, by: Chosen = AS_THE_SWEEP) -> Best:
         values = reported_values(trial) if by.metric is None else finite(read_metric(path, by.metric))
         if values and checkpoint is not None:
             metric = by.metric or study.user_attrs["metric"]
-            candidates.append(Best(str(path), metric, values[-1], checkpoint, trial.params))
+            candidates.append(Best(str(path), metric, values[-1], checkpoint, parameters_of(trial)))
     found = best_of(candidates, by.direction or study.direction.name.lower(), lambda one: one.value)
     if found is None:
         logged = f" that logged {by.metric} and kept {by.checkpoint}.ckpt" if by.metric else " with a checkpoint"

@@ -33,9 +33,15 @@ class SweepError(ValueError):
     """A sweep cannot be read or continued; the message names the file and the key on one line."""
 
 
+class Json(str):
+    """A list or dict as JSON text: so a study holds it, and so it reaches the command line."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Choice:
-    """One of some values. Lists and dicts are held as JSON text, which is how they reach the command line."""
+    """One of some values, lists and dicts as `Json`."""
 
     values: tuple[Scalar, ...]
 
@@ -99,16 +105,30 @@ class Sweep:
         """
         place = {key: place for place, key in enumerate(self.parameters)}
         ordered = sorted(values.items(), key=lambda item: place.get(item[0], len(place)))
-        arguments = [f"{key}={_text(value)}" for key, value in ordered]
+        arguments = [f"{key}={as_argument(value)}" for key, value in ordered]
         replaced: dict[str, list[str]] = {
             "${env}": ["/usr/bin/env"] if os.name == "posix" else [],
             "${interpreter}": [sys.executable],
             "${program}": [self.program] if self.program else [],
             "${args}": [f"--{argument}" for argument in arguments],
             "${args_no_hyphens}": arguments,
-            "${args_json}": [json.dumps(dict(values))],
+            "${args_json}": [json.dumps(self.as_given(values))],
         }
         return [word for part in self.command for word in replaced.get(part, [part])] + list(extra)
+
+    def as_given(self, values: Mapping[str, Scalar]) -> dict[str, Any]:
+        """The values as the file has them: what is held as `Json` becomes the list or dict that it was."""
+        texts = {
+            (key, value)
+            for key, parameter in self.parameters.items()
+            if isinstance(parameter, Choice)
+            for value in parameter.values
+            if isinstance(value, Json)
+        }
+        return {
+            key: json.loads(value) if isinstance(value, str) and (key, value) in texts else value
+            for key, value in values.items()
+        }
 
 
 def grid_values(parameter: Choice | Range) -> list[Scalar]:
@@ -204,7 +224,7 @@ def _parameter(key: str, given: Any) -> Choice | Range:
         values = given["values"] if "values" in given else [given["value"]]
         if not isinstance(values, list) or not values:
             raise SweepError(f"parameter {key}: values is {values!r}, must be a list of at least one")
-        return Choice(tuple(json.dumps(value) if isinstance(value, (list, dict)) else value for value in values))
+        return Choice(tuple(Json(json.dumps(value)) if isinstance(value, (list, dict)) else value for value in values))
     low, high = given.get("min"), given.get("max")
     if not all(isinstance(bound, (int, float)) for bound in (low, high)):
         raise SweepError(
@@ -263,5 +283,6 @@ def _hyperband(given: Any) -> Hyperband | None:
     return Hyperband(int(min_iter), None if max_iter is None else int(max_iter), eta)
 
 
-def _text(value: Scalar) -> str:
-    return "null" if value is None else str(value)
+def as_argument(value: Any) -> str:
+    """A value as the command line has it: lists and dicts as JSON, None as null."""
+    return json.dumps(value) if value is None or isinstance(value, (list, dict)) else str(value)

@@ -119,6 +119,7 @@ class Study:
     def finish(self, trial: "optuna.Trial", values: list[float], state: str, error: str | None = None) -> None:
         """Writes the end of a trial down; `state` is complete, pruned or failed."""
         self.report(trial, values)
+        trial.set_user_attr("parameters", self.sweep.as_given(trial.params))
         if error:
             trial.set_user_attr("error", error)
         states = self.optuna.trial.TrialState
@@ -136,7 +137,12 @@ class Study:
         value = next(reversed(reported_values(trial)), None)
         folder = self.folder / "trials" / f"{trial.number:04}"
         return Outcome(
-            trial.number, names[trial.state.name], value, trial.params, str(folder), trial.user_attrs.get("error")
+            trial.number,
+            names[trial.state.name],
+            value,
+            parameters_of(trial),
+            str(folder),
+            trial.user_attrs.get("error"),
         )
 
     def _pruner(self) -> Any:
@@ -169,6 +175,12 @@ class Study:
 def reported_values(trial: "optuna.trial.FrozenTrial") -> list[float]:
     """The finite values of the metric that a study was told of a trial, the last one last."""
     return finite(value for _, value in sorted(trial.intermediate_values.items()))
+
+
+def parameters_of(trial: "optuna.trial.FrozenTrial") -> dict[str, Any]:
+    """The parameters of a finished trial as the sweep's file has them."""
+    given: dict[str, Any] = trial.user_attrs.get("parameters", trial.params)
+    return given
 
 
 def is_study(path: Path) -> bool:

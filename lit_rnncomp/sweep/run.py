@@ -6,7 +6,7 @@ from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
-from .definition import SweepError, best_of, read_sweep
+from .definition import SweepError, as_argument, best_of, read_sweep
 from .engine import Outcome, Study, alone_in, database_of, run_study
 
 
@@ -118,7 +118,7 @@ def _line(outcome: Outcome, metric: str) -> str:
 
 def _parameters(outcome: Outcome) -> str:
     return " ".join(
-        f"{key.split('.')[-1]}={value:.4g}" if isinstance(value, float) else f"{key.split('.')[-1]}={value}"
+        f"{key.split('.')[-1]}={f'{value:.4g}' if isinstance(value, float) else as_argument(value)}"
         for key, value in outcome.parameters.items()
     )
 

@@ -1,3 +1,4 @@
+import json
 import math
 import sys
 from itertools import permutations, product
@@ -164,7 +165,7 @@ def test_the_command_line_is_that_of_the_agent(read):
         program="p.py",
     )
     flags = ["--model.lr=0.5", "--flag=True", "--none=null", "--betas=[0.9, 0.99]"]
-    json = '{"model.lr": 0.5, "flag": true, "none": null, "betas": "[0.9, 0.99]"}'
+    as_json = '{"model.lr": 0.5, "flag": true, "none": null, "betas": "[0.9, 0.99]"}'
     bare = [flag[2:] for flag in flags]
     assert sweep.command_line(values, ["--more"]) == [
         "/usr/bin/env",
@@ -173,9 +174,23 @@ def test_the_command_line_is_that_of_the_agent(read):
         "p.py",
         *flags,
         *bare,
-        json,
+        as_json,
         "--more",
     ]
+
+
+def test_json_has_lists_and_dicts_as_the_file_has_them(read):
+    """As `wandb agent` does. A text is a text, though it may look like a list."""
+    parameters = {
+        "a": {"values": [[1, 2], "[3, 4]", {"b": [None, "x"]}, None]},
+        "lr": {"min": 0.1, "max": 1.0},
+        "c": {"value": "[1, 2]"},
+    }
+    sweep = read(parameters=parameters, command=["${args_json}", "${args}"])
+    for given, held in zip(parameters["a"]["values"], sweep.parameters["a"].values, strict=True):
+        as_json, argument, *_ = sweep.command_line({"a": held, "lr": 0.5, "c": "[1, 2]"})
+        assert json.loads(as_json) == {"a": given, "lr": 0.5, "c": "[1, 2]"}
+        assert argument == f"--a={given if isinstance(given, str) else json.dumps(given)}"
 
 
 @pytest.mark.parametrize(("goal", "expected"), [("maximize", 0.9), ("minimize", 0.5)])

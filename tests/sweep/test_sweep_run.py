@@ -145,6 +145,21 @@ def test_what_is_not_finite_is_neither_reported_nor_best(sweep, tmp_path, capsys
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["value"] == 30
 
 
+def test_lists_and_dicts_are_printed_as_the_file_has_them(sweep, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    given = {"x": 1, "a": [0.9, None], "b": {"c": 1}}
+    path = sweep(method="grid", parameters={key: {"value": value} for key, value in given.items()})
+    run(str(path), out=str(tmp_path / "study"), json=True)
+    assert json.loads(capsys.readouterr().out)["trials"][0]["parameters"] == given
+    run(str(path), out=str(tmp_path / "study"))
+    table = capsys.readouterr().out
+    assert all(text in table for text in ('x=1', 'a=[0.9, null]', 'b={"c": 1}')), table
+    best(str(tmp_path / "study"), json=True)
+    assert json.loads(capsys.readouterr().out)["parameters"] == given
+    best(str(tmp_path / "study"))
+    assert '  a = [0.9, null]\n  b = {"c": 1}\n' in capsys.readouterr().out
+
+
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
     drawn = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
