@@ -21,15 +21,18 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..files import check_folder, write_bytes, write_json
 from . import rd
+from .shapes import CURVES, MEASUREMENT, PICTURE, RUN, check
+
+Parsed = TypeVar("Parsed")
 
 FORMAT = 1
 FILES = (
@@ -86,13 +89,14 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        """The inverse of `dataclasses.asdict` after JSON."""
+        """The inverse of `dataclasses.asdict` after JSON. Raises `ValueError` for what is no measurement."""
+        check(data, MEASUREMENT)
         return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
 
     def curve(self, metric: str, nominal: bool = False) -> rd.Curve | None:
         """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too
-        small for."""
-        values = [point.metrics[metric] for point in self.points]
+        small for, or that was not measured."""
+        values = [point.metrics.get(metric) for point in self.points]
         if any(value is None for value in values):
             return None
         bpp = [point.nominal_bpp if nominal and point.nominal_bpp is not None else point.bpp for point in self.points]
@@ -109,6 +113,19 @@ class PictureResult:
     sha256: str
     codecs: dict[str, Measurement]
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PictureResult:
+        """The inverse of `dataclasses.asdict` after JSON. Raises `ValueError` for what is no result."""
+        check(data, PICTURE)
+        codecs = {name: Measurement.from_json(codec) for name, codec in data["codecs"].items()}
+        points = [point for codec in codecs.values() for point in codec.points]
+        if (
+            len({frozenset(name for name, value in point.metrics.items() if value is not None) for point in points})
+            != 1
+        ):
+            raise ValueError("its points have different metrics, or there is none")
+        return cls(**{**data, "codecs": codecs})
+
 
 @dataclass(frozen=True)
 class Results:
@@ -123,39 +140,20 @@ class Results:
         """Reads a folder that `evaluate` wrote.
 
         Raises:
-            ResultsError: the folder is missing, is no results folder, or was written by a newer version.
+            ResultsError: the folder is missing, is no results folder, is damaged, or was written by a newer version.
         """
         folder = Path(folder)
         try:
-            run = json.loads((folder / "run.json").read_text())
-            if run["format"] != FORMAT:
-                raise ResultsError(
-                    f"{folder} has results of format {run['format']}; this program reads format {FORMAT}"
-                )
-            pictures = [json.loads(_picture_path(folder, name).read_text()) for name in run["pictures"]]
+            run = _parsed(folder / "run.json", _run, _DAMAGED)
+            files = [_picture_path(folder, name) for name in run["pictures"]]
+            pictures = [_parsed(file, PictureResult.from_json, _DAMAGED) for file in files]
         except FileNotFoundError as error:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ResultsError(
-                f"{folder} has damaged results: {error}; evaluate again into it, measured points are kept"
-            ) from None
         if not pictures:
             raise ResultsError(f"{folder} holds no measured picture; its run.json says what failed")
-        return cls(
-            folder,
-            run,
-            tuple(
-                PictureResult(
-                    **{
-                        **picture,
-                        "codecs": {name: Measurement.from_json(codec) for name, codec in picture["codecs"].items()},
-                    }
-                )
-                for picture in pictures
-            ),
-        )
+        return cls(folder, run, tuple(pictures))
 
     @property
     def codecs(self) -> dict[str, str]:
@@ -219,14 +217,11 @@ class MeanCurves:
         if path.is_dir():
             return cls.of(Results.read(path))
         data = summaries(path)
-        try:
-            curves = {
-                codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
-                for codec, by_metric in data["curves"].items()
-            }
-            return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
-        except (KeyError, TypeError) as error:
-            raise _no_curves(source, error) from None
+        curves = {
+            codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
+            for codec, by_metric in data["curves"].items()
+        }
+        return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
 
     def write(
         self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
@@ -251,22 +246,49 @@ def summaries(source: str | Path) -> dict[str, Any]:
     path = Path(source)
     file = path / "curves.json" if path.is_dir() else path
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        if found["format"] != FORMAT:
-            raise ResultsError(f"{file} has curves of format {found['format']}; this program reads format {FORMAT}")
-        return found
+        return _parsed(file, _summaries, _NO_CURVES)
     except OSError:
         raise ResultsError(
             f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again"
             if path.is_dir()
             else f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise _no_curves(source, error) from None
 
 
-def _no_curves(source: str | Path, error: Exception) -> ResultsError:
-    return ResultsError(f"{source} is no curves.json of `lit-rnncomp evaluate`: {error}")
+def _run(data: Any) -> dict[str, Any]:
+    if not (isinstance(data, dict) and data.get("pictures") == []):  # as `begin` leaves it
+        check(data, RUN)
+    return dict(data)
+
+
+def _summaries(data: Any) -> dict[str, Any]:
+    check(data, CURVES)
+    for codec, by_metric in data["curves"].items():
+        for metric, curve in by_metric.items():
+            if len(curve["bpp"]) != len(curve["quality"]):
+                raise ValueError(f"curves.{codec}.{metric} has not as many values of bpp as of quality")
+    return dict(data)
+
+
+_DAMAGED = "{file} has damaged results: {error}; evaluate again, measured points are kept"
+_NO_CURVES = "{file} is no curves.json of `lit-rnncomp evaluate`: {error}"
+
+
+def _parsed(file: Path, parse: Callable[[Any], Parsed], complaint: str) -> Parsed:
+    """What `parse` makes of a file of JSON.
+
+    Raises:
+        ResultsError: it is no JSON, of another format, or `parse` raises: `complaint` of the file and the error.
+    """
+    try:
+        data = json.loads(file.read_text())
+        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
+            raise ResultsError(f"{file} is of format {data['format']}; this program reads format {FORMAT}")
+        return parse(data)
+    except ResultsError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ResultsError(complaint.format(file=file, error=error)) from None
 
 
 def begin(folder: Path, pictures: Iterable[str]) -> None:

@@ -97,7 +97,7 @@ def _point(folder: Path, point: Point, original: Image.Image, quality: int) -> d
         "setting": point.setting,
         "bytes": point.bytes,
         "bpp": round(point.bpp, 4),
-        **{metric.name: point.metrics[metric.name] for metric in shown()},
+        **{metric.name: point.metrics.get(metric.name) for metric in shown()},
         "src": _shown(decoded, quality),
         "difference": _difference(original, decoded),
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
 from lit_rnncomp.evaluation.evaluate import _input, evaluate
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
-from lit_rnncomp.evaluation.results import Results, ResultsError, begin
+from lit_rnncomp.evaluation.results import MeanCurves, Results, ResultsError, begin, summaries
+from lit_rnncomp.evaluation.summary import areas
+from lit_rnncomp.evaluation.unit_table import UnitTable
 
 
 def tensor(image):
@@ -210,3 +213,88 @@ def test_folders_that_are_no_results(tmp_path, results):
     (tmp_path / "run.json").write_text(json.dumps({**json.loads((results / "run.json").read_text()), "format": 99}))
     with pytest.raises(ResultsError, match="format 99"):
         Results.read(tmp_path)
+
+
+@pytest.fixture
+def copied(results, tmp_path):
+    return shutil.copytree(results, tmp_path / "copied", ignore=shutil.ignore_patterns("frames"))
+
+
+def changed(path, place, value):
+    """Puts a value into a file of JSON; without a place it is all of it."""
+    found = json.loads(path.read_text())
+    part = found
+    for key in place[:-1]:
+        part = part[key]
+    if place:
+        part[place[-1]] = value
+    path.write_text(json.dumps(found if place else value))
+
+
+POINT = ["codecs", "webp", "points", 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "value", "said"),
+    [
+        *(("pictures/astronaut.png.json", [], value, "its content is ") for value in ([], None, "a", 1)),
+        ("pictures/astronaut.png.json", [], {}, "it has no 'name'"),
+        ("pictures/astronaut.png.json", ["codecs"], {}, "different metrics, or there is none"),
+        ("pictures/astronaut.png.json", ["codecs", "webp"], [], "codecs.webp is []"),
+        ("pictures/astronaut.png.json", ["codecs", "webp", "points"], [], "codecs.webp.points is []"),
+        ("pictures/astronaut.png.json", [*POINT, "bpp"], "0.5", 'codecs.webp.points.1.bpp is "0.5"'),
+        ("pictures/astronaut.png.json", [*POINT, "bpp"], float("nan"), "codecs.webp.points.1.bpp is NaN"),
+        ("pictures/astronaut.png.json", [*POINT, "bytes"], 10**400, "codecs.webp.points.1.bytes is 10000"),
+        ("pictures/astronaut.png.json", [*POINT, "metrics"], {}, "its points have different metrics"),
+        ("pictures/astronaut.png.json", [*POINT, "other"], 1, "unexpected keyword argument 'other'"),
+        ("run.json", [], {"format": 1, "pictures": ["one.png"]}, "it has no 'data'"),
+        ("run.json", [], [], "its content is []"),
+        ("run.json", ["pictures"], [1], "pictures.0 is 1"),
+        ("run.json", ["models"], ["tiny"], 'models is ["tiny"]'),
+        ("run.json", ["machine"], {}, "machine has no 'processor'"),
+    ],
+)
+def test_damaged_results_are_named(copied, file, place, value, said):
+    changed(copied / file, place, value)
+    with pytest.raises(ResultsError) as raised:
+        Results.read(copied)
+    message = str(raised.value)
+    assert message.startswith(f"{copied / file} has damaged results: ") and said in message
+    assert message.endswith("; evaluate again, measured points are kept") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ([], [], "its content is []"),
+        (["curves"], [], "curves is []"),
+        (["curves", "webp", "psnr", "bpp", 0], "0.5", 'curves.webp.psnr.bpp.0 is "0.5"'),
+        (["curves", "webp", "psnr", "bpp", 0], None, "curves.webp.psnr.bpp.0 is null"),
+        (["curves", "webp", "psnr", "quality"], [1.0], "curves.webp.psnr has not as many values of bpp as of quality"),
+        (["areas"], None, "areas is null"),
+        (["areas", "webp", "psnr"], {"auc": 50}, "areas.webp.psnr has no 'auc_file'"),
+        (["models", "tiny", "tune"], [], "models.tiny.tune is []"),
+        (["models", "tiny", "config"], {}, "models.tiny.config has no 'unit'"),
+        (["pictures"], [{"a": "b" * 50}], 'pictures.0 is {"a": "bbb'),
+    ],
+)
+def test_curves_that_are_none_are_named(copied, place, value, said):
+    file = copied / "curves.json"
+    changed(file, place, value)
+    for read in (MeanCurves.read, UnitTable.read, summaries):
+        with pytest.raises(ResultsError) as raised:
+            read(file)
+        message = str(raised.value)
+        assert message.startswith(f"{file} is no curves.json of `lit-rnncomp evaluate`: ") and said in message
+        assert len(message) < len(str(file)) + 150 and "\n" not in message
+
+
+def test_results_with_fewer_metrics_are_read(copied):
+    """An earlier version had no ssim."""
+    for path in (copied / "pictures").iterdir():
+        found = json.loads(path.read_text())
+        for point in (point for codec in found["codecs"].values() for point in codec["points"]):
+            del point["metrics"]["ssim"]
+        path.write_text(json.dumps(found))
+    results = Results.read(copied)
+    assert "ssim" not in areas(results)["webp"] and "psnr" in areas(results)["webp"]
