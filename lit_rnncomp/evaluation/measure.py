@@ -38,8 +38,9 @@ def measure(
         frames: a folder for the decoded pictures without loss, named by setting; for models only.
     """
     record = cache / f"{codec.name}-{_key(image, codec)}.json"
-    if record.exists() and (frames is None or (frames / "complete").exists()):
-        return Measurement.from_json(json.loads(record.read_text()))
+    kept = _kept(record) if frames is None or (frames / "complete").exists() else None
+    if kept is not None:
+        return kept
     original = to_tensor(image, device)
     points = []
     for coded in codec.measure(image):
@@ -56,6 +57,14 @@ def measure(
     if frames is not None:
         (frames / "complete").touch()
     return result
+
+
+def _kept(record: Path) -> Measurement | None:
+    """An earlier measurement; None where there is none, or one that cannot be read and is measured again."""
+    try:
+        return Measurement.from_json(json.loads(record.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def distortion(original: Tensor, decoded: Tensor) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from lit_rnncomp.codec.api import load
 from lit_rnncomp.evaluation import metrics
 from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
 from lit_rnncomp.evaluation.evaluate import _input, evaluate
+from lit_rnncomp.evaluation.measure import measure
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
 from lit_rnncomp.evaluation.results import MeanCurves, Results, ResultsError, begin, summaries
@@ -298,3 +299,14 @@ def test_results_with_fewer_metrics_are_read(copied):
         path.write_text(json.dumps(found))
     results = Results.read(copied)
     assert "ssim" not in areas(results)["webp"] and "psnr" in areas(results)["webp"]
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", "null", "[" * 100_000])
+def test_a_damaged_measurement_is_measured_again(photographs, tmp_path, damage):
+    codec, image = BASELINES["jpeg420"], Image.open(photographs / "astronaut.png").crop((0, 0, 32, 32))
+    first = measure(image, codec, tmp_path)
+    (record,) = tmp_path.iterdir()
+    record.write_text(damage)
+    again = measure(image, codec, tmp_path)
+    assert [point.bytes for point in again.points] == [point.bytes for point in first.points]
+    assert measure(image, codec, tmp_path) == again, "kept again"
