@@ -24,7 +24,7 @@ def draw(sources: list[Path], hours: list[float], outputs: list[Output], title: 
     `hours` are the core-hours of the models in each of the first sources; others are there for their classical codecs.
 
     Raises:
-        ValueError: there are more hours than sources, or one is not positive.
+        ValueError: there are more hours than sources, one is not positive, or no model was measured.
         ResultsError: sources are over different pictures.
     """
     if len(hours) > len(sources) or min(hours) <= 0:
@@ -40,6 +40,8 @@ def draw(sources: list[Path], hours: list[float], outputs: list[Output], title: 
         named: dict[str, Artist] = {}
         for panel, metric in zip(panels, shown(), strict=True):
             named |= _panel(panel, results, hours, metric)
+        if not named:
+            raise ValueError(f"there is no area to draw: no model of {sources[0]} was measured")
         legend(drawn, named, columns=len(named))
 
 
@@ -74,13 +76,17 @@ def _lines(results: list[_Summaries], hours: list[float], metric: Metric) -> dic
     lines: dict[str, list[tuple[float, float]]] = {}
     for spent, result in sorted(zip(hours, results, strict=False), key=lambda pair: pair[0]):
         for name, model in result["models"].items():
-            lines.setdefault(model.get("tune") or "model", []).append((spent, _quality(result, name, metric)))
+            if (value := _quality(result, name, metric)) is not None:
+                lines.setdefault(model.get("tune") or "model", []).append((spent, value))
     return lines
 
 
 def _levels(results: list[_Summaries], metric: Metric) -> dict[str, float]:
-    return {name: _quality(result, name, metric) for result in results for name in result["areas"] if name in OF_CODEC}
+    found = {name: _quality(result, name, metric) for result in results for name in result["areas"] if name in OF_CODEC}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _quality(result: _Summaries, name: str, metric: Metric) -> float:
-    return metric.summarise(float(result["areas"][name][metric.name]["auc_file"]))
+def _quality(result: _Summaries, name: str, metric: Metric) -> float | None:
+    """None for a model that failed, and for a metric that every picture is too small for."""
+    area = result["areas"].get(name, {}).get(metric.name)
+    return None if area is None else metric.summarise(float(area["auc_file"]))

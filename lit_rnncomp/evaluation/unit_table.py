@@ -82,14 +82,15 @@ class UnitTable(NamedTuple):
         networks = [
             _network(name, model["config"], data["areas"], curves.codecs)
             for name, model in data["models"].items()
-            if "config" in model and name in curves.codecs
+            if "config" in model and all(m.name in data["areas"].get(name, {}) for m in RANKED)
         ]
-        if not networks:
-            raise ResultsError(f"{source} holds no network with a unit and a framework: evaluate some with --model")
         places = [(unit, framework) for unit in (BASELINE, *UNITS) for framework in RECONSTRUCTIONS]
         cells = [Cell(*place, [n for n in networks if (n.unit, n.framework) == place]) for place in places]
+        cells = [cell for cell in cells if cell.networks]
+        if not cells:
+            raise ResultsError(f"{source} holds no network with a unit and a framework: evaluate some with --model")
         name = path.name if path.is_dir() else path.stem
-        return cls(name, len(curves.pictures), [cell for cell in cells if cell.networks])
+        return cls(name, len(curves.pictures), cells)
 
     @property
     def baseline(self) -> Cell | None:
@@ -109,7 +110,7 @@ def _network(
     for metric in RANKED:
         nominal[metric.name] = metric.summarise(areas[name][metric.name]["auc"])
         files[metric.name] = metric.summarise(areas[name][metric.name]["auc_file"])
-        if metric.name in curves.get(ABOVE, {}):
+        if metric.name in curves.get(ABOVE, {}) and metric.name in curves.get(name, {}):
             above[metric.name] = _share_above(curves[name][metric.name], curves[ABOVE][metric.name])
     return Network(unit, config["reconstruction"], nominal, files, above)
 
@@ -126,7 +127,7 @@ def show(table: UnitTable) -> Table:
     from rich.table import Table as RichTable
 
     shown = RichTable(title=f"{table.name}: nominal rates, mean over {table.pictures} pictures")
-    judged = [m for m in RANKED if any(m.name in n.above for cell in table.cells for n in cell.networks)]
+    judged = [m for m in RANKED if all(m.name in n.above for cell in table.cells for n in cell.networks)]
     for heading in ("unit", "framework"):
         shown.add_column(heading, no_wrap=True)
     shown.add_column("n", justify="right", no_wrap=True)

@@ -13,7 +13,7 @@ from lit_rnncomp.evaluation.results import ResultsError
 
 def written(path, models, area, pictures=("a.png",)):
     """A curves.json in which every metric of every codec has one area."""
-    areas = {name: {metric: {"auc_file": area} for metric in METRICS} for name in (*models, "webp")}
+    areas = {name: {metric: {"auc": area, "auc_file": area} for metric in METRICS} for name in (*models, "webp")}
     content = {"format": 1, "data": "d", "models": models, "pictures": pictures, "areas": areas, "curves": {}}
     path.write_text(json.dumps(content))
     return str(path)
@@ -53,6 +53,21 @@ def test_hours_that_are_none(lengths, tmp_path, hours):
     with pytest.raises(ValueError, match="positive core-hours, at most one for each of 2 results"):
         plot(lengths, out=str(tmp_path / "h.png"), hours=hours)
     assert not (tmp_path / "h.png").exists()
+
+
+def test_models_and_metrics_without_an_area_are_left_out(lengths, tmp_path):
+    """A model may have failed, and pictures may be too small for a metric."""
+    path = tmp_path / "0.json"
+    found = json.loads(path.read_text())
+    del found["areas"]["m0-psnr"], found["areas"]["m0-visual"]["ms_ssim"], found["areas"]["webp"]["ms_ssim"]
+    path.write_text(json.dumps(found))
+    plot([str(path)], out=str(tmp_path / "h.png"), hours=[1])
+    text = (tmp_path / "h.svg").read_text()
+    assert ">visual<" in text and ">psnr<" not in text and ">webp<" in text
+    found["areas"] = {}
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"no model of .*0\.json was measured"):
+        plot([str(path)], out=str(tmp_path / "h.png"), hours=[1])
 
 
 def test_other_pictures_are_refused(lengths, tmp_path):

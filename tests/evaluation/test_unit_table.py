@@ -103,6 +103,8 @@ def test_of_a_real_evaluation(results, tmp_path, capsys):
 def test_what_is_no_table(results, tmp_path):
     with pytest.raises(ResultsError, match="holds no network with a unit and a framework"):
         UnitTable.read(written(tmp_path / "none.json", {}))
+    with pytest.raises(ResultsError, match="holds no network with a unit and a framework"):
+        UnitTable.read(written(tmp_path / "other.json", {"a": ("peephole", "additive", "toderici2017", 1.8, 30.0)}))
     with pytest.raises(ResultsError, match="cannot be read"):
         plot([str(tmp_path / "nothing.json")], out=str(tmp_path / "a.png"), table=True)
     with pytest.raises(ValueError, match="leave out all but one of them"):
