@@ -207,7 +207,7 @@ def _sweep(data: Any, name: str) -> Sweep:
         hyperband=_hyperband(data.get("early_terminate")),
         command=tuple(command),
         program=data.get("program"),
-        run_cap=data.get("run_cap"),
+        run_cap=_whole("run_cap", data.get("run_cap")),
     )
 
 
@@ -274,13 +274,26 @@ def _hyperband(given: Any) -> Hyperband | None:
         return None
     if not isinstance(given, dict) or given.get("type") != "hyperband":
         raise SweepError(f"early_terminate is {given!r}, must be like {{type: hyperband, min_iter: 3}}")
-    eta, max_iter = int(given.get("eta", 3)), given.get("max_iter")
-    min_iter = given.get("min_iter")
-    if min_iter is None:
-        if not max_iter or not given.get("s"):
-            raise SweepError("early_terminate needs min_iter, or max_iter and s")
-        min_iter = max(1, int(max_iter) // eta ** int(given["s"]))
-    return Hyperband(int(min_iter), None if max_iter is None else int(max_iter), eta)
+    if unknown := sorted(set(given) - {"type", "min_iter", "max_iter", "s", "eta"}, key=str):
+        raise SweepError(f"early_terminate has {unknown[0]!r}, which does not run without a server")
+    min_iter, max_iter, s = (_whole(f"early_terminate: {key}", given.get(key)) for key in ("min_iter", "max_iter", "s"))
+    eta = _whole("early_terminate: eta", given.get("eta"), least=2) or 3
+    if min_iter is None and max_iter is not None and s is not None:
+        min_iter = max(1, max_iter // eta ** min(s, max_iter.bit_length()))
+    elif min_iter is None or s is not None:
+        raise SweepError(f"early_terminate is {given!r}; it needs min_iter, or max_iter and s")
+    if max_iter is not None and max_iter < min_iter:
+        raise SweepError(f"early_terminate: max_iter is {max_iter}, less than min_iter, {min_iter}")
+    return Hyperband(min_iter, max_iter, eta)
+
+
+def _whole(key: str, value: Any, least: int = 1) -> int | None:
+    """The number; None when none is given. Raises `SweepError` when it is not whole or less than `least`."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SweepError(f"{key} is {value!r}, must be a whole number of at least {least}")
+    return value
 
 
 def as_argument(value: Any) -> str:

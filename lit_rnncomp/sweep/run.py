@@ -6,7 +6,7 @@ from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
-from .definition import SweepError, as_argument, best_of, read_sweep
+from .definition import Sweep, SweepError, as_argument, best_of, read_sweep
 from .engine import Outcome, Study, alone_in, database_of, run_study
 
 
@@ -40,13 +40,7 @@ def run(
         definition = replace(definition, command=(*definition.command, f"--data.train={data}"))
     if workers < 1 or gpus < 0:
         raise ValueError(f"workers is {workers} and gpus {gpus}; there must be at least 1 worker, and 0 or more GPUs")
-    wanted = count if count is not None else definition.run_cap
-    if definition.method == "grid":
-        wanted = min(definition.grid_size(), wanted or definition.grid_size())
-    if wanted is None or wanted < 1:
-        raise SweepError(
-            f"a {definition.method} sweep has no end of its own: say how many trials with --count (given: {wanted})"
-        )
+    wanted = _wanted(definition, count)
     folder = Path(out) if out else Path("runs") / "sweeps" / definition.name
     with alone_in(folder) as lock, database_of(folder):
         study = Study(definition, folder.resolve(), seed)
@@ -69,6 +63,18 @@ def run(
         raise SweepError(
             f"none of {len(outcomes)} trials gave a value of {definition.metric}; the first: {outcomes[0].error}"
         )
+
+
+def _wanted(sweep: Sweep, count: int | None) -> int:
+    """How many trials the study is to have. Raises `SweepError` when that is less than one, or nothing says it."""
+    if count is not None and count < 1:
+        raise SweepError(f"--count is {count}, must be at least 1")
+    wanted = sweep.run_cap if count is None else count
+    if sweep.method == "grid":
+        return sweep.grid_size() if wanted is None else min(sweep.grid_size(), wanted)
+    if wanted is None:
+        raise SweepError(f"a {sweep.method} sweep has no end of its own: say how many trials with --count")
+    return wanted
 
 
 def _watched(study: Study, count: int, workers: int, gpus: int, lock: int, quiet: bool) -> list[Outcome]:

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import sys
 from itertools import permutations, product
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_parameters(read, given, meant):
         ({"type": "hyperband", "min_iter": 3}, Hyperband(3, None, 3)),
         ({"type": "hyperband", "min_iter": 2, "max_iter": 18, "eta": 2}, Hyperband(2, 18, 2)),
         ({"type": "hyperband", "max_iter": 27, "s": 2}, Hyperband(3, 27, 3)),
+        ({"type": "hyperband", "max_iter": 27, "s": 10**9}, Hyperband(1, 27, 3)),
     ],
 )
 def test_early_stopping(read, given, meant):
@@ -126,6 +128,13 @@ def test_early_stopping(read, given, meant):
         ({"parameters": {"x": {"values": [1], "probabilities": [1]}}}, "parameter x has 'probabilities'"),
         ({"early_terminate": {"type": "median"}}, "early_terminate is"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter, or max_iter and s"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 27}}, "needs min_iter, or max_iter and s"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 3, "s": 2}}, "needs min_iter, or max_iter and s"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 3, "strict": True}}, "early_terminate has 'strict'"),
+        (
+            {"early_terminate": {"type": "hyperband", "min_iter": 3, "max_iter": 2}},
+            "max_iter is 2, less than min_iter, 3",
+        ),
         ({"command": ["${what}"]}, r"command holds \$\{what\}"),
         ({"command": None}, r"command holds \$\{program\}, and no program"),
     ],
@@ -134,6 +143,14 @@ def test_mistakes_are_named(read, changes, message):
     with pytest.raises(SweepError, match=message) as error:
         read(**changes)
     assert "some.yaml: " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "ten", "1e3", [3], math.nan])
+@pytest.mark.parametrize("key", ["run_cap", "min_iter", "max_iter", "s", "eta"])
+def test_counts_are_whole_numbers(read, key, value):
+    stopping = {"type": "hyperband", "max_iter": 27, "s": 2}
+    with pytest.raises(SweepError, match=f"{key} is {re.escape(repr(value))}, must be a whole number of at least"):
+        read(**({key: value} if key == "run_cap" else {"early_terminate": stopping | {key: value}}))
 
 
 def test_unreadable_files_are_named(tmp_path):

@@ -153,7 +153,7 @@ def test_lists_and_dicts_are_printed_as_the_file_has_them(sweep, tmp_path, capsy
     assert json.loads(capsys.readouterr().out)["trials"][0]["parameters"] == given
     run(str(path), out=str(tmp_path / "study"))
     table = capsys.readouterr().out
-    assert all(text in table for text in ('x=1', 'a=[0.9, null]', 'b={"c": 1}')), table
+    assert all(text in table for text in ("x=1", "a=[0.9, null]", 'b={"c": 1}')), table
     best(str(tmp_path / "study"), json=True)
     assert json.loads(capsys.readouterr().out)["parameters"] == given
     best(str(tmp_path / "study"))
@@ -316,11 +316,29 @@ def test_two_sweeps_cannot_share_a_folder(sweep, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"workers": 0}, "workers is 0"), ({}, "how many trials with --count"), ({"count": 0}, "--count")],
+    [
+        ({"workers": 0}, "workers is 0"),
+        ({"count": 0}, "--count is 0, must be at least 1"),
+        ({"count": -3}, "--count is -3, must be at least 1"),
+    ],
 )
-def test_wrong_options_are_named(sweep, tmp_path, options, message):
+@pytest.mark.parametrize("method", ["random", "grid"])
+def test_wrong_options_are_named(sweep, tmp_path, method, options, message):
+    path = sweep(method=method, parameters={"x": {"values": [1, 2]}}, run_cap=1)
     with pytest.raises(ValueError, match=message):
-        run(str(sweep()), out=str(tmp_path / "study"), **options)
+        run(str(path), out=str(tmp_path / "study"), **options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_what_has_no_end_needs_a_count(sweep, tmp_path):
+    with pytest.raises(SweepError, match="a random sweep has no end of its own: say how many trials with --count"):
+        run(str(sweep()), out=str(tmp_path / "study"))
+
+
+def test_the_cap_of_a_grid_is_kept(sweep, tmp_path):
+    path = sweep(method="grid", parameters={"x": {"values": [1, 2, 3]}}, run_cap=2)
+    run(str(path), out=str(tmp_path / "study"), workers=2)
+    assert [outcome.parameters["x"] for outcome in outcomes(tmp_path / "study", path)] == [1, 2]
 
 
 def test_neither_folder_nor_server_path_is_explained(tmp_path):
