@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeGuard, TypeVar, cast
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
@@ -26,6 +26,7 @@ _KEYS = {
     "run_cap",
 }
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
+_DISTRIBUTIONS = ("int_uniform", "uniform", "q_uniform", "log_uniform", "log_uniform_values")
 _MACROS = ("env", "interpreter", "program", "args", "args_no_hyphens", "args_json")
 
 
@@ -216,49 +217,86 @@ def _parameter(key: str, given: Any) -> Choice | Range:
         raise SweepError(
             f"parameter {key} is {given!r}, must be like {{value: 1}}, {{values: [1, 2]}} or {{min: 0.1, max: 1.0}}"
         )
-    if unknown := sorted(set(given) - {"value", "values", "min", "max", "q", "distribution"}):
+    if unknown := sorted(set(given) - {"value", "values", "min", "max", "q", "distribution"}, key=str):
         raise SweepError(f"parameter {key} has {unknown[0]!r}, which does not run without a server")
-    if "value" in given or "values" in given:
-        if stray := sorted(set(given) & {"min", "max", "q"}):
-            raise SweepError(f"parameter {key} has {stray[0]!r} beside its values; leave one of them out")
-        values = given["values"] if "values" in given else [given["value"]]
-        if not isinstance(values, list) or not values:
-            raise SweepError(f"parameter {key}: values is {values!r}, must be a list of at least one")
-        return Choice(tuple(Json(json.dumps(value)) if isinstance(value, (list, dict)) else value for value in values))
-    low, high = given.get("min"), given.get("max")
-    if not all(isinstance(bound, (int, float)) for bound in (low, high)):
+    return _choice(key, given) if "value" in given or "values" in given else _range(key, given)
+
+
+def _choice(key: str, given: Mapping[str, Any]) -> Choice:
+    one, kind = ("value", "constant") if "value" in given else ("values", "categorical")
+    if stray := sorted(set(given) - {one, "distribution"}):
+        raise SweepError(f"parameter {key} has {stray[0]!r} beside its {one}; leave one of them out")
+    if given.get("distribution", kind) != kind:
         raise SweepError(
-            f"parameter {key} needs value, values, or min and max as numbers (write 1.0e-4: YAML reads 1e-4 as text)"
+            f"parameter {key}: distribution is {given['distribution']!r} beside its {one}; leave one of them out"
         )
-    low, high = cast(float, low), cast(float, high)
+    values = [given["value"]] if one == "value" else given["values"]
+    if not isinstance(values, list) or not values:
+        raise SweepError(f"parameter {key}: values is {values!r}, must be a list of at least one")
+    held = tuple(_held(key, value) for value in values)
+    for value in held:
+        if type(first := held[held.index(value)]) is not type(value):
+            raise SweepError(f"parameter {key}: a study cannot tell {first!r} from {value!r}; leave one of them out")
+    return Choice(held)
+
+
+def _held(key: str, value: Any) -> Scalar:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise SweepError(f"parameter {key}: {value} is no value of JSON; put it in quotes") from None
+    return Json(text) if isinstance(value, (list, dict)) else cast(Scalar, value)
+
+
+def _range(key: str, given: Mapping[str, Any]) -> Range:
+    low, high = given.get("min"), given.get("max")
+    if not _is_number(low) or not _is_number(high):
+        raise SweepError(
+            f"parameter {key} needs value, values, or min and max as finite numbers, not {low!r} and {high!r} "
+            "(write 1.0e-4: YAML reads 1e-4 as text)"
+        )
     integers = isinstance(low, int) and isinstance(high, int)
     kind = given.get("distribution", "int_uniform" if integers else "uniform")
-    if kind in ("log_uniform", "q_log_uniform"):  # here Weights & Biases gives the bounds as exponents of e
-        low, high = math.exp(low), math.exp(high)
-    if low > high or ("log" in kind and low <= 0):
-        raise SweepError(f"parameter {key}: {low} to {high} is no range for {kind}")
+    if kind not in _DISTRIBUTIONS:
+        raise SweepError(
+            f"parameter {key}: distribution {kind} does not run without a server; those that do are "
+            f"{', '.join(_DISTRIBUTIONS)}"
+        )
     if "q" in given and kind != "q_uniform":
         raise SweepError(f"parameter {key}: q goes with distribution q_uniform, not with {kind}")
-    kinds = {
-        "int_uniform": Range(low, high, integer=True),
-        "uniform": Range(low, high),
-        "q_uniform": _multiples(key, low, high, given.get("q", 1)) if kind == "q_uniform" else None,
-        "log_uniform": Range(low, high, log=True),
-        "log_uniform_values": Range(low, high, log=True),
-    }
-    meant = kinds.get(kind)
-    if meant is None:
+    if kind == "log_uniform":  # here Weights & Biases gives the bounds as exponents of e
+        low, high = _exponential(key, low), _exponential(key, high)
+    fractional = kind == "int_uniform" and (low % 1 or high % 1)
+    if low > high or not _is_number(high - low) or ("log" in kind and low <= 0) or fractional:
+        raise SweepError(f"parameter {key}: {low} to {high} is no range for {kind}")
+    if kind == "q_uniform":
+        return _multiples(key, low, high, given.get("q", 1))
+    return Range(low, high, log="log" in kind, integer=kind == "int_uniform")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number that fits a float; bools are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _exponential(key: str, power: float) -> float:
+    try:
+        return math.exp(power)
+    except OverflowError:
         raise SweepError(
-            f"parameter {key}: distribution {kind} does not run without a server; those that do are {', '.join(kinds)}"
-        )
-    return meant
+            f"parameter {key}: log_uniform takes exponents of e, and {power} is too large for one; "
+            "log_uniform_values takes the values"
+        ) from None
 
 
 def _multiples(key: str, low: float, high: float, q: Any) -> Range:
     """The multiples of `q` in [low, high]: integers when `q` is one, as Weights & Biases has them."""
-    if isinstance(q, bool) or not isinstance(q, (int, float)) or not q > 0:
+    if not _is_number(q) or q <= 0:
         raise SweepError(f"parameter {key}: q is {q!r}, must be a number above 0")
-    first, last = math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9)
+    try:
+        first, last = math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9)
+    except OverflowError:
+        raise SweepError(f"parameter {key}: q is {q!r}, too small for {low} to {high}") from None
     if first > last:
         raise SweepError(f"parameter {key}: no multiple of q={q} is between {low} and {high}")
     return Range(_short(first * q), _short(last * q), step=q, integer=isinstance(q, int))

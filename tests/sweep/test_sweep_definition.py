@@ -2,6 +2,7 @@ import json
 import math
 import re
 import sys
+from datetime import date
 from itertools import permutations, product
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def test_there_is_a_sweep_of_each_kind():
     ("given", "meant"),
     [
         ({"value": 3}, Choice((3,))),
-        ({"values": [1, "a", None, True, [0.9, 0.99]]}, Choice((1, "a", None, True, "[0.9, 0.99]"))),
+        ({"value": 3, "distribution": "constant"}, Choice((3,))),
+        ({"values": [2, "a", None, True, [0.9, 0.99]]}, Choice((2, "a", None, True, "[0.9, 0.99]"))),
+        ({"values": [1, 1, "inf"], "distribution": "categorical"}, Choice((1, 1, "inf"))),
+        ({"distribution": "int_uniform", "min": 1.0, "max": 8}, Range(1, 8, integer=True)),
         ({"min": 1, "max": 8}, Range(1, 8, integer=True)),
         ({"min": 1, "max": 8.0}, Range(1, 8)),
         ({"distribution": "uniform", "min": 1, "max": 8}, Range(1, 8)),
@@ -125,9 +129,22 @@ def test_early_stopping(read, given, meant):
             {"parameters": {"x": {"min": 1, "max": 2, "q": 5, "distribution": "q_uniform"}}},
             "no multiple of q=5 is between",
         ),
+        ({"parameters": {"x": {"value": 1, "values": [1]}}}, "x has 'values' beside its value"),
+        ({"parameters": {"x": {"min": 0.5, "max": 8, "distribution": "int_uniform"}}}, "0.5 to 8 is no range for int_"),
+        (
+            {"parameters": {"x": {"min": 1, "max": 1000, "distribution": "log_uniform"}}},
+            "x: .* exponents of e, and 1000",
+        ),
+        ({"parameters": {"x": {"min": 0, "max": 1.7e308, "q": 1e-9, "distribution": "q_uniform"}}}, "q is 1e-09, too"),
+        ({"parameters": {"x": {"min": -1.7e308, "max": 1.7e308}}}, "parameter x: .* is no range for uniform"),
+        ({"parameters": {"x": {1: 1, "a": 1}}}, "parameter x has 1, which"),
         ({"parameters": {"x": {"values": [1], "probabilities": [1]}}}, "parameter x has 'probabilities'"),
         ({"early_terminate": {"type": "median"}}, "early_terminate is"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter, or max_iter and s"),
+        (
+            {"early_terminate": {"type": "hyperband", "min_iter": 3, "eta": 1}},
+            "eta is 1, must be a whole number of at least 2",
+        ),
         ({"early_terminate": {"type": "hyperband", "max_iter": 27}}, "needs min_iter, or max_iter and s"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 3, "s": 2}}, "needs min_iter, or max_iter and s"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 3, "strict": True}}, "early_terminate has 'strict'"),
@@ -143,6 +160,38 @@ def test_mistakes_are_named(read, changes, message):
     with pytest.raises(SweepError, match=message) as error:
         read(**changes)
     assert "some.yaml: " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, False, True, None, "1e-4", [1], {}, 10**400])
+@pytest.mark.parametrize("key", ["min", "max", "q"])
+def test_bounds_are_finite_numbers(read, key, value):
+    given = {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5, key: value}
+    with pytest.raises(SweepError, match="parameter x.* must be a number" if key == "q" else "parameter x .* finite"):
+        read(parameters={"x": given})
+
+
+@pytest.mark.parametrize("kind", [None, 3, True, [1], {"a": 1}, "beta", "categorical"])
+def test_distributions_are_those_of_the_format(read, kind):
+    with pytest.raises(SweepError, match=re.escape(f"parameter x: distribution {kind} does not run without a server")):
+        read(parameters={"x": {"min": 0.1, "max": 1, "distribution": kind}})
+
+
+@pytest.mark.parametrize("kind", [None, 3, [1], "log_uniform_values", "uniform", "constant"])
+def test_values_have_no_distribution_of_a_range(read, kind):
+    with pytest.raises(SweepError, match=f"parameter x: distribution is {re.escape(repr(kind))} beside its values"):
+        read(parameters={"x": {"values": [1, 2], "distribution": kind}})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [1, -math.inf], {"a": math.nan}, date(2026, 1, 1), b"a", {1}])
+def test_values_are_those_of_json(read, value):
+    with pytest.raises(SweepError, match=r"parameter x: .* is no value of JSON; put it in quotes"):
+        read(parameters={"x": {"values": [1, value]}})
+
+
+@pytest.mark.parametrize("values", [[1, True], [0, 2, False], [1, 1.0], [[1, 2], "[1, 2]"]])
+def test_values_are_such_as_a_study_can_tell_apart(read, values):
+    with pytest.raises(SweepError, match=r"parameter x: a study cannot tell .* from .*; leave one of them out"):
+        read(parameters={"x": {"values": values}})
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "ten", "1e3", [3], math.nan])
