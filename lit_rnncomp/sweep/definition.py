@@ -27,7 +27,7 @@ _KEYS = {
 }
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 _DISTRIBUTIONS = ("int_uniform", "uniform", "q_uniform", "log_uniform", "log_uniform_values")
-_MACROS = ("env", "interpreter", "program", "args", "args_no_hyphens", "args_json")
+_MACROS = ("${env}", "${interpreter}", "${program}", "${args}", "${args_no_hyphens}", "${args_json}")
 
 
 class SweepError(ValueError):
@@ -167,7 +167,7 @@ def read_sweep(path: str | Path) -> Sweep:
         data = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SweepError(f"no such sweep: {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         raise SweepError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
         return _sweep(data, Path(path).stem)
@@ -178,7 +178,7 @@ def read_sweep(path: str | Path) -> Sweep:
 def _sweep(data: Any, name: str) -> Sweep:
     if not isinstance(data, dict):
         raise SweepError("not a mapping of keys to values")
-    if unknown := sorted(set(data) - _KEYS):
+    if unknown := sorted(set(data) - _KEYS, key=str):
         raise SweepError(f"unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}")
     if data.get("method") not in ("grid", "random", "bayes"):
         raise SweepError(f"method is {data.get('method')!r}, must be grid, random or bayes")
@@ -189,27 +189,41 @@ def _sweep(data: Any, name: str) -> Sweep:
         or metric.get("goal") not in ("maximize", "minimize")
     ):
         raise SweepError(f"metric is {metric!r}, must be like {{name: val/auc_ms_ssim_best, goal: maximize}}")
+    if unknown := sorted(set(metric) - {"name", "goal"}, key=str):
+        raise SweepError(f"metric has {unknown[0]!r}, which does not run without a server")
     if not isinstance(data.get("parameters"), dict) or not data["parameters"]:
         raise SweepError("parameters must be a mapping from argument names to their values")
-    command = [str(word) for word in data.get("command") or _DEFAULT_COMMAND]
-    for word in command:
-        if word.startswith("${") and word[2:-1] not in _MACROS:
-            raise SweepError(
-                f"command holds {word}; supported are {', '.join('${' + macro + '}' for macro in _MACROS)}"
-            )
-    if "${program}" in command and not data.get("program"):
+    if strange := [key for key in data["parameters"] if not isinstance(key, str)]:
+        raise SweepError(f"parameters has the key {strange[0]!r}, which is no text; put it in quotes")
+    program = data.get("program")
+    if not isinstance(program, str | None):
+        raise SweepError(f"program is {program!r}, must be the name of a file")
+    command = _command(data.get("command"))
+    if "${program}" in command and not program:
         raise SweepError("command holds ${program}, and no program is given")
     return Sweep(
-        name=str(data.get("name", name)),
+        name=name if data.get("name") is None else str(data["name"]),
         method=data["method"],
         metric=metric["name"],
         goal=metric["goal"],
-        parameters={str(key): _parameter(str(key), value) for key, value in data["parameters"].items()},
+        parameters={key: _parameter(key, value) for key, value in data["parameters"].items()},
         hyperband=_hyperband(data.get("early_terminate")),
-        command=tuple(command),
-        program=data.get("program"),
+        command=command,
+        program=program,
         run_cap=_whole("run_cap", data.get("run_cap")),
     )
+
+
+def _command(given: Any) -> tuple[str, ...]:
+    words = _DEFAULT_COMMAND if given is None else given
+    if not isinstance(words, list) or not words:
+        raise SweepError(f"command is {given!r}, must be a list of words, like ['lit-rnncomp', 'fit', '${{args}}']")
+    for word in words:
+        if not isinstance(word, (str, int, float)):
+            raise SweepError(f"command holds {word!r}, which is no word; put it in quotes")
+        if (str(word).startswith("${") and word not in _MACROS) or "${envvar:" in str(word):
+            raise SweepError(f"command holds {word}; supported are {', '.join(_MACROS)}")
+    return tuple(map(str, words))
 
 
 def _parameter(key: str, given: Any) -> Choice | Range:

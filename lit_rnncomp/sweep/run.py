@@ -41,7 +41,7 @@ def run(
     if workers < 1 or gpus < 0:
         raise ValueError(f"workers is {workers} and gpus {gpus}; there must be at least 1 worker, and 0 or more GPUs")
     wanted = _wanted(definition, count)
-    folder = Path(out) if out else Path("runs") / "sweeps" / definition.name
+    folder = Path(out) if out else _folder_of(definition)
     with alone_in(folder) as lock, database_of(folder):
         study = Study(definition, folder.resolve(), seed)
         outcomes = _watched(study, wanted, workers, gpus, lock, quiet=json)
@@ -75,6 +75,13 @@ def _wanted(sweep: Sweep, count: int | None) -> int:
     if wanted is None:
         raise SweepError(f"a {sweep.method} sweep has no end of its own: say how many trials with --count")
     return wanted
+
+
+def _folder_of(sweep: Sweep) -> Path:
+    """Where the study of a sweep is kept by itself. Raises `SweepError` when a name leads elsewhere."""
+    if sweep.name in ("", "..") or Path(sweep.name).name != sweep.name:
+        raise SweepError(f"name is {sweep.name!r}, which cannot name a folder; give one with --out")
+    return Path("runs") / "sweeps" / sweep.name
 
 
 def _watched(study: Study, count: int, workers: int, gpus: int, lock: int, quiet: bool) -> list[Outcome]:

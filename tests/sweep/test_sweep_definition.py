@@ -102,6 +102,9 @@ def test_early_stopping(read, given, meant):
         ({"metric": {"name": "auc"}}, "metric is .* must be like"),
         ({"parameters": {}}, "parameters must be a mapping"),
         ({"parametres": {}}, "unknown key 'parametres'"),
+        ({"metric": {"name": "auc", "goal": "maximize", "target": 1}}, "metric has 'target', which does not run"),
+        ({"parameters": {True: {"value": 1}}}, "parameters has the key True, which is no text"),
+        ({"program": ["a.py"]}, r"program is \['a.py'\], must be the name of a file"),
         ({"parameters": {"x": 3}}, "parameter x is 3, must be like"),
         ({"parameters": {"x": {"values": []}}}, "parameter x: values is"),
         ({"parameters": {"x": {"min": 1}}}, "parameter x needs value, values, or min and max"),
@@ -153,6 +156,11 @@ def test_early_stopping(read, given, meant):
             "max_iter is 2, less than min_iter, 3",
         ),
         ({"command": ["${what}"]}, r"command holds \$\{what\}"),
+        ({"command": ["x", "${args"]}, r"command holds \$\{args; supported"),
+        ({"command": ["x", "${args!"]}, r"command holds \$\{args!; supported"),
+        ({"command": ["x", "--data=${envvar:DATA}"]}, r"command holds --data=\$\{envvar:DATA\}; supported"),
+        ({"command": ["x", None]}, "command holds None, which is no word"),
+        ({"command": ["x", {"--lr": 1}]}, "command holds {'--lr': 1}, which is no word"),
         ({"command": None}, r"command holds \$\{program\}, and no program"),
     ],
 )
@@ -160,6 +168,12 @@ def test_mistakes_are_named(read, changes, message):
     with pytest.raises(SweepError, match=message) as error:
         read(**changes)
     assert "some.yaml: " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", ["x fit ${args}", "", {"x": 1}, 3, False, []])
+def test_a_command_is_a_list(read, command):
+    with pytest.raises(SweepError, match=f"command is {re.escape(repr(command))}, must be a list of words, like"):
+        read(command=command)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, False, True, None, "1e-4", [1], {}, 10**400])
@@ -208,6 +222,13 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(SweepError, match=r"bad\.yaml is not YAML"):
         read_sweep(tmp_path / "bad.yaml")
+    for number, text in enumerate(["a: 2026-13-45", "[" * 5000, "a: " + "1" * 5000]):
+        (tmp_path / f"bad{number}.yaml").write_text(text)
+        with pytest.raises(SweepError, match=rf"bad{number}\.yaml is not YAML: [^\n]*$"):
+            read_sweep(tmp_path / f"bad{number}.yaml")
+    (tmp_path / "keys.yaml").write_text("{x: 1, 3: 1}")
+    with pytest.raises(SweepError, match=r"keys\.yaml: unknown key 3"):
+        read_sweep(tmp_path / "keys.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(SweepError, match="not a mapping"):
         read_sweep(tmp_path / "list.yaml")

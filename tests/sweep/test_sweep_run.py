@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -300,6 +301,17 @@ def test_a_study_is_in_the_folder_that_was_named(sweep, tmp_path, monkeypatch, n
     assert [path.name for path in Path.cwd().iterdir()] == [name]
     assert {path.name for path in Path(name).iterdir()} == {"lock", "study.db", "trials"}
     assert best_of_study(Path(name)).run == f"{name}/trials/0000"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../elsewhere", "/elsewhere", "a/b"])
+def test_the_name_of_a_sweep_leads_nowhere_else(sweep, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SweepError, match=f"name is '{re.escape(name)}', which cannot name a folder; give one with --out"
+    ):
+        run(str(sweep(name=name)), count=1)
+    run(str(sweep(name=None)), count=1)
+    assert [str(path) for path in Path("runs").glob("*/*")] == ["runs/sweeps/some"]
 
 
 def test_two_sweeps_cannot_share_a_folder(sweep, tmp_path):
