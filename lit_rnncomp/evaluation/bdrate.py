@@ -9,7 +9,7 @@ import numpy as np
 
 from . import confidence, per_picture, rd
 from .metric_table import METRICS, Metric, MetricName
-from .published import read_points
+from .points import read_points
 from .results import Results
 from .summary import difference, mean_delta
 from .tables import INTERVALS
@@ -28,7 +28,8 @@ def bdrate(
     With --results the deltas are computed for each picture and averaged, with intervals of a bootstrap over pictures;
     the paired difference of the areas and the share of rates at which B is above A are said too. Without, A and B are
     files of points: two columns, bits per pixel and quality (of --metric, as it is: not in dB), `#` for comments, such
-    as those of tensorflow/compression; or a table whose first line names the columns bpp and that of the metric.
+    as those of tensorflow/compression; or a table of one curve whose first line names the columns bpp (or rate,
+    bitrate) and that of the metric.
 
     Args:
         a: the anchor: a codec's name in --results, or a file of points.
@@ -70,6 +71,8 @@ def _of_files(a: str, b: str, metric: Metric, interpolation: rd.Interpolation) -
             deltas[name] = delta(*points, interpolation)
         except rd.CurvesDoNotOverlap:
             deltas[name] = None
+        except ValueError as error:
+            raise ValueError(f"{b} against {a}: {error}") from None
     if deltas["bd_rate"] is None and deltas["bd_quality"] is None:
         raise rd.CurvesDoNotOverlap(
             f"{a} and {b} share no range of {metric.name} and none of rates: measure more settings of one of them"

@@ -13,13 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import rd
-from .metric_table import METRICS, Metric
+from .points import read_points
 
 FOLDERS = {"ms_ssim": "MS-SSIM_sRGB_RGB", "psnr": "PSNR_sRGB_RGB"}
-
-
-class WrongMetric(ValueError):
-    """Points of another metric than the one asked for; the message says the option."""
 
 
 class Published(NamedTuple):
@@ -87,81 +83,6 @@ def warn_of_others(source: str | None, data: str, pictures: Collection[str]) -> 
             f"{len(others)} published curves are left out: they are means over other pictures than these "
             f"{len(pictures)} of {data}",
             stacklevel=2,
-        )
-
-
-def read_points(path: str | Path, metric: Metric | None = None) -> rd.Curve:
-    """Two columns, bits per pixel and quality, separated by commas, semicolons or blanks; `#` begins a comment.
-
-    A first line of words is a header. Where it names `bpp` (or `rate`) and `metric`, the columns of these names are
-    read, wherever they are.
-
-    Raises:
-        ValueError: the file is missing or is no such table, or its values are not of `metric`; the message names it.
-    """
-    try:
-        lines = [line.split("#")[0] for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
-    except OSError:
-        raise ValueError(
-            f"{path} cannot be read: give a file of points, or --results and the names of codecs in it"
-        ) from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a table of two columns, bits per pixel and quality") from None
-    rows = [_cells(line) for line in lines if line.strip()]
-    try:
-        x, y = (0, 1) if not rows or _is_number(rows[0][0]) else _columns(path, rows.pop(0), metric)
-        points = np.array([[float(row[x]), float(row[y])] for row in rows])
-        order = np.argsort(points[:, 0], kind="stable")
-    except (ValueError, IndexError) as error:
-        if isinstance(error, WrongMetric):
-            raise
-        raise ValueError(f"{path} is not a table of two columns, bits per pixel and quality") from None
-    curve = rd.Curve(points[order, 0], points[order, 1])
-    if metric is not None:
-        _check_values(path, curve.quality, metric)
-    return curve
-
-
-def _cells(line: str) -> list[str]:
-    if ";" in line:  # as spreadsheets write where the comma is decimal
-        return [cell.strip().replace(",", ".") for cell in line.split(";")]
-    return line.replace(",", " ").split()
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _columns(path: str | Path, header: list[str], metric: Metric | None) -> tuple[int, int]:
-    """Where bits per pixel and quality are, of a table with a line of words."""
-    names = [cell.strip("\"'").lower().replace("-", "_") for cell in header]
-    x = next((k for k, name in enumerate(names) if name in ("bpp", "rate", "bits_per_pixel")), 0)
-    if metric is None:
-        return x, 1 - x
-    if metric.name in names:
-        return x, names.index(metric.name)
-    if others := [name for name in names if name in METRICS]:
-        raise WrongMetric(
-            f"{path} has a column of {' and of '.join(others)} and none of {metric.name}: say --metric {others[0]}"
-        )
-    return x, 1 if x == 0 else 0
-
-
-def _check_values(path: str | Path, values: rd.Array, metric: Metric) -> None:
-    """Similarities are at most 1, and curves in decibels are above that."""
-    if not metric.unit and values.max() > 1:
-        raise WrongMetric(
-            f"{path} has values up to {values.max():g}, and {metric.title} is at most 1: say which metric it is, such "
-            "as --metric psnr"
-        )
-    if metric.unit == "dB" and len(values) > 1 and values.min() >= 0 and values.max() <= 1:
-        raise WrongMetric(
-            f"{path} has values of at most 1, which are no {metric.title} in dB: say which metric it is, such as "
-            "--metric ms_ssim"
         )
 
 

@@ -15,9 +15,8 @@ from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
 from lit_rnncomp.evaluation.equal import common_bytes
 from lit_rnncomp.evaluation.ladder import Rung
-from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
-from lit_rnncomp.evaluation.published import curves, read_points, shipped
+from lit_rnncomp.evaluation.published import curves, shipped
 from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
 from lit_rnncomp.evaluation.strip import Panel, busiest, draw_strip
 
@@ -160,18 +159,6 @@ def test_bdrate_of_files(tmp_path, capsys):
         assert "+10.00 % rate" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "cannot be read"), ("0.5\n", "not a table"), ("a, b\n", "not a table"), ("", "not a table")],
-)
-def test_files_that_are_no_points(tmp_path, content, message):
-    path = tmp_path / "points.txt"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_points(path)
-
-
 def printed_sizes(capsys, count):
     lines = capsys.readouterr().out.splitlines()
     return [int(re.search(r": ([\d,]+) bytes", line).group(1).replace(",", "")) for line in lines[:count]]
@@ -296,39 +283,9 @@ def test_bdrate_where_only_one_delta_exists(tmp_path, capsys):
     Path(c).write_text("1.0 40\n1.4 42\n2.0 44\n2.8 46\n")
     bdrate(a, c, metric="psnr", json=True)
     assert json.loads(capsys.readouterr().out) == {"bd_rate": None, "bd_quality": pytest.approx(10)}
+    Path(d).write_text("0.5 30\n")
+    with pytest.raises(ValueError, match=rf"^{re.escape(f'{d} against {a}')}: a curve is two lists"):
+        bdrate(a, d, metric="psnr")
     Path(d).write_text("3.5 50\n4 52\n")
     with pytest.raises(rd.CurvesDoNotOverlap, match="share no range of psnr and none of rates"):
         bdrate(a, d, metric="psnr")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "bpp,psnr\n0.5,30\n1,33\n",
-        "  # mine\n\n0.5 30 # at quality 40\n1 33\n",
-        "\ufeffbpp\tPSNR\r\n0.5\t30\r\n1\t33\r\n",
-        "quality,PSNR,ms-ssim,bpp\n20,30,0.9,0.5\n40,33,0.95,1.0\n",
-        "bpp;dB\n0,5;30,0\n1,0;33,0\n",
-        '"Rate", "PSNR"\n1, 33\n0.5, 30\n',
-    ],
-)
-def test_points_as_people_have_them(tmp_path, content):
-    path = tmp_path / "points"
-    path.write_bytes(content.encode())
-    assert [list(axis) for axis in read_points(path, METRICS["psnr"])] == [[0.5, 1], [30, 33]]
-
-
-@pytest.mark.parametrize(
-    ("content", "metric", "message"),
-    [
-        ("0.2 28\n0.4 31\n", "ms_ssim", "values up to 31, and MS-SSIM is at most 1: .*--metric psnr"),
-        ("0.2 0.9\n0.4 0.95\n", "psnr", "are no PSNR in dB: .*--metric ms_ssim"),
-        ("bpp,psnr\n0.2,28\n", "ssim", "a column of psnr and none of ssim: say --metric psnr"),
-        ("bpp,psnr\n0.2,28\nbpp,psnr\n", "psnr", "is not a table"),
-    ],
-)
-def test_points_of_another_metric(tmp_path, content, metric, message):
-    path = tmp_path / "points"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_points(path, METRICS[metric])
