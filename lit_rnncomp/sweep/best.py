@@ -89,7 +89,10 @@ def best_of_study(folder: Path, by: Chosen = AS_THE_SWEEP) -> Best:
     optuna = load_optuna()
     if not is_study(folder / "study.db"):
         raise SweepError(f"{folder / 'study.db'} is not the database of a study")
-    study = optuna.load_study(study_name="sweep", storage=storage_of(folder))
+    try:
+        study = optuna.load_study(study_name="sweep", storage=storage_of(folder))
+    except KeyError:
+        raise SweepError(f"{folder / 'study.db'} holds no sweep; it may have been killed before it began") from None
     states = optuna.trial.TrialState
     candidates = []
     for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)):
@@ -118,15 +121,17 @@ def best_of_server(path: str, runs: Path, by: Chosen = AS_THE_SWEEP) -> Best:
 
     try:
         sweep = wandb.Api().sweep(path)
-        metric: dict[str, Any] = sweep.config["metric"]
-        if by.metric is not None:
-            metric = {"name": by.metric, "goal": by.direction}
-        scored = [run for run in sweep.runs if isinstance(run.summary.get(metric["name"]), (int, float))]
+        given = sweep.config.get("metric") or {}
+        metric = by.metric or given.get("name")
+        goal = by.direction or given.get("goal", "minimize")  # what Weights & Biases takes it to be
+        scored = [run for run in sweep.runs if isinstance(run.summary.get(metric), (int, float))]
     except (wandb.Error, ValueError) as error:
         raise SweepError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from None
-    run = best_of(scored, metric["goal"], lambda one: one.summary[metric["name"]])
+    if metric is None:
+        raise SweepError(f"the sweep {path} names no metric; choose one with --metric")
+    run = best_of(scored, goal, lambda one: one.summary[metric])
     if run is None:
-        raise SweepError(f"no run of the sweep {path} has logged {metric['name']}")
+        raise SweepError(f"no run of the sweep {path} has logged {metric}")
     local = [folder for folder in runs.rglob(run.id) if (folder / "checkpoints").is_dir()]
     checkpoint = next((found for folder in local if (found := best_checkpoint(folder, by.checkpoint))), None)
     checkpoint = checkpoint or _from_artifacts(run, by.checkpoint)
@@ -136,7 +141,7 @@ def best_of_server(path: str, runs: Path, by: Chosen = AS_THE_SWEEP) -> Best:
             "its artifacts"
         )
     swept = {key: run.config.get(key) for key in sweep.config["parameters"]}
-    return Best(run.id, metric["name"], float(run.summary[metric["name"]]), checkpoint, swept)
+    return Best(run.id, metric, float(run.summary[metric]), checkpoint, swept)
 
 
 def _from_artifacts(run: Any, alias: str) -> Path | None:

@@ -2,6 +2,7 @@
 stub."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -166,6 +167,30 @@ def test_the_best_run_of_a_server_sweep_is_found(server, tmp_path, monkeypatch, 
     best(PATH, metric="psnr_hvs", json=True)
     printed = json.loads(capsys.readouterr().out)
     assert (printed["run"], printed["value"], Path(printed["checkpoint"]).read_text()) == ("aaaa", 29.6, "by PSNR-HVS")
+    server.runs[1] = node("bbbb", math.nan)
+    checkpoint.parent.parent.rename(checkpoint.parents[2] / "cccc")
+    best(PATH, json=True)
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (printed["run"], printed["value"]) == ("cccc", 0.5)
     server.runs = []
     with pytest.raises(SweepError, match=f"no run of the sweep {PATH} has logged val/auc_ms_ssim_best"):
         best(PATH)
+
+
+def test_a_server_sweep_may_name_neither_metric_nor_goal(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sweep = yaml.safe_load((ROOT / "sweeps" / "smoke.yaml").read_text())
+    server.runs = [node("aaaa", 0.4), node("bbbb", 0.6)]
+    checkpoints = tmp_path / "runs/lit_rnncomp/aaaa/checkpoints"
+    checkpoints.mkdir(parents=True)
+    for name in ("best", "best_psnr_hvs"):
+        (checkpoints / f"{name}.ckpt").write_text("weights")
+    server.config = yaml.safe_dump(sweep | {"metric": {"name": "val/auc_ms_ssim_best"}})
+    best(PATH, json=True)
+    assert json.loads(capsys.readouterr().out)["value"] == 0.4, "which minimises, as the server does"
+    del sweep["metric"]
+    server.config = yaml.safe_dump(sweep)
+    with pytest.raises(SweepError, match=f"the sweep {PATH} names no metric; choose one with --metric"):
+        best(PATH)
+    best(PATH, metric="psnr_hvs", json=True)
+    assert json.loads(capsys.readouterr().out)["value"] == 29.6

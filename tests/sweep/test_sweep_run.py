@@ -353,6 +353,12 @@ def test_the_cap_of_a_grid_is_kept(sweep, tmp_path):
     assert [outcome.parameters["x"] for outcome in outcomes(tmp_path / "study", path)] == [1, 2]
 
 
+def test_a_study_that_was_killed_before_it_began_is_named(tmp_path):
+    (tmp_path / "study.db").touch()
+    with pytest.raises(SweepError, match=r"study\.db holds no sweep"):
+        best(str(tmp_path))
+
+
 def test_neither_folder_nor_server_path_is_explained(tmp_path):
     with pytest.raises(
         SweepError, match=r"neither the folder of a study \(no study\.db in it\) nor ENTITY/PROJECT/SWEEP"
