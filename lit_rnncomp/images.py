@@ -34,6 +34,8 @@ _AS_RGB = {"P", "RGB", "RGBX", "YCbCr", "HSV"}
 _OF_RGB = {"RGB", "RGBA", "RGBa", "P", "PA"}
 _SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
+_WIDE_FILES = {"PNG", "PPM"}
+"""Formats whose mode I holds samples of 0..65535; of others, and in memory, it is anyone's guess."""
 
 
 class ImageError(ValueError):
@@ -161,6 +163,10 @@ def open_photograph(image: Image.Image) -> Photograph:
 
 def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Colours in mode L, RGB, CMYK or LAB, and the alpha channel of a picture that is not opaque everywhere."""
+    if image.mode == "I" and image.format not in _WIDE_FILES:
+        raise ValueError(
+            'mode I says nothing of the range of its samples: convert("L") if it is 0..255, convert("I;16") if 0..65535'
+        )
     if image.mode in _SIXTEEN_BIT:
         image = _high_byte(image)
     if image.mode in _TRANSPARENT or image.has_transparency_data:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lit_rnncomp.data import ImageError, list_images, read_image
+from lit_rnncomp.images import open_photograph
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
 
@@ -89,6 +90,35 @@ def test_16_bit_colour_keeps_the_high_byte_too():
 def test_32_bit_samples_are_refused():
     with pytest.raises(ImageError, match="signed numbers, of which no range is known"):
         through_file(Image.fromarray(np.array([[0, 70000]], dtype=np.int32)), "TIFF")
+
+
+def test_32_bit_samples_in_memory_have_no_known_range():
+    grey = Image.fromarray(RAMP[..., 0])
+    for image in (grey.convert("I"), Image.fromarray(RAMP[..., 0].astype(np.int32))):
+        with pytest.raises(ValueError, match=r'mode I says nothing .* convert\("L"\) if .*, convert\("I;16"\) if'):
+            open_photograph(image)
+        np.testing.assert_array_equal(np.asarray(open_photograph(image.convert("L")).colours)[..., 0], RAMP[..., 0])
+    wide = Image.fromarray(np.full((2, 2), 0x1234, np.int32)).convert("I;16")
+    assert open_photograph(wide).colours.getpixel((0, 0)) == (0x12,) * 3
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("name", ["a.png", "a.pgm"])
+def test_16_bit_files_are_read_as_such_when_pillow_has_opened_them(tmp_path, name, loaded):
+    samples = np.array([[0, 255, 256, 0x1234, 0xFFFF]], dtype=np.uint16)
+    if name == "a.png":
+        Image.fromarray(samples).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(b"P5 5 1 65535\n" + samples.astype(">u2").tobytes())
+    with Image.open(tmp_path / name) as image:
+        if loaded:
+            image.load()
+        np.testing.assert_array_equal(np.asarray(open_photograph(image).colours)[..., 0], samples >> 8)
+    # Before version 11.3 Pillow opened such a PNG in mode I.
+    if loaded and name == "a.png":
+        older = image.convert("I")
+        older.format = "PNG"
+        np.testing.assert_array_equal(np.asarray(open_photograph(older).colours)[..., 0], samples >> 8)
 
 
 def test_floating_point_is_refused():
