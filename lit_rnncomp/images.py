@@ -45,11 +45,13 @@ class ImageError(ValueError):
 class Photograph(NamedTuple):
     """What a picture's file holds: `colours` (8-bit RGB), how opaque they are (`L`, of the same size; None where all
     is), and what is said of them, by Pillow's names: `icc_profile` (of RGB other than sRGB, for which samples are
-    taken anyway), `exif` and `xmp`, both without the orientation, which is applied."""
+    taken anyway), `exif` and `xmp`, both without the orientation, which is applied: whether that made a difference says
+    `turned`."""
 
     colours: Image.Image
     alpha: Image.Image | None
     metadata: dict[str, bytes]
+    turned: bool = False
 
     def over_white(self) -> Image.Image:
         """The picture laid over white, 8-bit RGB; `info["laid_over"]` says so where it makes a difference."""
@@ -136,7 +138,7 @@ def photograph_of(image: Image.Image) -> Photograph:
         colours = colour.to_srgb(colours, profile)
     rgb = exif.turn((colour.lab_to_srgb(colours) if colours.mode == "LAB" else colours).convert("RGB"), turned)
     rgb.info = {}  # no stale Exif orientation or palette key travels on
-    return Photograph(rgb, None if alpha is None else exif.turn(alpha, turned), metadata)
+    return Photograph(rgb, None if alpha is None else exif.turn(alpha, turned), metadata, turned != 1)
 
 
 def metadata_of(image: Image.Image) -> dict[str, bytes]:

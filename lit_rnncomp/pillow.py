@@ -90,19 +90,18 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     options: dict[str, Any] = dict(getattr(image, "encoderinfo", {}))
     codec = _load(options.pop("model", None))
-    photograph, kept = metadata.of_photograph(open_photograph(image), metadata.kinds(options.pop("keep", ("icc",))))
+    photograph = open_photograph(image)
+    coded, kept = metadata.of_photograph(photograph, metadata.kinds(options.pop("keep", ("icc",))))
     for kind in ("icc_profile", "exif", "xmp"):
         value = options.pop(kind, None)
-        if isinstance(value, Image.Exif):
-            value = value.tobytes()
-        if value:
-            kept[kind] = value
-        elif value is not None:
-            kept.pop(kind, None)  # empty bytes: leave it out
+        if value is not None:
+            kept[kind] = value.tobytes() if isinstance(value, Image.Exif) else value
+    if photograph.turned:
+        kept = metadata.upright(kept)
     if isinstance(codec, TernaryCodec):  # files of binary codes hold no metadata
-        options["metadata"] = kept
+        options["metadata"] = {kind: value for kind, value in kept.items() if value}  # empty bytes: leave it out
     try:
-        file.write(codec.encode(photograph, **options))
+        file.write(codec.encode(coded, **options))
     except TypeError as error:
         raise ValueError(f"cannot save {_FORMAT}: {str(error).partition('() ')[2] or error}") from error
 

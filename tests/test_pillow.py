@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import ternary_models
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 import lit_rnncomp
 import lit_rnncomp.pillow
@@ -53,6 +53,26 @@ def test_metadata_come_back(path: Path) -> None:
     with Image.open(path) as image:
         assert (image.info["icc_profile"], image.info["xmp"]) == (b"a profile", b"<x/>")
         assert image.getexif()[0x010F] == "maker"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_turned_picture_is_not_turned_twice(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "maker", 6
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6"/></x:xmpmeta>'
+    PHOTO.save(tmp_path / f"a.{suffix}", exif=exif)
+    for said in ("object", "bytes"):
+        with Image.open(tmp_path / f"a.{suffix}") as photo:
+            given = photo.getexif() if said == "object" else photo.info["exif"]
+            photo.save(tmp_path / "a.rnnc", quality=30, exif=given, xmp=xmp)
+        with Image.open(tmp_path / "a.rnnc") as image:
+            assert image.size == PHOTO.size[::-1]
+            assert (image.getexif()[0x0112], image.getexif()[0x010F]) == (1, "maker")
+            assert b'tiff:Orientation="1"' in image.info["xmp"]
+            assert ImageOps.exif_transpose(image).size == image.size
+    PHOTO.save(tmp_path / "b.rnnc", quality=30, exif=exif)  # it was not turned: the next one turns it
+    with Image.open(tmp_path / "b.rnnc") as image:
+        assert image.size == PHOTO.size and image.getexif()[0x0112] == 6
 
 
 def test_frames_are_iterations(path: Path) -> None:

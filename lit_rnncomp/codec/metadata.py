@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from ..formats import exif
 from .container import BitstreamError, read_varint, varint
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ def of_photograph(photograph: Photograph, wanted: Collection[str]) -> tuple[Imag
     if "alpha" in wanted and photograph.alpha is not None:
         return photograph.beside_alpha(), {**entries, "alpha": alpha_entry(photograph.alpha)}
     return photograph.over_white(), entries
+
+
+def upright(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The entries of a picture that has been turned: their orientation is 1, and Exif that says nothing else is left
+    out."""
+    turned = {"exif": exif.upright_bytes, "xmp": exif.upright_xmp}
+    found = {kind: turned[kind](value) if kind in turned else value for kind, value in entries.items()}
+    return {kind: value for kind, value in found.items() if value}
 
 
 def to_bytes(entries: Mapping[str, bytes]) -> bytes:

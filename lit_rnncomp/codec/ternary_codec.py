@@ -69,7 +69,8 @@ class TernaryCodec(TernaryModel):
                 quality 75 without one.
             keep: what else of a path, file object or PIL image goes into the file: `icc` (a colour profile other than
                 sRGB), `exif`, `xmp`, `alpha` (without loss; else transparency is laid over white).
-            metadata: in the place of `keep`, what the file says, by the names of `metadata.KINDS`.
+            metadata: in the place of `keep`, what the file says, by the names of `metadata.KINDS`; of a picture that is
+                turned by its orientation, orientations in it become 1.
             exact: the same pixels give the same bytes on every processor. (Without it a coefficient close to its
                 threshold falls to one side or the other by the processor's kernels.) With `psnr` and `ms_ssim` the
                 decoded pictures are computed in float64, several times slower; else it costs next to nothing.
@@ -196,7 +197,8 @@ def _pixels(
     if said is None and isinstance(image, Photograph):
         image, said = of_photograph(image, kinds(keep))
         return np.asarray(image), said
-    return as_pixels(image), said or {}
+    said = said or {}
+    return as_pixels(image), metadata.upright(said) if isinstance(image, Photograph) and image.turned else said
 
 
 def _metadata(file: File) -> dict[str, bytes]:

@@ -46,6 +46,28 @@ def test_an_image_is_turned_as_its_file_is(tmp_path: Path, orientation: int) -> 
     assert CODEC.decode(data).size == ((40, 24) if orientation > 4 else (24, 40))
 
 
+TURNED_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def turned_exif() -> bytes:
+    values = Image.Exif()
+    values[0x10F], values[0x112] = "maker", 6
+    return values.tobytes()
+
+
+@pytest.mark.parametrize("said", [{"exif": turned_exif()}, {"xmp": TURNED_XMP}], ids=["Exif", "XMP"])
+def test_what_is_said_of_a_turned_picture_does_not_turn_it_again(tmp_path: Path, said: dict[str, bytes]) -> None:
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(PHOTO).save(path, **said)
+    (kind,) = said
+    expected = CODEC.encode(path, step=1200, keep=[kind])
+    with Image.open(path) as image:
+        for source in (path, image):
+            assert CODEC.encode(source, step=1200, metadata=said) == expected
+    # What was not turned is still to be turned.
+    assert CODEC.decode(CODEC.encode(PHOTO, step=1200, metadata=said)).info[kind] == said[kind]
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
