@@ -138,13 +138,18 @@ def _parameters(outcome: Outcome) -> str:
 
 def _print_table(outcomes: list[Outcome], metric: str, best: Outcome | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
-    table = Table("trial", "state", metric, "parameters")
+    table = Table("trial", "state", Column(Text(metric)), "parameters")
     for outcome in outcomes:
         value = "-" if outcome.value is None else f"{outcome.value:.5g}"
         table.add_row(
-            str(outcome.number), outcome.state, value, _parameters(outcome), style="bold" if outcome is best else None
+            str(outcome.number),
+            outcome.state,
+            value,
+            Text(_parameters(outcome)),
+            style="bold" if outcome is best else None,
         )
     Console().print(table)
     if best is not None:

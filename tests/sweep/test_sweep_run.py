@@ -161,6 +161,13 @@ def test_lists_and_dicts_are_printed_as_the_file_has_them(sweep, tmp_path, capsy
     assert '  a = [0.9, null]\n  b = {"c": 1}\n' in capsys.readouterr().out
 
 
+def test_values_are_printed_as_they_are(sweep, tmp_path, capsys):
+    parameters = {"x": {"value": 1}, "a": {"value": "[b]"}, "b": {"value": "[/c]"}}
+    run(str(sweep(method="grid", parameters=parameters)), out=str(tmp_path / "study"))
+    table = capsys.readouterr().out
+    assert "a=[b]" in table and "b=[/c]" in table, "not as markup"
+
+
 def test_what_is_drawn_depends_on_the_seed(sweep, tmp_path):
     drawn = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
