@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -36,6 +37,10 @@ _SIXTEEN_BIT = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
 _WIDE_FILES = {"PNG", "PPM"}
 """Formats whose mode I holds samples of 0..65535; of others, and in memory, it is anyone's guess."""
+_FRAMES = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}
+"""Formats with frames or pages: what Pillow calls frames in others are layers, sizes or iterations."""
+_SUBFILE, _NO_PAGE, _MOST_PAGES = 254, 1 | 4, 256
+"""A TIFF directory's tag and its bits of reduced pictures and of masks; directories that are looked at."""
 
 
 class ImageError(ValueError):
@@ -46,12 +51,13 @@ class Photograph(NamedTuple):
     """What a picture's file holds: `colours` (8-bit RGB), how opaque they are (`L`, of the same size; None where all
     is), and what is said of them, by Pillow's names: `icc_profile` (of RGB other than sRGB, for which samples are
     taken anyway), `exif` and `xmp`, both without the orientation, which is applied: whether that made a difference says
-    `turned`."""
+    `turned`. `more`: it is the first of several frames or pages."""
 
     colours: Image.Image
     alpha: Image.Image | None
     metadata: dict[str, bytes]
     turned: bool = False
+    more: bool = False
 
     def over_white(self) -> Image.Image:
         """The picture laid over white, 8-bit RGB; `info["laid_over"]` says so where it makes a difference."""
@@ -94,7 +100,8 @@ def read_photograph(source: str | os.PathLike[str] | IO[bytes]) -> Photograph:
         source = io.BytesIO(read_input(Path(source)))
     try:
         with _file(source) as file:
-            return photograph_of(opening.load(file))
+            data = file.read()
+        return photograph_of(opening.load(io.BytesIO(data)))._replace(more=_has_more(io.BytesIO(data)))
     except MemoryError:
         raise
     except FileNotFoundError:
@@ -160,7 +167,42 @@ def metadata_of(image: Image.Image) -> dict[str, bytes]:
 def open_photograph(image: Image.Image) -> Photograph:
     """Of a picture of Pillow's: one that has not been decoded yet is read as its file is, any other by its mode. Raises
     `ValueError` for other modes."""
-    return photograph_of(opening.again(image))
+    return photograph_of(opening.again(image))._replace(more=_is_first_of_more(image))
+
+
+def _is_first_of_more(image: Image.Image) -> bool:
+    file = getattr(image, "fp", None)
+    if not getattr(image, "is_animated", False) or image.format not in _FRAMES or image.tell() != 0:
+        return False
+    if image.format != "TIFF" or file is None:
+        return True
+    at = file.tell()
+    try:
+        return _has_more(file)
+    finally:
+        file.seek(at)
+
+
+def _has_more(file: IO[bytes]) -> bool:
+    """Whether a picture's file has frames or pages beyond the first."""
+    with suppress(Exception), warnings.catch_warnings():  # what is wrong beyond the first is no matter
+        warnings.simplefilter("ignore")
+        image = Image.open(file)
+        if image.format in _FRAMES and getattr(image, "is_animated", False):
+            return image.format != "TIFF" or _has_pages(image)
+    return False
+
+
+def _has_pages(image: Any) -> bool:
+    """Whether two directories of an opened TIFF file are pages: not reduced copies, and not masks. Raises `EOFError` at
+    the last one."""
+    pages = 0
+    for page in range(_MOST_PAGES):
+        image.seek(page)
+        pages += not image.tag_v2.get(_SUBFILE, 0) & _NO_PAGE
+        if pages > 1:
+            return True
+    return False
 
 
 def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -18,9 +18,8 @@ from PIL import Image, ImageFile
 
 from .codec import container, metadata
 from .codec.api import Codec, load, load_for
-from .codec.pixels import check_pixels
+from .codec.pixels import check_pixels, opened
 from .codec.ternary_codec import TernaryCodec
-from .images import open_photograph
 
 _FORMAT = "RNNC"
 
@@ -90,7 +89,7 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     options: dict[str, Any] = dict(getattr(image, "encoderinfo", {}))
     codec = _load(options.pop("model", None))
-    photograph = open_photograph(image)
+    photograph = opened(image)
     coded, kept = metadata.of_photograph(photograph, metadata.kinds(options.pop("keep", ("icc",))))
     for kind in ("icc_profile", "exif", "xmp"):
         value = options.pop(kind, None)

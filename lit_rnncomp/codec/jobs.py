@@ -44,12 +44,12 @@ class Encoding:
         data = read(photo) if photo == STDOUT or Path(photo).is_fifo() else None
         holds_metadata = "metadata" in inspect.signature(codec.encode).parameters
         kept = [kind for kind in self.kept if holds_metadata or kind != "alpha"]
-        pixels, entries, laid_over = _pixels(photo if data is None else _stream(data), kept)
+        pixels, entries, notes = _pixels(photo if data is None else _stream(data), kept)
         height, width, _ = pixels.shape
         source = Path(photo).stat().st_size if data is None else len(data)
         del data
-        if laid_over:
-            print(f"note: {photo}: transparency is laid over {laid_over}", file=sys.stderr)
+        for note in notes:
+            print(f"note: {photo}: {note}", file=sys.stderr)
         given = self.options if self.focus is None else {**self.options, "focus": read_image(self.focus)}
         _check_options(codec, given)
         if holds_metadata:
@@ -134,16 +134,20 @@ def read(file: str) -> bytes:
     return data
 
 
-def _pixels(source: str | io.BytesIO, kept: list[str]) -> tuple[Pixels, dict[str, bytes], str | None]:
-    """What is coded of a picture's file, entries of the `kept` kinds, and what transparency was laid over. Pillow's
+def _pixels(source: str | io.BytesIO, kept: list[str]) -> tuple[Pixels, dict[str, bytes], list[str]]:
+    """What is coded of a picture's file, entries of the `kept` kinds, and what is to be said of the rest. Pillow's
     copies of the picture are gone when this returns."""
     import numpy as np
 
     from ..images import read_photograph
     from .metadata import of_photograph
 
-    image, entries = of_photograph(read_photograph(source), kept)
-    return np.asarray(image), entries, image.info.get("laid_over")
+    photograph = read_photograph(source)
+    image, entries = of_photograph(photograph, kept)
+    notes = ["of its frames or pages the first is coded"] if photograph.more else []
+    if laid_over := image.info.get("laid_over"):
+        notes.append(f"transparency is laid over {laid_over}")
+    return np.asarray(image), entries, notes
 
 
 def _stream(data: bytes) -> io.BytesIO:

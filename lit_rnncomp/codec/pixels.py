@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,17 @@ TERNARY_BYTES, TERNARY_EXACT_BYTES = 80, 128
 
 
 def opened(image: Any) -> Any:
-    """A path, a binary file object or a PIL image as a `Photograph`, read once; anything else as it is. Raises
-    `ImageError`, `ValueError`."""
+    """A path, a binary file object or a PIL image as a `Photograph`, read once; anything else as it is. Warns of one
+    that is the first of several frames or pages. Raises `ImageError`, `ValueError`."""
     if isinstance(image, (str, os.PathLike)) or hasattr(image, "read"):
-        return read_photograph(image)
-    return open_photograph(image) if isinstance(image, Image.Image) else image
+        photograph = read_photograph(image)
+    elif isinstance(image, Image.Image):
+        photograph = open_photograph(image)
+    else:
+        return image
+    if photograph.more:
+        warnings.warn("the picture has several frames or pages: the first is coded", stacklevel=4)
+    return photograph
 
 
 def as_pixels(image: Any) -> Pixels:

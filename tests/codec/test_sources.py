@@ -13,7 +13,10 @@ from helpers import ternary_models
 from PIL import Image
 
 import lit_rnncomp
+from lit_rnncomp.cli import main
+from lit_rnncomp.codec import ternary_weights
 from lit_rnncomp.codec.binary_codec import BinaryCodec
+from lit_rnncomp.codec.ternary_weights import TernaryWeights
 from lit_rnncomp.images import ImageError
 
 CODEC = ternary_models.codec()
@@ -66,6 +69,41 @@ def test_what_is_said_of_a_turned_picture_does_not_turn_it_again(tmp_path: Path,
             assert CODEC.encode(source, step=1200, metadata=said) == expected
     # What was not turned is still to be turned.
     assert CODEC.decode(CODEC.encode(PHOTO, step=1200, metadata=said)).info[kind] == said[kind]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_the_first_is_coded_and_said(tmp_path: Path, capsys, kind: str) -> None:
+    frames = [Image.fromarray(PHOTO), Image.fromarray(PHOTO[::-1].copy()), Image.fromarray(PHOTO[:, ::-1].copy())]
+    one, several = tmp_path / f"one.{kind.lower()}", tmp_path / f"several.{kind.lower()}"
+    options = {"lossless": True} if kind == "WEBP" else {}
+    frames[0].save(one, kind, **options)
+    frames[0].save(several, kind, save_all=True, append_images=frames[1:], **options)
+    weights = tmp_path / "m.safetensors"
+    ternary_weights.save(weights, TernaryWeights(CODEC.tensors, CODEC.qualities))
+    for path in (one, several):
+        main(["encode", str(path), "--model", str(weights)])
+        note = f"note: {path}: of its frames or pages the first is coded\n"
+        assert capsys.readouterr().err == (note if path == several else "")
+    expected = CODEC.encode(one, step=1200)  # without a warning
+    with Image.open(several) as image, Image.open(several) as second:
+        second.seek(1)
+        assert CODEC.encode(second, step=1200) != expected  # the one that was asked for
+        for source in (several, io.BytesIO(several.read_bytes()), image):
+            with pytest.warns(UserWarning, match="the picture has several frames or pages: the first is coded") as said:
+                assert CODEC.encode(source, step=1200) == expected
+            assert [warning.filename for warning in said] == [__file__]
+        assert image.tell() == 0
+
+
+@pytest.mark.parametrize("kind", [1, 4, 5])
+def test_reduced_copies_and_masks_are_no_pages(tmp_path: Path, kind: int) -> None:
+    path, frame = tmp_path / "a.tif", Image.fromarray(PHOTO)
+    small = frame.resize((12, 20))
+    small.encoderinfo = {"tiffinfo": {254: kind}}
+    frame.save(path, save_all=True, append_images=[small])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+        assert CODEC.encode(image, step=1200) == CODEC.encode(path, step=1200) == FILE
 
 
 @pytest.mark.parametrize(
