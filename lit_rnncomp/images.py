@@ -136,7 +136,9 @@ def read_metadata(source: str | os.PathLike[str]) -> dict[str, bytes]:
 
 
 def photograph_of(image: Image.Image) -> Photograph:
-    """Of an opened picture, by the rule of `read_photograph`. Raises `ValueError` for other modes."""
+    """Of an opened picture, by the rule of `read_photograph`. Raises `ValueError` for other modes, or for no pixels."""
+    if 0 in image.size:
+        raise ValueError(f"a picture of {image.width}x{image.height} has no pixels")
     profile = image.info.get("icc_profile")
     colours, alpha = _parts(image)
     turned = exif.orientation(image)
@@ -166,7 +168,7 @@ def metadata_of(image: Image.Image) -> dict[str, bytes]:
 
 def open_photograph(image: Image.Image) -> Photograph:
     """Of a picture of Pillow's: one that has not been decoded yet is read as its file is, any other by its mode. Raises
-    `ValueError` for other modes."""
+    `ValueError` for other modes, or for no pixels."""
     return photograph_of(opening.again(image))._replace(more=_is_first_of_more(image))
 
 

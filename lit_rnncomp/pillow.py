@@ -95,6 +95,7 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
         value = options.pop(kind, None)
         if value is not None:
             kept[kind] = value.tobytes() if isinstance(value, Image.Exif) else value
+    metadata.check(kept, coded.size)
     if photograph.turned:
         kept = metadata.upright(kept)
     if isinstance(codec, TernaryCodec):  # files of binary codes hold no metadata
@@ -103,6 +104,10 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
         file.write(codec.encode(coded, **options))
     except TypeError as error:
         raise ValueError(f"cannot save {_FORMAT}: {str(error).partition('() ')[2] or error}") from error
+
+
+def _save_all(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
+    raise ValueError(f"cannot save {_FORMAT} with save_all: a file holds one picture; save each frame by itself")
 
 
 @functools.lru_cache(maxsize=2)
@@ -119,5 +124,6 @@ def _codec_of(data: bytes) -> Codec:
 
 Image.register_open(_FORMAT, RnncImageFile, _accept)
 Image.register_save(_FORMAT, _save)
+Image.register_save_all(_FORMAT, _save_all)
 Image.register_extension(_FORMAT, ".rnnc")
 Image.register_mime(_FORMAT, "image/x-rnnc")

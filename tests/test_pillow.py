@@ -75,6 +75,15 @@ def test_a_turned_picture_is_not_turned_twice(tmp_path: Path, suffix: str) -> No
         assert image.size == PHOTO.size and image.getexif()[0x0112] == 6
 
 
+def test_a_file_holds_one_picture(tmp_path: Path) -> None:
+    for options in ({"save_all": True}, {"save_all": True, "append_images": [PHOTO]}):
+        with pytest.raises(ValueError, match="save_all: a file holds one picture"):
+            PHOTO.save(tmp_path / "a.rnnc", **options)
+    with pytest.raises(ValueError, match="a picture of 0x5 has no pixels"):
+        Image.new("RGB", (0, 5)).save(tmp_path / "a.rnnc")
+    assert not (tmp_path / "a.rnnc").exists()
+
+
 def test_frames_are_iterations(path: Path) -> None:
     expected = list(lit_rnncomp.load().decode_progressive(path.read_bytes()))
     with Image.open(path) as image:

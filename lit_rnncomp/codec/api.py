@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import container, ternary_weights, weights, zoo
 from .binary_codec import BinaryCodec
 from .container import BitstreamError
+from .pixels import as_bytes
 from .tensor_files import CheckpointError
 from .ternary_codec import TernaryCodec
 
@@ -27,9 +28,9 @@ def load(model: str | Path | None = None, device: str | torch.device = "cpu") ->
 
 
 def load_for(data: bytes, device: str | torch.device = "cpu") -> Codec:
-    """The shipped codec that made the file `data`. Raises `BitstreamError` when no shipped model has the file's
-    digest."""
-    header, _ = container.parse_header(data)
+    """The shipped codec that made the file of the bytes `data`. Raises `BitstreamError` when no shipped model has the
+    file's digest, `ValueError` for what is no bytes."""
+    header, _ = container.parse_header(as_bytes(data))
     path = zoo.find_digest(header.model_digest)
     if path is None:
         raise BitstreamError(
@@ -45,11 +46,12 @@ def truncate(
     max_bytes: int | None = None,
     iterations: int | None = None,
 ) -> bytes:
-    """The longest beginning of the file `data` within the one limit given, itself a file.
+    """The longest beginning of the file of the bytes `data` within the one limit given, itself a file.
 
     A file of ternary codes ends within an iteration, for which its model is needed: `model`, or a shipped one; without
     it, and with binary codes, after an iteration. Raises `ValueError`, `BitstreamError`.
     """
+    data = as_bytes(data)
     header, _ = container.parse_header(data)
     known = model is not None or zoo.find_digest(header.model_digest) is not None
     if header.coder == container.TERNARY and known:

@@ -18,7 +18,7 @@ from . import container, geometry, weights
 from .coders import Coder, Codes, RawCoder
 from .container import Binary, BitstreamError, Header, Writer
 from .entropy import EntropyCoder
-from .pixels import Pixels, Source, as_pixels, check_pixels, is_grey
+from .pixels import Pixels, Source, as_bytes, as_pixels, check_pixels, is_grey
 from .rate import RateError, check_targets
 
 if TYPE_CHECKING:
@@ -142,12 +142,12 @@ class BinaryCodec:
         exact: bool = False,
         progress: Progress = silent,
     ) -> Image.Image:
-        """The picture in `data` after `iterations` (None: all that the file holds).
+        """The picture in the bytes `data` after `iterations` (None: all that the file holds).
 
         With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
         float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. (In
         float32 a few pixels in a million differ by one grey level between processors and thread counts; the codes never
-        do.) Raises `BitstreamError`; `ValueError` when the file holds fewer iterations.
+        do.) Raises `BitstreamError`; `ValueError` when the file holds fewer iterations, or `data` is no bytes.
         """
         header, tiling, codes = self._read(data, iterations, partial)
         stride = self.network.config.code_stride
@@ -269,7 +269,7 @@ class BinaryCodec:
         return float(np.square(own).sum())
 
     def _read(self, data: bytes, iterations: int | None, partial: bool) -> tuple[Header, geometry.Tiling, list[Codes]]:
-        file = container.parse(data, partial)
+        file = container.parse(as_bytes(data), partial)
         header, chunks, layout = file.header, file.iterations, file.header.layout
         config = self.network.config
         if header.model_digest != self.digest:

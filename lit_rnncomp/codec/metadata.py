@@ -56,6 +56,18 @@ def upright(entries: Mapping[str, bytes]) -> dict[str, bytes]:
     return {kind: value for kind, value in found.items() if value}
 
 
+def check(entries: Mapping[str, bytes], size: tuple[int, int]) -> None:
+    """Raises `ValueError` for an entry that is no bytes, or an alpha channel that is none of a picture of this size."""
+    for kind, value in entries.items():
+        if not isinstance(value, bytes):
+            raise ValueError(f"metadata {kind!r} is {type(value).__name__}, not bytes")
+    if "alpha" in entries:
+        try:
+            _alpha(entries["alpha"], size)
+        except Exception as error:  # Pillow's parser raises whatever damaged bytes make it raise
+            raise ValueError(f"metadata 'alpha' is no grey PNG of the picture's size: {error}") from error
+
+
 def to_bytes(entries: Mapping[str, bytes]) -> bytes:
     """The chunk's payload. Raises `ValueError` for an entry of another kind or above `LARGEST`."""
     payload = b""
@@ -103,13 +115,18 @@ def alpha_entry(alpha: Image.Image) -> bytes:
 def with_alpha(picture: Image.Image, entry: bytes) -> Image.Image:
     """A picture with the alpha channel of an entry: RGBA. Raises `BitstreamError` for an entry that is no such channel
     of the picture's size; nothing larger is decoded."""
+    rgba = picture.copy()
     try:
-        with Image.open(io.BytesIO(entry), formats=["PNG"]) as alpha:
-            if (alpha.mode, alpha.size) != ("L", picture.size):
-                raise ValueError(f"it is {alpha.mode} of {alpha.width}x{alpha.height} pixels")
-            alpha.load()
-            rgba = picture.copy()
-            rgba.putalpha(alpha)
-            return rgba
+        rgba.putalpha(_alpha(entry, picture.size))
     except Exception as error:  # Pillow's parser raises whatever damaged bytes make it raise
         raise BitstreamError(f"the alpha channel is not readable: {error}") from error
+    return rgba
+
+
+def _alpha(entry: bytes, size: tuple[int, int]) -> Image.Image:
+    """Raises `ValueError` for another size or mode, and whatever Pillow does."""
+    with Image.open(io.BytesIO(entry), formats=["PNG"]) as alpha:
+        if (alpha.mode, alpha.size) != ("L", size):
+            raise ValueError(f"it is {alpha.mode} of {alpha.width}x{alpha.height} pixels")
+        alpha.load()
+        return alpha

@@ -46,11 +46,11 @@ def as_pixels(image: Any) -> Pixels:
     Args:
         image: a path or a binary file object; a PIL image, which is turned by its Exif orientation; a `Photograph`; or
             an array, or tensor of torch, uint8 `(H, W, 3)`, `(H, W)`, `(H, W, 1)` or `(3, H, W)`, with at least one
-            pixel.
+            pixel. An array that is both of the last ones, as `(3, W, 1)`, has its channels last.
 
     Raises:
         ImageError: a file cannot be read.
-        ValueError: it is nothing of these.
+        ValueError: it is nothing of these, or a tensor in which both the first and the last axis may be the channels.
     """
     image = opened(image)
     if isinstance(image, Photograph):
@@ -62,10 +62,16 @@ def as_pixels(image: Any) -> Pixels:
         array = np.asarray(image)
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not array.size:
         raise _not_a_picture(array)
+    if array.ndim == 3 and array.shape[0] == 3:
+        last = array.shape[2] in (1, 3)
+        if last and hasattr(image, "detach"):
+            raise ValueError(
+                f"a tensor of shape {array.shape} is (H, W, {array.shape[2]}) or (3, H, W): "
+                "pass an array of shape (H, W, 3)"
+            )
+        array = array if last else array.transpose(1, 2, 0)
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
-        array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in (1, 3):
         raise _not_a_picture(array)
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
@@ -77,6 +83,21 @@ def _not_a_picture(image: Any) -> ValueError:
         "expected a PIL image or an (H, W, 3) uint8 array with at least one pixel (also a path, a file object, or "
         f"uint8 of shape (H, W) or (3, H, W)), got {what}"
     )
+
+
+def as_bytes(data: Any) -> bytes:
+    """The bytes of an `.rnnc` file, of any bytes-like object. Raises `ValueError` for anything else."""
+    if isinstance(data, bytes):
+        return data
+    way_out = ""
+    if isinstance(data, (str, os.PathLike)):
+        way_out = f": pass Path({os.fspath(data)!r}).read_bytes()"
+    elif hasattr(data, "read"):
+        way_out = ": pass what its read() gives"
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise ValueError(f"expected the bytes of an .rnnc file, got {type(data).__name__}{way_out}") from None
 
 
 def is_grey(array: Pixels) -> bool:

@@ -20,6 +20,7 @@ from .pixels import (
     TERNARY_EXACT_BYTES,
     Pixels,
     Source,
+    as_bytes,
     as_pixels,
     check_memory,
     opened,
@@ -129,14 +130,14 @@ class TernaryCodec(TernaryModel):
         exact: bool = False,
         progress: Progress = silent,
     ) -> Image.Image:
-        """The picture in `data` after `iterations` (None: all that the file holds), RGB; RGBA of a file with an alpha
-        channel.
+        """The picture in the bytes `data` after `iterations` (None: all that the file holds), RGB; RGBA of a file with
+        an alpha channel.
 
         With `partial`, a damaged or cut file gives the picture of its intact prefix. With `exact` the network runs in
         float64, several times slower: rounding then decides no pixel, and every machine draws the same picture. Raises
-        `BitstreamError`; `ValueError` when the file holds fewer iterations.
+        `BitstreamError`; `ValueError` when the file holds fewer iterations, or `data` is no bytes.
         """
-        file = container.parse(data, partial)
+        file = container.parse(as_bytes(data), partial)
         if iterations is not None and not 1 <= iterations <= len(file.iterations):
             raise ValueError(f"iterations={iterations}: the file holds 1..{len(file.iterations)}")
         if exact:
@@ -159,7 +160,7 @@ class TernaryCodec(TernaryModel):
 
     def decode_progressive(self, data: bytes, partial: bool = False) -> Iterator[Image.Image]:
         """The pictures after 1, 2, ... iterations, each as soon as it is decoded, as `decode` gives them."""
-        file = container.parse(data, partial)
+        file = container.parse(as_bytes(data), partial)
         for state in self.states(file, None, partial):
             yield self._finished(file, state)
 
@@ -171,11 +172,11 @@ class TernaryCodec(TernaryModel):
         Raises `ValueError` when not exactly one limit is given or nothing fits, `BitstreamError` when the part kept is
         damaged.
         """
-        return Truncation(self, data).cut(bpp, max_bytes, iterations)
+        return Truncation(self, as_bytes(data)).cut(bpp, max_bytes, iterations)
 
     def spent(self, data: bytes, partial: bool = False) -> NDArray[np.float64]:
         """Bits of the file that went into each block of 8x8 pixels, `(rows, columns)`."""
-        file = container.parse(data, partial)
+        file = container.parse(as_bytes(data), partial)
         self.layout(file.header)
         bits = np.zeros(self.blocks(file.header.width, file.header.height))
         for _ in self.states(file, None, partial, bits):
@@ -197,8 +198,9 @@ def _pixels(
     if said is None and isinstance(image, Photograph):
         image, said = of_photograph(image, kinds(keep))
         return np.asarray(image), said
-    said = said or {}
-    return as_pixels(image), metadata.upright(said) if isinstance(image, Photograph) and image.turned else said
+    said, array = said or {}, as_pixels(image)
+    metadata.check(said, (array.shape[1], array.shape[0]))
+    return array, metadata.upright(said) if isinstance(image, Photograph) and image.turned else said
 
 
 def _metadata(file: File) -> dict[str, bytes]:

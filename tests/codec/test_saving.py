@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from helpers import picture_files, profiles, ternary_models
 from helpers.commands import refused
+from helpers.files import assembled
 from PIL import Image, ImageFilter
 
 from lit_rnncomp.cli import main
-from lit_rnncomp.codec import metadata, saving, ternary_weights, weights
+from lit_rnncomp.codec import container, metadata, saving, ternary_weights, weights
 from lit_rnncomp.codec.container import BitstreamError
 from lit_rnncomp.codec.saving import format_for, save
 from lit_rnncomp.codec.ternary_weights import TernaryWeights
@@ -315,10 +316,13 @@ def test_an_alpha_channel_that_is_none_is_refused() -> None:
     good = metadata.alpha_entry(transparent().getchannel("A"))
     large = metadata.alpha_entry(Image.new("L", (9000, 9000)))
     colours = metadata.alpha_entry(PICTURE)
+    header, _, chunks = container.parse(codec.encode(PICTURE, step=500))
     for entry in (b"", b"noise", good[:60], good[:-30], large, colours):
-        data = codec.encode(PICTURE, step=500, metadata={"alpha": entry})
+        stored = container.Chunk(metadata.to_bytes({"alpha": entry}), container.METADATA)
         with pytest.raises(BitstreamError, match="the alpha channel is not readable"):
-            codec.decode(data)
+            codec.decode(assembled(header, [stored, *chunks]))
+        with pytest.raises(ValueError, match="metadata 'alpha' is no grey PNG of the picture's size: "):
+            codec.encode(PICTURE, step=500, metadata={"alpha": entry})
     assert codec.decode(codec.encode(PICTURE, step=500, metadata={"alpha": good})).mode == "RGBA"
 
 

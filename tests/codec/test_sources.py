@@ -15,6 +15,7 @@ from PIL import Image
 import lit_rnncomp
 from lit_rnncomp.cli import main
 from lit_rnncomp.codec import ternary_weights
+from lit_rnncomp.codec.api import load_for, truncate
 from lit_rnncomp.codec.binary_codec import BinaryCodec
 from lit_rnncomp.codec.ternary_weights import TernaryWeights
 from lit_rnncomp.images import ImageError
@@ -69,6 +70,59 @@ def test_what_is_said_of_a_turned_picture_does_not_turn_it_again(tmp_path: Path,
             assert CODEC.encode(source, step=1200, metadata=said) == expected
     # What was not turned is still to be turned.
     assert CODEC.decode(CODEC.encode(PHOTO, step=1200, metadata=said)).info[kind] == said[kind]
+
+
+def test_metadata_that_are_none_are_refused_before_the_work() -> None:
+    for said, message in (
+        ({"alpha": b"xx"}, "metadata 'alpha' is no grey PNG of the picture's size: "),
+        ({"exif": Image.Exif()}, "metadata 'exif' is Exif, not bytes"),
+        ({"xmp": "<x/>"}, "metadata 'xmp' is str, not bytes"),
+        ({"gps": b""}, "metadata 'gps' of 0 bytes: kinds are icc_profile, exif, xmp, alpha"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            CODEC.encode(PHOTO, step=1200, metadata=said)
+
+
+def test_of_both_orders_channels_are_last() -> None:
+    for grey in (PHOTO[:3, :, :1], PHOTO[:3, :1, :1]):
+        assert CODEC.encode(grey, step=1200) == CODEC.encode(grey[..., 0], step=1200)
+    assert CODEC.decode(CODEC.encode(PHOTO[:3, :5], step=1200)).size == (5, 3)
+    assert CODEC.decode(CODEC.encode(torch.from_numpy(PHOTO[:3, :5, 0]), step=1200)).size == (5, 3)
+    for shape in ((3, 5, 1), (3, 5, 3)):
+        with pytest.raises(
+            ValueError, match=re.escape(f"a tensor of shape {shape} is (H, W, {shape[2]}) or (3, H, W)")
+        ):
+            CODEC.encode(torch.zeros(shape, dtype=torch.uint8), step=1200)
+
+
+def test_a_file_is_any_bytes(tmp_path: Path, tiny_codec) -> None:
+    binary = BinaryCodec(tiny_codec(unit="gru"), "tiny")
+    path = tmp_path / "a.rnnc"
+    for codec, data in ((CODEC, FILE), (binary, binary.encode(PHOTO, iterations=1))):
+        path.write_bytes(data)
+        for same in (bytearray(data), memoryview(data)):
+            assert codec.decode(same) == codec.decode(data)
+            assert list(codec.decode_progressive(same)) == list(codec.decode_progressive(data))
+            assert truncate(same, iterations=1) == truncate(data, iterations=1)
+        for wrong, way_out in (
+            (path, f"got {type(path).__name__}: pass Path({str(path)!r}).read_bytes()"),
+            (str(path), f"got str: pass Path({str(path)!r}).read_bytes()"),
+            (io.BytesIO(data), "got BytesIO: pass what its read() gives"),
+            (None, "got NoneType"),
+        ):
+            message = re.escape(f"expected the bytes of an .rnnc file, {way_out}") + "$"
+            for read in (codec.decode, codec.decode_progressive, load_for, truncate):
+                with pytest.raises(ValueError, match=message):
+                    list(read(wrong))
+    assert CODEC.truncate(bytearray(FILE), iterations=1) == CODEC.truncate(FILE, iterations=1)
+    np.testing.assert_array_equal(CODEC.spent(memoryview(FILE)), CODEC.spent(FILE))
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_a_picture_without_pixels_is_refused(size: tuple[int, int], tiny_codec) -> None:
+    for codec in (CODEC, BinaryCodec(tiny_codec(unit="gru"), "tiny")):
+        with pytest.raises(ValueError, match=f"a picture of {size[0]}x{size[1]} has no pixels"):
+            codec.encode(Image.new("RGB", size))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
