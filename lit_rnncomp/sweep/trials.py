@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import leash
@@ -27,10 +28,29 @@ def logger_arguments(folder: Path) -> list[str]:
     ]
 
 
-def keep_metrics(folder: Path) -> None:
-    """Renames the metrics of the last start to `metrics-001.csv` and so on: a new CSVLogger would delete them."""
-    if (folder / METRICS).exists():
-        (folder / METRICS).rename(folder / f"metrics-{len(list(folder.glob('metrics-*.csv'))) + 1:03}.csv")
+@contextmanager
+def metrics_kept(folder: Path, verb: str = "fit") -> Iterator[None]:
+    """While a verb runs in `folder`, what earlier starts logged is `metrics-001.csv` and so on: a new CSVLogger would
+    delete it. Where this start logs nothing, it has its name again; and where it only measures: what that logs becomes
+    `validate-001.csv` and so on."""
+    metrics = folder / METRICS
+    if not metrics.exists():
+        yield
+        return
+    kept = metrics.rename(_free(folder, "metrics"))
+    try:
+        yield
+    finally:
+        if verb != "fit" and metrics.exists():
+            metrics.rename(_free(folder, verb))
+        if not metrics.exists():
+            kept.rename(metrics)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """The next `STEM-NNN.csv` in `folder`."""
+    numbers = (path.stem.removeprefix(f"{stem}-") for path in folder.glob(f"{stem}-*.csv"))
+    return folder / f"{stem}-{max((int(number) for number in numbers if number.isdecimal()), default=0) + 1:03}.csv"
 
 
 def read_metric(folder: Path, metric: str) -> list[float]:
@@ -83,7 +103,6 @@ class TrialProcess:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.metric, self._seen = folder, sweep.metric, 0
-        keep_metrics(folder)
         extra = logger_arguments(folder)
         if (checkpoint := last_checkpoint(folder)) is not None:
             extra.append(f"--ckpt_path={checkpoint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,15 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info
 
-from ..codec.tensor_files import CheckpointError, whole
+from ..codec.tensor_files import CheckpointError, load, whole
 from ..files import remove_unfinished, replacing
-from ..sweep.trials import keep_metrics
 from .agreement import Agreement
 from .processes import at_end
 
 LAST, BEFORE = "last.ckpt", "last-1.ckpt"
+_TRAINING = {"loops", "callbacks", "optimizer_states"}  # what a checkpoint has of the training, besides the weights
 # How a logger's class names the folder of a run, where its options do not.
 _VERSIONS = {"CSVLogger": "version_*", "TensorBoardLogger": "version_*", "WandbLogger": "*"}
 
@@ -172,21 +173,71 @@ def _keep(folder: Path) -> None:
 
 
 def check_whole(path: Path) -> None:
-    """Raises `CheckpointError` for a checkpoint that is damaged: it says which other one is intact."""
+    """Raises `CheckpointError` for a checkpoint that is damaged, or none: it says which other one is intact."""
     if whole(path):
         return
+    if path.suffix == ".safetensors":
+        raise CheckpointError(_weights_alone(path))
     intact = next((other for other in (path.with_name(BEFORE),) if other != path and whole(other)), None)
-    way_out = (
-        f"the one before it is intact: `mv {intact} {path}` and the same command go on from there"
-        if intact
-        else "no other one of this run is intact: remove it to start anew"
-    )
-    raise CheckpointError(f"{path} is damaged, or no checkpoint; {way_out}")
+    if intact:
+        way_out = f"; the one before it is intact: `mv {intact} {path}` and the same command go on from there"
+    else:
+        way_out = "; no other one of this run is intact: remove it to start anew" if path.name == LAST else ""
+    raise CheckpointError(f"{path} is damaged, or no checkpoint{way_out}")
+
+
+def _weights_alone(path: Path) -> str:
+    return f"{path} has weights alone: to start from them, give --model.init_args.weights={path} without --ckpt_path"
+
+
+def model_options(path: Path, resume: bool) -> dict[str, Any]:
+    """The options of the model that a checkpoint of `fit` is of, and its class as `_class_path`, as far as it says.
+
+    Args:
+        path: of the checkpoint.
+        resume: whether training is to go on from it.
+
+    Raises:
+        CheckpointError: it is damaged, none of `fit`, or to `resume` from and without the state of the training.
+    """
+    check_whole(path)
+    try:
+        checkpoint = load(path)
+    except pickle.UnpicklingError:
+        return {}  # of a model of one's own, which may be read with --weights_only=false
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{path} is no checkpoint of fit")
+    if "pytorch-lightning_version" not in checkpoint or (resume and not checkpoint.keys() >= _TRAINING):
+        raise CheckpointError(_weights_alone(path))
+    return {name: value for name, value in checkpoint.get("hyper_parameters", {}).items() if name != "_instantiator"}
+
+
+def same_network(module: L.LightningModule, there: dict[str, Any] | None, here: dict[str, Any]) -> None:
+    """Refuses to go on with another network than a checkpoint has, which a folder shared by several runs may hold, or
+    to measure it; to measure it after fewer iterations, or more, is no other one.
+
+    Raises:
+        ValueError: what the checkpoint says of its network is not so `here`; the message has both.
+    """
+    if module._trainer is None:
+        return
+    goes_on = module.trainer.state.fn == "fit"
+    differ = [
+        f"{name} is {here.get(name)} in this run, {value} there"
+        for name, value in (there or {}).items()
+        if value != here.get(name) and (goes_on or name != "iterations")
+    ]
+    if differ:
+        what = "go on from" if goes_on else "measure"
+        way_out = "give the same options"
+        if goes_on:
+            way_out += ", or a folder of its own with --trainer.logger.init_args.version"
+        raise ValueError(f"cannot {what} {module.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
 
 
 def go_on(config: Any) -> None:
-    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last, or at the one it
-    names.
+    """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last; one that the
+    command names it writes to anyway.
 
     (Lightning looks in the folder of the run that is about to start. Its loggers give each start a new one, so it finds
     nothing there.)
@@ -194,31 +245,58 @@ def go_on(config: Any) -> None:
     Args:
         config: of `fit`: its `ckpt_path` becomes null when there is nothing to go on from; the `version` of a logger
             that would number or name a new run becomes that of the old one. A logger of another kind is left as it is.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or none of a run.
+        ValueError: the logger is whichever Lightning takes.
     """
+    if config.get("ckpt_path") != "last" or config.trainer.get("fast_dev_run"):
+        return
+    if config.trainer.get("logger") is True:
+        raise ValueError("with trainer.logger=true each start is a new run: --ckpt_path=last needs a logger by name")
     kind, options = _logger(config)
-    if config.get("ckpt_path") != "last" or kind not in _VERSIONS:
+    if kind not in _VERSIONS:
         return
     found = last_run(config)
     if found is None:
         config["ckpt_path"] = None
-        version = options.get("id") or options.get("version")
-        place = runs_folder(kind, options) / (version or "")
-        rank_zero_info(f"no run to go on with in {place}: this is the first start")
+        rank_zero_info(f"no run to go on with in {_place(config)}: this is the first start")
         return
-    check_whole(found / "checkpoints" / LAST)
-    options["version"] = found.name
-    if kind == "CSVLogger":
-        rank_zero_only(keep_metrics)(found)
+    model_options(found / "checkpoints" / LAST, resume=True)
+    if named_folder(config) is None:
+        options["version"] = found.name
+
+
+def last_of_run(config: Any) -> None:
+    """Makes `--ckpt_path last` of a parsed `validate`, `test` or `predict` the path of that checkpoint.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if config.get("ckpt_path") != "last":
+        return
+    found = last_run(config)
+    if found is None:
+        raise ValueError(f"--ckpt_path=last: no run in {_place(config)} has a last checkpoint; give its path")
+    config["ckpt_path"] = str(found / "checkpoints" / LAST)
 
 
 def last_run(config: Any) -> Path | None:
-    """The folder of the run that a parsed `fit` with `--ckpt_path last` goes on with; None where there is none."""
-    kind, options = _logger(config)
-    if config.get("ckpt_path") != "last" or kind not in _VERSIONS:
+    """The folder of the run whose last checkpoint `--ckpt_path last` of a parsed verb means; None where there is
+    none."""
+    if config.get("ckpt_path") != "last":
         return None
-    version = options.get("id") or options.get("version")
-    pattern = _VERSIONS[kind] if version is None else f"version_{version}" if isinstance(version, int) else version
-    return newest(runs_folder(kind, options), pattern)
+    if (named := named_folder(config)) is not None:
+        return named if (named / "checkpoints" / LAST).is_file() else None
+    kind, options = _logger(config)
+    return newest(runs_folder(kind, options), _VERSIONS[kind]) if kind in _VERSIONS else None
+
+
+def _place(config: Any) -> Path:
+    """Where the run of a parsed verb would be."""
+    kind, options = _logger(config)
+    fallback = runs_folder(kind, options) if kind in _VERSIONS else Path(config.trainer.get("default_root_dir") or ".")
+    return named_folder(config) or fallback
 
 
 def next_folder(config: Any) -> Path | None:
@@ -260,7 +338,15 @@ def named_folder(config: Any) -> Path | None:
     return runs_folder(kind, options) / (f"version_{version}" if isinstance(version, int) else version)
 
 
+def metrics_folder(config: Any) -> Path | None:
+    """The folder that the command of a parsed verb names, where a `CSVLogger` would delete what an earlier start
+    logged; None where it names none, and with other loggers."""
+    if _logger(config)[0] != "CSVLogger" or config.trainer.get("fast_dev_run"):
+        return None
+    return named_folder(config)
+
+
 def newest(runs: Path, pattern: str) -> Path | None:
-    """The run whose last checkpoint was written last."""
+    """The run whose last checkpoint was written last, of those whose folder's name matches `pattern`."""
     found = sorted(runs.glob(f"{pattern}/checkpoints/{LAST}"), key=lambda path: path.stat().st_mtime_ns)
     return found[-1].parents[1] if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import SUPPRESS
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,22 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
+from ..sweep.trials import metrics_kept
 from . import compressors, entropy, entropy_data, ternary
 from .agreement import Agreement
 from .artifacts import BestArtifact
 from .callbacks import Diagnostics, Precision, StepSeeds
-from .checkpoints import LastCheckpoint, WholeFiles, best_checkpoint, check_whole, go_on, named_folder
-from .command import model_options
+from .checkpoints import (
+    LastCheckpoint,
+    WholeFiles,
+    best_checkpoint,
+    go_on,
+    last_of_run,
+    metrics_folder,
+    model_options,
+    named_folder,
+)
+from .command import last_value
 from .processes import Distributed, Validations
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
@@ -82,16 +93,38 @@ class CompressionCLI(LightningCLI):
             parser.add_argument("--json", action="store_true", default=SUPPRESS, help="Print the plan as JSON.")
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """The options that a checkpoint was trained with are the model's defaults: what files and words say, wins.
+
+        (Lightning lets those of the checkpoint win over both.)
+        """
+        words = sys.argv[1:] if args is None else args
+        named = last_value(words, "--ckpt_path")
+        known = self._restore(words[0], named) if named else False
+        self.config = parser.parse_args(words)
+        config = self.config[self.config.subcommand]
+        if self.config.subcommand != "fit":
+            last_of_run(config)
+        if (chosen := config.get("ckpt_path")) and (chosen != named or not known):
+            kind = getattr(config.get("model"), "class_path", None)
+            if self._restore(self.config.subcommand, chosen, kind):
+                self.config = parser.parse_args(words)
+                self.config[self.config.subcommand]["ckpt_path"] = chosen
+
+    def _restore(self, verb: str, checkpoint: str, kind: str | None = None) -> bool:
+        """Makes the options of a checkpoint's model the defaults of a verb's, of a model of this `kind` where the
+        checkpoint does not say; whether there are any."""
+        if not Path(checkpoint).is_file():
+            return False
+        options = model_options(Path(checkpoint), resume=verb == "fit")
+        kind = options.pop("_class_path", kind)
+        if not options or kind is None:
+            return False
+        self._subcommand_parsers[verb].set_defaults({"model": {"class_path": kind, "dict_kwargs": options}})
+        return True
+
     def _parse_ckpt_path(self) -> None:
-        chosen = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
-        if chosen and Path(chosen).is_file():
-            check_whole(Path(chosen))  # Lightning's own words for it are a traceback
-        # Lightning lets the options that a checkpoint was trained with win over those of the command line.
-        names = [f"{self.config.get('subcommand')}.{name}" for name in model_options(sys.argv[1:])]
-        given = {name: self.config[name] for name in names if name in self.config}
-        super()._parse_ckpt_path()
-        for name, value in given.items():
-            self.config[name] = value
+        """Nothing: the arguments are parsed with the checkpoint's options already."""
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit":
@@ -103,6 +136,13 @@ class CompressionCLI(LightningCLI):
         folder = named_folder(self.config.fit)
         if folder is not None and self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             begin(folder)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        config = self.config[subcommand]
+        folder = metrics_folder(config) if subcommand != "fit" or config.get("ckpt_path") else None
+        kept = metrics_kept(folder, subcommand) if folder and self.trainer.is_global_zero else nullcontext()
+        with kept:
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from ..files import NO_ROOM, SOFTWARE, check_folder, write_bytes, write_json
 
@@ -70,13 +71,32 @@ def begin(folder: Path) -> None:
 class RunConfig(SaveConfigCallback):
     """Writes the whole resolved configuration to `config.yaml` in the run's folder, and to W&B when that is the logger.
 
+    A start that goes on from a checkpoint writes it when there is something left to do, and says so when there is not.
+
     Raises `OutputError` when the folder is no run's and has files that the run would replace.
     """
+
+    _began = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Nothing: the run's folder is not known yet."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.ckpt_path is None:
+            self._write(trainer)
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
+        if not self._began and trainer.ckpt_path is not None:
+            self._write(trainer)
+        self._began = True
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self._began and trainer.ckpt_path is not None:
+            rank_zero_info(
+                f"nothing is left to do: {trainer.ckpt_path} has all {trainer.global_step} steps of this run"
+            )
+
+    def _write(self, trainer: L.Trainer) -> None:
         folder = run_folder(trainer)
         if not trainer.is_global_zero or folder is None:
             return
