@@ -27,6 +27,12 @@ def main() -> None:
         CompressionCLI()
     except MisconfigurationException as error:  # a device that is not there, options that exclude each other
         raise ValueError(str(error)) from error
+    except RuntimeError as error:
+        what, _, reasons = str(error).partition("\n")
+        if not what.startswith("Error(s) in loading state_dict for"):
+            raise
+        reason = reasons.strip().split("\n")[0]
+        raise ValueError(f"the checkpoint's weights are not those of this model: {reason}") from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
             raise end.__context__ from None

@@ -15,6 +15,7 @@ from ..codec import weights, zoo
 from ..evaluation.rd import Array
 from ..models.config import CodecConfig, Unit
 from ..models.recurrent_codec import CodecOutput, RecurrentCodec
+from .checkpoints import same_network
 from .code_lengths import lengths
 from .loss import Accelerate, GraphedLoss, StepLoss, require, segment_losses, sum_of_segments
 from .optimizers import OptimizerName, Schedule, configure, total_steps
@@ -218,16 +219,7 @@ class Compressor(L.LightningModule):
         checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to go on with another network, which a folder shared by several runs may hold."""
-        there, here = checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict()
-        if there is not None and there != here and self._trainer is not None and self.trainer.state.fn == "fit":
-            differ = [
-                f"{name} is {value} in this run, {there.get(name)} there"
-                for name, value in here.items()
-                if value != there.get(name)
-            ]
-            way_out = "give the same options, or a folder of its own with --trainer.logger.init_args.version"
-            raise ValueError(f"cannot go on from {self.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
+        same_network(self, checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict())
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]

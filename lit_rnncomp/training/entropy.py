@@ -19,7 +19,7 @@ from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from . import sums
-from .checkpoints import best_checkpoint
+from .checkpoints import best_checkpoint, same_network
 from .optimizers import OptimizerName, Schedule, configure, total_steps
 
 
@@ -173,6 +173,10 @@ class EntropyModel(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[entropy_weights.CONFIG_KEY] = EntropyCoder.from_model(self.model).config
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        here = EntropyCoder.from_model(self.model).config
+        same_network(self, checkpoint.get(entropy_weights.CONFIG_KEY), here)
 
     def _log(self, stage: str) -> None:
         rates = self.rounded.compute()

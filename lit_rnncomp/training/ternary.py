@@ -25,7 +25,7 @@ from ..models.numpy_place import PARTS, PLACE
 from ..models.place import spread
 from ..models.split import FINENESS, KNEE, PRICE, costs
 from ..models.ternary import EMBEDDINGS, FIRST, SCALES
-from .checkpoints import best_checkpoint
+from .checkpoints import best_checkpoint, same_network
 from .optimizers import configure
 from .rate_distortion import PictureMeans
 
@@ -119,6 +119,9 @@ class TernaryTraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[self.config_key] = self.config
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        same_network(self, checkpoint.get(self.config_key), self.config)
 
     def sample(self, image: Tensor) -> Sample:
         """Coefficients of pictures with a scale and an iteration drawn for each; their tunes take turns."""
