@@ -15,10 +15,11 @@ def info(file: str, map: str | None = None, model: str | None = None, force: boo
         force: (-f) replace MAP if it exists.
         json: print the result as JSON.
     """
-    from ..files import Output, picture_format, read_input, write_picture
+    from ..files import Output, read_input
+    from ..picture_formats import picture_format, write_picture
     from .container import BitstreamError, parse
 
-    output = None if map is None else (picture_format(map, grey=True), Output(map, file, model, force=force))
+    output = None if map is None else (picture_format(map), Output(map, file, model, force=force))
     data = read_input(file)
     try:
         values = _describe(file, data, parse(data, partial=True))

@@ -29,7 +29,8 @@ def compare(
     """
 
     from ..data import read_image
-    from ..files import Output, picture_format
+    from ..files import Output
+    from ..picture_formats import picture_format
     from .baselines import BASELINES
     from .equal import TOLERANCE, at_equal_bytes, spread
     from .neural import named_models

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import write_picture
+from ..picture_formats import write_picture
 from .results import Results, ResultsError, flat_name
 
 LONGEST_WEBP = 16383

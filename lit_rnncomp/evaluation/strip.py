@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import SOFTWARE, Output, picture_format, write_picture
+from ..files import SOFTWARE, Output
+from ..picture_formats import picture_format, write_picture
 from .baselines import BASELINES, Baseline, Coded
 from .colours import colours
 from .equal import TOLERANCE, at_equal_bytes
