@@ -212,29 +212,6 @@ def model_options(path: Path, resume: bool) -> dict[str, Any]:
     return {name: value for name, value in checkpoint.get("hyper_parameters", {}).items() if name != "_instantiator"}
 
 
-def same_network(module: L.LightningModule, there: dict[str, Any] | None, here: dict[str, Any]) -> None:
-    """Refuses to go on with another network than a checkpoint has, which a folder shared by several runs may hold, or
-    to measure it; to measure it after fewer iterations, or more, is no other one.
-
-    Raises:
-        ValueError: what the checkpoint says of its network is not so `here`; the message has both.
-    """
-    if module._trainer is None:
-        return
-    goes_on = module.trainer.state.fn == "fit"
-    differ = [
-        f"{name} is {here.get(name)} in this run, {value} there"
-        for name, value in (there or {}).items()
-        if value != here.get(name) and (goes_on or name != "iterations")
-    ]
-    if differ:
-        what = "go on from" if goes_on else "measure"
-        way_out = "give the same options"
-        if goes_on:
-            way_out += ", or a folder of its own with --trainer.logger.init_args.version"
-        raise ValueError(f"cannot {what} {module.trainer.ckpt_path}: {', '.join(differ)}; {way_out}")
-
-
 def go_on(config: Any) -> None:
     """Points the logger of a parsed `fit` with `--ckpt_path last` at the run that was written last; one that the
     command names it writes to anyway.

@@ -20,11 +20,13 @@ from .agreement import Agreement
 from .artifacts import BestArtifact
 from .callbacks import Diagnostics, Precision, StepSeeds
 from .checkpoints import (
+    LAST,
     LastCheckpoint,
     WholeFiles,
     best_checkpoint,
     go_on,
     last_of_run,
+    last_run,
     metrics_folder,
     model_options,
     named_folder,
@@ -143,6 +145,15 @@ class CompressionCLI(LightningCLI):
         kept = metrics_kept(folder, subcommand) if folder and self.trainer.is_global_zero else nullcontext()
         with kept:
             super()._run_subcommand(subcommand)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """The trainer knows the checkpoint before it starts: `Starting` then takes no other weights."""
+        given = super()._prepare_subcommand_kwargs(subcommand)
+        chosen, last = given.get("ckpt_path"), last_run(self.config[subcommand])
+        path = Path(last / "checkpoints" / LAST if last else chosen or "")
+        if path.is_file():
+            self.trainer.ckpt_path, given["ckpt_path"] = str(path), None
+        return given
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""

@@ -6,23 +6,23 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ..codec import weights, zoo
+from ..codec import zoo
+from ..codec.weights import CONFIG_KEY, load
 from ..evaluation.rd import Array
 from ..models.config import CodecConfig, Unit
 from ..models.recurrent_codec import CodecOutput, RecurrentCodec
-from .checkpoints import same_network
 from .code_lengths import lengths
 from .loss import Accelerate, GraphedLoss, StepLoss, require, segment_losses, sum_of_segments
 from .optimizers import OptimizerName, Schedule, configure, total_steps
 from .rate_distortion import RateDistortionCurve
+from .starting import Starting
 
 
-class Compressor(L.LightningModule):
+class Compressor(Starting):
     """Trains a recurrent codec end to end on the mean absolute residual over pixels and iterations (equation 3); of
     ternary codes the residual counts in thresholds, and bits have a price.
 
@@ -35,6 +35,7 @@ class Compressor(L.LightningModule):
     """
 
     unit: ClassVar[Unit]
+    config_key = CONFIG_KEY
     best_auc: Tensor
 
     def __init__(
@@ -120,9 +121,14 @@ class Compressor(L.LightningModule):
         self.register_buffer("best_auc", torch.tensor(0.0))
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
+    def start_from(self, weights: str) -> None:
+        warm_start(self.codec, load(zoo.find(weights)))
+
+    def described(self) -> dict[str, Any]:
+        return self.codec.config.to_dict()
+
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self.hparams["weights"]:
-            warm_start(self.codec, weights.load(zoo.find(self.hparams["weights"])))
+        super().setup(stage)
         if stage == "fit":
             accumulated = self.trainer.accumulate_grad_batches
             require(self.hparams["accelerate"], self.trainer.strategy.root_device, self.trainer.world_size, accumulated)
@@ -214,12 +220,6 @@ class Compressor(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return configure(self.trainer, self.codec, self.hparams)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[weights.CONFIG_KEY] = self.codec.config.to_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        same_network(self, checkpoint.get(weights.CONFIG_KEY), self.codec.config.to_dict())
 
     def _iterations_now(self) -> int:
         early: int | None = self.hparams["early_iterations"]

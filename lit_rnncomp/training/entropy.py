@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
@@ -19,8 +18,9 @@ from ..codec import weights as codec_weights
 from ..codec.entropy import EntropyCoder
 from ..models.binary_rnn import BinaryRNN, BinaryRNNConfig
 from . import sums
-from .checkpoints import best_checkpoint, same_network
+from .checkpoints import best_checkpoint
 from .optimizers import OptimizerName, Schedule, configure, total_steps
+from .starting import Starting
 
 
 class BitsPerBit(Metric):
@@ -44,7 +44,7 @@ class BitsPerBit(Metric):
         return (sums.value(self.bits) / self.count.cpu()).to(self.bits)
 
 
-class EntropyModel(L.LightningModule):
+class EntropyModel(Starting):
     """Trains a BinaryRNN to predict the codes of a frozen codec, and measures what is left of each bit.
 
     Batches are codes `(B, T, bits, h, w)` in {-1, +1}, see `EntropyData`. Logs `val/bits_per_bit` (1 is no gain; the
@@ -72,6 +72,8 @@ class EntropyModel(L.LightningModule):
         decay: of wsd, see `schedule`.
         weights: start from an entropy model of the same shape (.ckpt), such as that of an earlier state of the codec.
     """
+
+    config_key = entropy_weights.CONFIG_KEY
 
     def __init__(
         self,
@@ -112,16 +114,18 @@ class EntropyModel(L.LightningModule):
         self.rounded, self.exact = BitsPerBit(config.iterations), BitsPerBit(config.iterations)
         self.step_values: dict[str, Tensor] = {}  # what `Agreement` logs
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and (path := self.hparams["weights"]):
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"no such entropy model: {path}")
-            start = entropy_weights.load_binary_rnn(Path(path))
-            if start.config != self.model.config:
-                raise ValueError(
-                    f"cannot start from {path}: its entropy model is {start.config}, this one {self.model.config}"
-                )
-            self.model.load_state_dict(start.state_dict())
+    def start_from(self, weights: str) -> None:
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"no such entropy model: {weights}")
+        start = entropy_weights.load_binary_rnn(Path(weights))
+        if start.config != self.model.config:
+            raise ValueError(
+                f"cannot start from {weights}: its entropy model is {start.config}, this one {self.model.config}"
+            )
+        self.model.load_state_dict(start.state_dict())
+
+    def described(self) -> dict[str, Any]:
+        return EntropyCoder.from_model(self.model).config
 
     def forward(self, codes: Tensor) -> Tensor:
         return self.model(codes)
@@ -170,13 +174,6 @@ class EntropyModel(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return configure(self.trainer, self.model, self.hparams)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[entropy_weights.CONFIG_KEY] = EntropyCoder.from_model(self.model).config
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        here = EntropyCoder.from_model(self.model).config
-        same_network(self, checkpoint.get(entropy_weights.CONFIG_KEY), here)
 
     def _log(self, stage: str) -> None:
         rates = self.rounded.compute()

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
@@ -25,9 +24,10 @@ from ..models.numpy_place import PARTS, PLACE
 from ..models.place import spread
 from ..models.split import FINENESS, KNEE, PRICE, costs
 from ..models.ternary import EMBEDDINGS, FIRST, SCALES
-from .checkpoints import best_checkpoint, same_network
+from .checkpoints import best_checkpoint
 from .optimizers import configure
 from .rate_distortion import PictureMeans
+from .starting import Starting
 
 # How often each iteration is drawn: most often those of half a bit to two bits per pixel.
 DRAWN = (0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.17, 0.17, 0.12, 0.06, 0.03)
@@ -55,11 +55,10 @@ class Sample(NamedTuple):
     split: Tensor | None
 
 
-class TernaryTraining(L.LightningModule):
+class TernaryTraining(Starting):
     """What the two modules share; batches are pictures `(B, 3, H, W)` in [-1, 1], sides multiples of the
     transform's `size`."""
 
-    config_key: ClassVar[str]
     monitor: ClassVar[tuple[str, str]]
     network: nn.Module
     config: dict[str, Any]
@@ -95,14 +94,16 @@ class TernaryTraining(L.LightningModule):
                 state[name] = torch.zeros_like(own) if block[1] == "back" else own
         return state
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and (path := self.hparams["weights"]):
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"no such checkpoint: {path}")
-            try:
-                self.network.load_state_dict(self.started(self.start(Path(path))))
-            except RuntimeError as error:
-                raise ValueError(f"cannot start from {path}: its network has another shape") from error
+    def start_from(self, weights: str) -> None:
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"no such checkpoint: {weights}")
+        try:
+            self.network.load_state_dict(self.started(self.start(Path(weights))))
+        except RuntimeError as error:
+            raise ValueError(f"cannot start from {weights}: its network has another shape") from error
+
+    def described(self) -> dict[str, Any]:
+        return self.config
 
     def on_validation_epoch_start(self) -> None:
         self.means.reset()
@@ -116,12 +117,6 @@ class TernaryTraining(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return configure(self.trainer, self.network, self.hparams)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[self.config_key] = self.config
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        same_network(self, checkpoint.get(self.config_key), self.config)
 
     def sample(self, image: Tensor) -> Sample:
         """Coefficients of pictures with a scale and an iteration drawn for each; their tunes take turns."""

@@ -166,3 +166,23 @@ def test_checkpoints_of_another_kind_are_one_line(run):
     assert refused(run("--ckpt_path=list.ckpt"), "list.ckpt is no checkpoint of fit")
     code, output = run("--ckpt_path=weights.ckpt", verb="validate")
     assert code == 0, output
+
+
+@pytest.mark.parametrize("kind", [GRU, ["--model=TernaryEntropyModel", "--model.init_args.channels=8"]])
+def test_start_weights_are_measured_and_not_needed_again(run, kind):
+    folder = run.folder / "runs/lightning_logs/started"
+    named = "--trainer.logger.init_args.version=started"
+    options = "--trainer.limit_val_batches=1", "--data.multiple=64"
+    assert run("--trainer.max_steps=1", named, *options, model=kind)[0] == 0
+    start = (folder / "checkpoints/last.ckpt").rename(run.folder / "start.ckpt")
+    weights = "--model.init_args.weights=start.ckpt"
+    figures = []
+    for words in ((weights,), (f"--ckpt_path={start}",)):
+        code, output = run(*words, *options, verb="validate", model=kind)
+        assert code == 0, output
+        figures.append([line for line in output.splitlines() if "val/" in line])
+    assert figures[0] == figures[1] != []
+    assert run(weights, named, *options, "--trainer.max_steps=1", model=kind)[0] == 0
+    start.unlink()
+    code, output = run(weights, named, *options, "--trainer.max_steps=2", "--ckpt_path=last", model=kind)
+    assert code == 0, output
