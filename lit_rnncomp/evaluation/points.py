@@ -14,7 +14,7 @@ import numpy as np
 from . import rd
 from .metric_table import METRICS, Metric
 
-RATES = ("bpp", "bits_per_pixel", "rate", "bitrate", "bit_rate")
+RATES = ("bpp", "bits_per_pixel", "bits_pixel", "bit_per_pixel", "bits_px", "rate", "bitrate", "bit_rate")
 """How a column of bits per pixel may be called, the first that there is counts. It may name its unit, one of `UNITS`,
 in brackets."""
 UNITS = ("", "bpp", "bits_per_pixel", "bits_pixel", "bit_pixel")
