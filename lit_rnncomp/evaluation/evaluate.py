@@ -153,11 +153,7 @@ def _conclude(folder: Path, anchor: str, of: int, as_json: bool) -> Results:
 
     results = Results.read(folder)
     write_csv(folder / "points.csv", results.pictures)
-    if not results.common():
-        raise ValueError(
-            f"no picture was measured by all of {', '.join(results.codecs)}, so nothing can be compared (see "
-            f"{folder / 'run.json'})"
-        )
+    results.require_common()
     rows = comparison(results, anchor)
     summary = areas(results)
     curves = MeanCurves.of(results)

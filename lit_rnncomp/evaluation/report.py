@@ -59,6 +59,7 @@ def report(
         raise ValueError(f"--quality is {quality}; it must be in 1..100")
     output = Output(out, own=True)
     measured = Results.read(results)
+    measured.require_common()
     baselines, missing = named_baselines(codecs)
     if missing:
         raise ValueError("; ".join(missing.values()))

@@ -178,6 +178,14 @@ class Results:
         """The pictures that every codec measured: means over different pictures could not be compared."""
         return tuple(picture for picture in self.pictures if set(self.codecs) <= set(picture.codecs))
 
+    def require_common(self) -> None:
+        """Raises `ResultsError` where no picture was measured by every codec."""
+        if not self.common():
+            raise ResultsError(
+                f"no picture was measured by all of {', '.join(self.codecs)}, so nothing can be compared (see "
+                f"{self.folder / 'run.json'})"
+            )
+
     def mean_curve(self, codec: str, metric: str) -> rd.Curve | None:
         """Mean bpp and mean metric over the common pictures at each setting; None where no picture has the metric."""
         curves = [curve for picture in self.common() if (curve := picture.codecs[codec].curve(metric)) is not None]

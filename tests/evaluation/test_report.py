@@ -10,7 +10,7 @@ from PIL import Image
 from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.per_picture import lead
 from lit_rnncomp.evaluation.report import report
-from lit_rnncomp.evaluation.results import Results
+from lit_rnncomp.evaluation.results import Results, ResultsError
 from lit_rnncomp.evaluation.viewer import choose
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -84,3 +84,14 @@ def test_names_and_headings_are_text(results, tmp_path):
     assert "<h1>__TABLES__ &amp; __DATA__</h1>" in text and "<!--" not in text and text.count("<h2>Area under") == 1
     data = re.search(r'<script id="data" type="application/json">([^<]*)</script>', text).group(1)
     assert json.loads(data)["curves"][0]["title"] == name
+
+
+def test_results_that_share_no_picture_are_named(results, tmp_path):
+    shutil.copytree(results, tmp_path / "results", ignore=shutil.ignore_patterns("cache"))
+    for codec, path in zip(("tiny", "webp"), sorted((tmp_path / "results" / "pictures").rglob("*.json")), strict=True):
+        picture = json.loads(path.read_text())
+        del picture["codecs"][codec]
+        path.write_text(json.dumps(picture))
+    with pytest.raises(ResultsError, match=r"no picture was measured by all of tiny, jpeg420, webp.*run\.json"):
+        report(str(tmp_path / "results"), out=str(tmp_path / "report.html"))
+    assert not (tmp_path / "report.html").exists()
