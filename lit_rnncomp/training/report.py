@@ -72,7 +72,7 @@ class RunReport(Callback):
         table = Table("from 0.125 to 2 bpp", "before", "after")
         for metric, value in after_area.items():
             table.add_row(metric.head.replace("\n", ", "), metric.show(before_area.get(metric)), metric.show(value))
-        console = Console()
+        console = Console(markup=False, emoji=False)
         console.print(table)
         folder = run_folder(trainer)
         if folder is not None:
