@@ -14,7 +14,7 @@ from ..images import to_signal
 from ..machine import workers
 from .photographs import RandomCrops, WholePictures, find_pictures, hold_out
 from .samples import sample_photographs
-from .sampling import RankSampler, ResumableLoader, as_is, leave_signals, one_by_one, repeated
+from .sampling import RankSampler, ResumableLoader, as_is, leave_signals, one_by_one
 from .shards import INDEX, TileShards
 from .tiles import ShuffledTiles
 
@@ -119,18 +119,16 @@ class PhotographData(LightningDataModule):
                 self._train_data = ShuffledTiles(TileShards(self._tiles), self._crops["seed"])
             else:
                 self._train_data = RandomCrops(self.split()[0], **self._crops)
-                if self.workers and not getattr(self.trainer, "overfit_batches", 0):
+                if self.workers:
                     self._train_data.share(self.workers)
         return self._training(self._train_data)
 
     def _training(self, data: Dataset[Tensor]) -> DataLoader[Tensor]:
-        samples = self.steps_per_epoch * self.batch_size
-        if getattr(self.trainer, "overfit_batches", 0):
-            return repeated(data, samples, self.batch_size)
         return ResumableLoader(
             data,
-            samples,
+            self.steps_per_epoch * self.batch_size,
             self.batch_size,
+            repeated=getattr(self.trainer, "overfit_batches", 0) > 0,
             collate_fn=as_is,
             num_workers=self.workers,
             worker_init_fn=leave_signals,

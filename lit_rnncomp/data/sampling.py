@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
 _GOLDEN = 0x9E3779B97F4A7C15
 NOTHING = -1
@@ -89,12 +89,6 @@ def one_by_one(items: list[Tensor]) -> Tensor:
     return items[0][None] if items[0].numel() else items[0]
 
 
-def repeated(dataset: Dataset[Tensor], samples: int, batch_size: int) -> DataLoader[Tensor]:
-    """The same batches in every epoch, as Lightning's `overfit_batches` wants them: the first `samples` positions."""
-    options: dict[str, Any] = {"collate_fn": as_is}
-    return DataLoader(Subset(dataset, range(samples)), batch_size=batch_size, **options)
-
-
 class EpochSampler(DistributedSampler[int]):
     """Hands out training positions: with W processes, process r gets r, r + W, r + 2W, ... of each epoch's window.
 
@@ -112,11 +106,25 @@ class EpochSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rank, world = rank_and_world()
-        first = self.epoch * self.samples * world + rank
+        first = self.window * self.samples * world + rank
         return iter(range(first + self.skip * world, first + self.samples * world, world))
 
     def __len__(self) -> int:
         return self.samples
+
+    @property
+    def window(self) -> int:
+        """Which window this epoch has."""
+        return self.epoch
+
+
+class RepeatedSampler(EpochSampler, SequentialSampler):
+    """Hands out the first window in every epoch, as Lightning's `overfit_batches` wants it: a sampler that is not
+    sequential would be replaced by one that is not resumed."""
+
+    @property
+    def window(self) -> int:
+        return 0
 
 
 class RankSampler(DistributedSampler[int]):
@@ -150,15 +158,19 @@ class ResumableLoader(DataLoader[Tensor]):
         dataset: maps positions to samples; may offer `__getitems__(positions)` for whole batches.
         samples: samples an epoch and process, a multiple of `batch_size`.
         batch_size: samples a batch and process.
+        repeated: whether every epoch has the batches of the first.
         options: further arguments of `torch.utils.data.DataLoader`.
     """
 
-    def __init__(self, dataset: Dataset[Tensor], samples: int, batch_size: int, **options: Any) -> None:
+    def __init__(
+        self, dataset: Dataset[Tensor], samples: int, batch_size: int, repeated: bool = False, **options: Any
+    ) -> None:
         if samples < batch_size or samples % batch_size:
             raise ValueError(f"an epoch of {samples} samples is not a whole number of batches of {batch_size}")
         # A generator of its own: drawing the workers' seeds must not move the global one, which model noise comes from.
         options.setdefault("generator", torch.Generator())
-        super().__init__(dataset, batch_size=batch_size, sampler=EpochSampler(samples), **options)
+        sampler = (RepeatedSampler if repeated else EpochSampler)(samples)
+        super().__init__(dataset, batch_size=batch_size, sampler=sampler, **options)
         self._place = (0, 0)
         self._resuming = False
 

@@ -3,7 +3,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, SequentialSampler
 
 from lit_rnncomp.data import sampling
 from lit_rnncomp.data.sampling import EpochSampler, RankSampler, ResumableLoader, shuffled
@@ -131,3 +131,12 @@ def test_loading_leaves_the_global_generator_alone():
 def test_a_broken_last_batch_is_refused():
     with pytest.raises(ValueError, match="10 samples is not a whole number of batches of 3"):
         ResumableLoader(Numbers(), samples=10, batch_size=3)
+
+
+def test_repeated_epochs_resume_too():
+    own = ResumableLoader(Numbers(), samples=12, batch_size=3, repeated=True)
+    own.sampler.set_epoch(2)
+    assert np.ravel(batches(own)).tolist() == list(range(12))
+    own.load_state_dict({"epoch": 2, "batches": 3})
+    assert np.ravel(batches(own)).tolist() == [9, 10, 11]
+    assert isinstance(own.sampler, SequentialSampler), "Lightning leaves it in place"
