@@ -52,6 +52,9 @@ class Diagnostics(Callback):
         self._since = 0.0
         self._pictures = 0
 
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._since, self._pictures = time.monotonic(), 0
+
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._since, self._pictures = time.monotonic(), 0
 
@@ -59,7 +62,7 @@ class Diagnostics(Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
         self._pictures += len(batch) * trainer.world_size
-        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if _logs(trainer, trainer.fit_loop.epoch_loop.total_batch_idx):
             now = time.monotonic()
             module.log("train/pictures_per_second", self._pictures / (now - self._since))
             self._since, self._pictures = now, 0
@@ -67,12 +70,21 @@ class Diagnostics(Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if (trainer.global_step + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not _logs(trainer, trainer.global_step):
             return
         squares: dict[str, list[torch.Tensor]] = {}
         for name, parameter in module.named_parameters():
             if parameter.grad is not None:
-                squares.setdefault(name.split(".")[1], []).append(parameter.grad.float().square().sum())
+                part = name.split(".")[:2][-1]  # a parameter of the module itself has no more than a name
+                squares.setdefault(part, []).append(parameter.grad.float().square().sum())
+        if not squares:
+            return
         parts = {name: torch.stack(values).sum() for name, values in squares.items()}
         module.log("train/grad_norm", torch.stack(list(parts.values())).sum().sqrt())
         module.log_dict({f"train/grad_norm_{name}": value.sqrt() for name, value in parts.items()})
+
+
+def _logs(trainer: L.Trainer, before: int) -> bool:
+    """Whether the step, or batch, after so many is one that is logged."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and (before + 1) % every == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..sweep.trials import TRIAL
 
@@ -34,7 +35,8 @@ class TimeOfThisStart(Callback):
 
 
 class RatesOfThisStart(Callback):
-    """Makes the optimizer's rates (`lr`, `eps`, `weight_decay`, ...) those of each start, as its `config.yaml` says.
+    """Makes the optimizer's rates (`lr`, `eps`, `weight_decay`, ...) those of each start, as its `config.yaml` says. A
+    schedule that is no function of the step goes on from where it was, in proportion.
 
     (A checkpoint of torch holds them beside the moments, and they would come back unseen.) Another optimizer, which
     has other moments, is refused with a `ValueError`.
@@ -56,6 +58,9 @@ class RatesOfThisStart(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Notes the rates as they are configured: the checkpoint's state of the optimizer is restored after this."""
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])  # what not every schedule, and no optimizer, notes
         self._asked = [
             [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
             for optimizer in trainer.optimizers
@@ -66,15 +71,26 @@ class RatesOfThisStart(Callback):
             return
         for optimizer, asked in zip(trainer.optimizers, self._asked, strict=True):
             for group, values in zip(optimizer.param_groups, asked, strict=True):
+                before, now = group.get("initial_lr", values["initial_lr"]), values["initial_lr"]
                 group.update({name: value for name, value in values.items() if name not in ("lr", "step")})
+                group["lr"] = group["lr"] * (now / before) if before else now
         for config in trainer.lr_scheduler_configs:
-            schedule: Any = config.scheduler
-            groups = schedule.optimizer.param_groups
-            schedule.base_lrs = [group.get("initial_lr", group["lr"]) for group in groups]
-            factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
-            for group, rate, factor in zip(groups, schedule.base_lrs, factors, strict=True):
-                group["lr"] = rate * factor
-            schedule._last_lr = [group["lr"] for group in groups]
+            _follow(config.scheduler)
+
+
+def _follow(schedule: Any) -> None:
+    """Makes a schedule one of the rates that its optimizer has now; where it is a function of the step alone, makes the
+    rates what it says of them."""
+    groups = schedule.optimizer.param_groups
+    for part in getattr(schedule, "_schedulers", ()):  # of which it is made
+        _follow(part)
+    if hasattr(schedule, "base_lrs"):
+        schedule.base_lrs = [group["initial_lr"] for group in groups]
+    if isinstance(schedule, LambdaLR):
+        factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+        for group, rate, factor in zip(groups, schedule.base_lrs, factors, strict=True):
+            group["lr"] = rate * factor
+    schedule._last_lr = [group["lr"] for group in groups]
 
 
 class MovedCheckpoints(Callback):

@@ -1,5 +1,6 @@
 """What `--ckpt_path` means: whose options, weights and metrics a start takes from the one before it."""
 
+import csv
 import shutil
 
 import pytest
@@ -185,4 +186,28 @@ def test_start_weights_are_measured_and_not_needed_again(run, kind):
     assert run(weights, named, *options, "--trainer.max_steps=1", model=kind)[0] == 0
     start.unlink()
     code, output = run(weights, named, *options, "--trainer.max_steps=2", "--ckpt_path=last", model=kind)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize("overfit", [[], ["--trainer.overfit_batches=3"]])
+def test_a_run_that_goes_on_amid_an_epoch_is_an_unbroken_one(run, overfit):
+    last, rates = {}, []
+    for version, lengths in (("once", (7,)), ("twice", (4, 7))):
+        named = f"--trainer.logger.init_args.version={version}"
+        for steps in lengths:
+            code, output = run(named, *overfit, f"--trainer.max_steps={steps}", "--ckpt_path=last")
+            assert code == 0, output
+        folder = run.folder / "runs/lightning_logs" / version
+        last[version] = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+        rows = [row for path in folder.glob("metrics*.csv") for row in csv.DictReader(path.open())]
+        rates += [float(row["train/pictures_per_second"]) for row in rows if row["train/pictures_per_second"]]
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(last["twice"][part], last["once"][part], rtol=0, atol=0)
+    assert len(rates) >= 12 and min(rates) > 0.1
+
+
+def test_an_ordinary_run_goes_on_with_few_batches(run):
+    named = "--trainer.logger.init_args.version=few", "--ckpt_path=last"
+    assert run(*named, "--trainer.max_steps=4")[0] == 0
+    code, output = run(*named, "--trainer.max_steps=7", "--trainer.overfit_batches=2")
     assert code == 0, output
