@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
+import lightning as L
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .command import prepared
@@ -27,16 +29,24 @@ def main() -> None:
         CompressionCLI()
     except MisconfigurationException as error:  # a device that is not there, options that exclude each other
         raise ValueError(str(error)) from error
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         what, _, reasons = str(error).partition("\n")
-        if not what.startswith("Error(s) in loading state_dict for"):
+        if what.startswith("Error(s) in loading state_dict for"):
+            reason = reasons.strip().split("\n")[0]
+            raise ValueError(f"the checkpoint's weights are not those of this model: {reason}") from error
+        if not _of_lightning(error):
             raise
-        reason = reasons.strip().split("\n")[0]
-        raise ValueError(f"the checkpoint's weights are not those of this model: {reason}") from error
+        raise ValueError(str(error)) from error
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
             raise end.__context__ from None
         raise
+
+
+def _of_lightning(error: Exception) -> bool:
+    """Whether it is Lightning itself that objects, which it does to options, often with no class of its own."""
+    raised = traceback.extract_tb(error.__traceback__)[-1]
+    return Path(raised.filename).is_relative_to(Path(L.__file__).parent) and (raised.line or "").startswith("raise ")
 
 
 def _quiet() -> None:

@@ -6,11 +6,13 @@ import sys
 from argparse import SUPPRESS
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+from ..advice import fail, of_parser
 
 # Imported so that their short class names are known: `--model GRUCompressor`, `class_path: EntropyData`.
 from ..data.module import PhotographData
@@ -40,6 +42,17 @@ from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "ternary"]
 
 
+class OneLineParser(LightningArgumentParser):
+    """Says in one line what is wrong with a command line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        # What a model is not, None, and all that was given come after what is wrong with it.
+        lines = [line.strip(" -") for line in message.partition("\n  Given value type:")[0].splitlines()]
+        left_out = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
+        told = "\n".join(line for line in lines if not line.startswith(left_out))
+        fail(of_parser(told, (name for action in self._actions for name in action.option_strings)))
+
+
 class CompressionCLI(LightningCLI):
     """One parser for every model of the package; the data are photographs unless another class is named."""
 
@@ -49,6 +62,7 @@ class CompressionCLI(LightningCLI):
             "subclass_mode_data": True,
             "seed_everything_default": 1,
             "save_config_callback": RunConfig,
+            "parser_class": OneLineParser,
             "trainer_defaults": {
                 "callbacks": [
                     best_checkpoint(),
@@ -157,6 +171,10 @@ class CompressionCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Adds what makes a run survive: checkpoints written whole, and on SLURM a requeue that the job script does."""
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+            if isinstance(value := self._get(self.config_init, f"trainer.{name}"), int) and value < 1:
+                way_out = "; trainer.limit_val_batches=0 leaves validations out" if "val" in name else ""
+                raise ValueError(f"trainer.{name} is {value}, must be at least 1{way_out}")
         chosen = self._get(self.config_init, "trainer.plugins") or []
         plugins = [*(chosen if isinstance(chosen, list) else [chosen]), WholeFiles()]
         if SLURMEnvironment.detect():

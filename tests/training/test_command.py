@@ -61,6 +61,37 @@ def test_no_such_accelerator_is_one_line(starts, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trainer.val_check_interval=0"], "trainer.val_check_interval is 0, must be at least 1"),
+        (["--trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch is 0, must be at least 1"),
+        (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches is 0, must be at least 1"),
+        (["--trainer.devices=abc"], "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=nothing"], "metric `nothing` which is not"),
+        (["--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.monitor=val/auc_ms_ssim"], "more than one"),
+        (["--trainer.max_steps=abc"], "Got value: abc"),
+        (["--trainer.max_stepz=1"], "unrecognized arguments: --trainer.max_stepz=1; did you mean --trainer.max_steps?"),
+        (["--model.widht=1"], "Option 'widht' is not accepted"),
+    ],
+)
+def test_wrong_options_of_lightning_are_one_line(starts, tmp_path, words, said):
+    mode = ["--trainer.callbacks.mode=max"] if "ModelCheckpoint" in words[0] else []
+    command = ["--model=LSTMCompressor", *SMALL, *QUIET, "--data.steps_per_epoch=1", "--trainer.max_epochs=1"]
+    process = starts(tmp_path, "fit", *command, *words, *mode)
+    code, output = process.wait(), process.output()
+    assert code == 2 and "Traceback" not in output and "usage" not in output, output
+    assert output.splitlines()[-1].startswith("lit-rnncomp: error: ") and said in output.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_nothing_is_logged_every_zero_steps(starts, tmp_path):
+    command = ["--model=LSTMCompressor", *SMALL, *QUIET, "--trainer.log_every_n_steps=0", "--trainer.max_steps=1"]
+    process = starts(tmp_path, "fit", *command)
+    assert process.wait() == 0, process.output()
+
+
+@pytest.mark.slow
 def test_a_checkpoint_knows_its_model(starts, tmp_path):
     fit = starts(tmp_path, "fit", "--model=GRUCompressor", *SMALL, *QUIET, "--trainer.max_steps=1")
     assert fit.wait() == 0, fit.output()
