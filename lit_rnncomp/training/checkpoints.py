@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,15 @@ def named_folder(config: Any) -> Path | None:
     if version is None:
         return None
     return runs_folder(kind, options) / (f"version_{version}" if isinstance(version, int) else version)
+
+
+def keep_name(config: Any, name: str | None) -> None:
+    """Keeps the name that a command gives its run where YAML reads a number in it, such as `2024_01_15` or `007`; a
+    plain integer stays the number of a version."""
+    kind, options = _logger(config)
+    numbered = kind in ("CSVLogger", "TensorBoardLogger") and isinstance(options.get("version"), int)
+    if name is not None and numbered and not re.fullmatch(r"0|[1-9][0-9]*", name):
+        options["version"] = f"./{name}"  # the same folder, and no number
 
 
 def metrics_folder(config: Any) -> Path | None:

@@ -27,6 +27,7 @@ from .checkpoints import (
     WholeFiles,
     best_checkpoint,
     go_on,
+    keep_name,
     last_of_run,
     last_run,
     metrics_folder,
@@ -38,6 +39,7 @@ from .processes import Distributed, Validations
 from .provenance import Provenance, RunConfig, begin
 from .report import PredictedPictures, RunReport, WandbPanels
 from .restart import MovedCheckpoints, RatesOfThisStart, TimeOfThisStart
+from .yaml_of_names import MODE
 
 __all__ = ["CompressionCLI", "compressors", "entropy", "entropy_data", "ternary"]
 
@@ -84,7 +86,7 @@ class CompressionCLI(LightningCLI):
                 "num_sanity_val_steps": -1,
                 "log_every_n_steps": 10,
             },
-            "parser_kwargs": {"prog": "lit-rnncomp", "parser_mode": "omegaconf", "allow_abbrev": False},
+            "parser_kwargs": {"prog": "lit-rnncomp", "parser_mode": MODE, "allow_abbrev": False},
         }
         super().__init__(L.LightningModule, L.LightningDataModule, **{**defaults, **options})
 
@@ -126,6 +128,8 @@ class CompressionCLI(LightningCLI):
             if self._restore(self.config.subcommand, chosen, kind):
                 self.config = parser.parse_args(words)
                 self.config[self.config.subcommand]["ckpt_path"] = chosen
+        name = last_value(words, r"--trainer\.logger\.(?:init_args\.)?version")
+        keep_name(self.config[self.config.subcommand], name)
 
     def _restore(self, verb: str, checkpoint: str, kind: str | None = None) -> bool:
         """Makes the options of a checkpoint's model the defaults of a verb's, of a model of this `kind` where the

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import lightning as L
+from lightning.fabric.utilities.data import AttributeDict
 
 
 class Starting(L.LightningModule):
@@ -24,6 +25,15 @@ class Starting(L.LightningModule):
     @abstractmethod
     def described(self) -> dict[str, Any]:
         """The network's configuration."""
+
+    @property
+    def hparams_initial(self) -> AttributeDict:
+        """The options as loggers write them: in UTF-8, which names of files need not be."""
+        options = super().hparams_initial
+        texts = {name: value for name, value in options.items() if isinstance(value, str)}
+        return AttributeDict(
+            options | {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
+        )
 
     def setup(self, stage: str) -> None:
         # Only once: after training, `test` is not to go back to the start.
