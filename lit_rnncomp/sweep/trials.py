@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import leash
@@ -103,6 +103,8 @@ class TrialProcess:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.metric, self._seen = folder, sweep.metric, 0
+        self._kept = ExitStack()
+        self._kept.enter_context(metrics_kept(folder))
         extra = logger_arguments(folder)
         if (checkpoint := last_checkpoint(folder)) is not None:
             extra.append(f"--ckpt_path={checkpoint}")
@@ -150,6 +152,7 @@ class TrialProcess:
         code = self.process.wait()
         assert self.process.stdin is not None
         self.process.stdin.close()
+        self._kept.close()
         return code
 
     def last_words(self) -> str:
