@@ -70,7 +70,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(filename="last", enable_version_counter=False, every_n_train_steps=every_n_steps)
         self.every_n_steps = every_n_steps
         self._seen = -1
-        self._between_steps = self._ending = self._due = False
+        self._between_steps = self._ending = self._due = self._first = False
         self._agreement = Agreement()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -91,11 +91,17 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._agreement.termination.listen()
-        self._seen, self._between_steps = trainer.global_step, True
+        self._seen, self._between_steps, self._first = trainer.global_step, True, True
 
-    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if self._ending:
             self._agreement.termination.end(trainer)
+        if self._first and pl_module.automatic_optimization:
+            # Lightning forgets to count the step before a validation that came with the end of a start, and would log
+            # the steps of the next one under numbers of one less.
+            loop = trainer.fit_loop.epoch_loop
+            loop._batches_that_stepped = max(loop._batches_that_stepped, trainer.global_step)
+        self._first = False
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
