@@ -48,11 +48,20 @@ class OneLineParser(LightningArgumentParser):
     """Says in one line what is wrong with a command line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        # What a model is not, None, and all that was given come after what is wrong with it.
-        lines = [line.strip(" -") for line in message.partition("\n  Given value type:")[0].splitlines()]
-        left_out = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
-        told = "\n".join(line for line in lines if not line.startswith(left_out))
-        fail(of_parser(told, (name for action in self._actions for name in action.option_strings)))
+        fail(of_parser(_told(message), (name for action in self._actions for name in action.option_strings)))
+
+
+def _told(message: str) -> str:
+    """What the parser says of a value, without all the types that it might have had, and the value at length."""
+    left_out = (
+        "Does not validate against any",
+        "Subtypes:",
+        "Errors:",
+        "Expected a <class 'NoneType'>",
+        "Given value",
+    )
+    lines = (line.strip().removeprefix("- ") for line in message.splitlines())
+    return "\n".join(line for line in lines if not line.startswith(left_out))
 
 
 class CompressionCLI(LightningCLI):
@@ -151,6 +160,12 @@ class CompressionCLI(LightningCLI):
             if self.config.fit.get("json"):
                 raise ValueError("--json is an option of --plan, and a run prints no JSON")
             go_on(self.config.fit)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise ValueError(_told(str(error)) or str(error)) from error
 
     def before_fit(self) -> None:
         folder = named_folder(self.config.fit)

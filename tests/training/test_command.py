@@ -73,6 +73,7 @@ def test_no_such_accelerator_is_one_line(starts, tmp_path):
         (["--trainer.max_steps=abc"], "Got value: abc"),
         (["--trainer.max_stepz=1"], "unrecognized arguments: --trainer.max_stepz=1; did you mean --trainer.max_steps?"),
         (["--model.widht=1"], "Option 'widht' is not accepted"),
+        (["--model.init_args.width=-1"], "error: width=-1.0 is outside (0, 4]"),
     ],
 )
 def test_wrong_options_of_lightning_are_one_line(starts, tmp_path, words, said):
