@@ -125,6 +125,9 @@ class CompressionCLI(LightningCLI):
 
         (Lightning lets those of the checkpoint win over both.)
         """
+        if not getattr(self, "_subcommand_parsers", None):  # of a program that runs nothing by itself
+            super().parse_arguments(parser, args)
+            return
         words = sys.argv[1:] if args is None else args
         named = last_value(words, "--ckpt_path")
         known = self._restore(words[0], named) if named else False
