@@ -60,7 +60,7 @@ if __name__ == "__main__":
     parser.add_argument("pictures", help="a folder")
     arguments = parser.parse_args()
     found = measure(arguments.model, arguments.pictures)
-    table = Table("iteration", *(f"{plane} {band}" for plane in PLANES for band in BANDS), title=arguments.model)
+    table = Table("iteration", *(f"{plane}\n{band}" for plane in PLANES for band in BANDS), title=arguments.model)
     for t in sorted({0, len(found) // 4 - 1, len(found) // 2 - 1, len(found) - 1} - {-1}):
         table.add_row(str(t + 1), *(f"{value:.1f}" for value in found[t].ravel()))
-    Console(markup=False, emoji=False, width=140).print(table)
+    Console(markup=False, emoji=False, width=160).print(table)
