@@ -72,8 +72,8 @@ def test_each_part_that_a_cpu_can_do_is_done(rehearsed: dict[str, Any]) -> None:
 def test_a_part_that_fails_fails_alone_and_says_why(rehearsed: dict[str, Any]) -> None:
     failed = {(row["name"], row["way"]): row["why"] for row in rehearsed["parts"] if row["state"] == "failed"}
     assert set(failed) == {("broken", way) for way in ("fp32", "bf16", "plan", "DDP, 2 processes")}
-    assert set(failed.values()) == {"Expected a <class 'float'>. Got value: fast"}
-    assert "failed: Expected a <class 'float'>. Got value: fast: broken fp32, broken bf16" in rehearsed["said"]
+    assert set(failed.values()) == {"lit-rnncomp: error: --lr fast: not a number"}
+    assert "failed: lit-rnncomp: error: --lr fast: not a number: broken fp32, broken bf16" in rehearsed["said"]
 
 
 @pytest.mark.slow
