@@ -6,25 +6,11 @@ import shutil
 import pytest
 import torch
 import yaml
+from helpers.small_runs import DATA_AND_TRAINER, GRU
 
 from lit_rnncomp.sweep.trials import metrics_kept
 
 pytestmark = pytest.mark.slow
-GRU = [
-    "--model=GRUCompressor",
-    "--model.init_args.reconstruction=one_shot",
-    "--model.init_args.width=0.02",
-    "--model.init_args.iterations=2",
-]
-REST = [
-    "--data.batch_size=2",
-    "--data.steps_per_epoch=3",
-    "--data.max_side=64",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-    "--trainer.log_every_n_steps=1",
-]
 VERSION = "runs/lightning_logs/version_0"
 LAST = f"{VERSION}/checkpoints/last.ckpt"
 
@@ -33,7 +19,7 @@ LAST = f"{VERSION}/checkpoints/last.ckpt"
 def three_steps(starts, tmp_path_factory):
     """A folder with a run of three steps."""
     folder = tmp_path_factory.mktemp("run")
-    process = starts(folder, "fit", *GRU, *REST, "--trainer.max_steps=3")
+    process = starts(folder, "fit", *GRU, *DATA_AND_TRAINER, "--trainer.max_steps=3")
     assert process.wait() == 0, process.output()
     return folder
 
@@ -45,7 +31,7 @@ def run(starts, three_steps, tmp_path):
     shutil.copytree(three_steps, folder)
 
     def start(*arguments: str, verb: str = "fit", model: list[str] = GRU) -> tuple[int, str]:
-        process = starts(folder, verb, *model, *REST, *arguments)
+        process = starts(folder, verb, *model, *DATA_AND_TRAINER, *arguments)
         return process.wait(), process.output()
 
     start.folder = folder

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+from helpers.small_runs import DATA_AND_TRAINER, NETWORK
 
 pytestmark = pytest.mark.slow
 OWN = """
@@ -58,19 +59,7 @@ class Manual(Own):
         self.manual_backward(loss)
         self.optimizers().step()
 """
-SMALL = [
-    "--model.init_args.width=0.02",
-    "--model.init_args.iterations=2",
-    "--data.batch_size=2",
-    "--data.steps_per_epoch=3",
-    "--data.max_side=64",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-    "--trainer.log_every_n_steps=1",
-    "--trainer.logger.init_args.version=own",
-    "--ckpt_path=last",
-]
+SMALL = [*NETWORK, *DATA_AND_TRAINER, "--trainer.logger.init_args.version=own", "--ckpt_path=last"]
 
 
 @pytest.fixture

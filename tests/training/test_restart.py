@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.small_runs import DATA_AND_TRAINER, GRU
 from PIL import Image
 
 from lit_rnncomp.training import GRUCompressor, sums
@@ -20,19 +21,7 @@ from lit_rnncomp.training.restart import TimeOfThisStart, moved
 from lit_rnncomp.training.ternary_decoder import TernaryDecoder
 from lit_rnncomp.training.ternary_entropy import TernaryEntropyModel
 
-SMALL = [
-    "--model=GRUCompressor",
-    "--model.init_args.reconstruction=one_shot",
-    "--model.init_args.width=0.02",
-    "--model.init_args.iterations=2",
-    "--data.batch_size=2",
-    "--data.steps_per_epoch=3",
-    "--data.max_side=64",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-    "--trainer.log_every_n_steps=1",
-]
+SMALL = [*GRU, *DATA_AND_TRAINER]
 
 
 @pytest.fixture
