@@ -270,3 +270,8 @@ def is_stream(path: str | Path) -> bool:
     """Whether it is a character device, a pipe or a socket, which hold nothing that could be destroyed; a disk does."""
     status = _status(path)
     return status is not None and any(kind(status.st_mode) for kind in (stat.S_ISCHR, stat.S_ISFIFO, stat.S_ISSOCK))
+
+
+def printable(name: str) -> str:
+    """A name that can be printed and written as UTF-8: bytes of a file's name that are none are spelt `\\udcXX`."""
+    return name.encode(errors="backslashreplace").decode()

@@ -142,8 +142,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Callable) -> Plac
 def place(made: Place) -> Place:
     """With the study that `sweep best` reads."""
     pytest.importorskip("optuna", reason="needs lit-rnncomp[sweeps]")
-    from lit_rnncomp.sweep.definition import read_sweep
     from lit_rnncomp.sweep.engine import Study
+    from lit_rnncomp.sweep.reading import read_sweep
 
     study = Study(read_sweep(made.folder / "sweep.yaml"), made.study)
     trial = study.draw()
@@ -347,7 +347,8 @@ def test_a_photograph_in_a_results_folder_is_still_somebodys(place: Place, tmp_p
 
 def test_evaluate_goes_on_after_a_kill(place: Place, tmp_path: Path) -> None:
     """Whatever a killed evaluation leaves, it is known by its first file."""
-    from lit_rnncomp.evaluation.results import Results, ResultsError, begin, write_json
+    from lit_rnncomp.evaluation.records import ResultsError
+    from lit_rnncomp.evaluation.results import Results, begin, write_json
 
     begin(tmp_path, ["a.png"])
     write_json(tmp_path / "summary.json", {})
@@ -368,8 +369,9 @@ def test_fit_replaces_what_it_wrote(place: Place, tmp_path: Path) -> None:
 def test_a_study_without_our_sweep_is_not_taken_over(place: Place, tmp_path: Path) -> None:
     import optuna
 
-    from lit_rnncomp.sweep.definition import SweepError, read_sweep
+    from lit_rnncomp.sweep.definition import SweepError
     from lit_rnncomp.sweep.engine import Study
+    from lit_rnncomp.sweep.reading import read_sweep
 
     study = optuna.create_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'study.db'}")
     study.tell(study.ask(), 1.0)

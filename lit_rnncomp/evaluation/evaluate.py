@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..data import list_images
-from ..files import Output, write_json
+from ..files import Output, printable, write_json
 from . import examples, savings, tasks
 from .baselines import named_baselines
+from .mean_curves import MeanCurves
 from .measure import AnyCodec, machine
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural, named_models
 from .plot import draw
-from .results import FILES, FORMAT, MeanCurves, Results, begin, is_begun, printable, write_csv
+from .records import FORMAT
+from .results import FILES, Results, begin, is_begun, write_csv
 from .summary import areas, comparison
 from .tables import INTERVALS, not_told_apart, tables
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..picture_formats import write_picture
-from .results import Results, ResultsError, flat_name
+from .records import ResultsError
+from .results import Results, flat_name
 
 LONGEST_WEBP = 16383
 """Pixels of the longest side that the format can say."""

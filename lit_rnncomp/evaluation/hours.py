@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..files import Output
 from .colours import OF_CODEC, colours
 from .drawing import figure, legend
+from .mean_curves import summaries
 from .metric_table import Metric, shown
-from .results import ResultsError, summaries
+from .records import ResultsError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

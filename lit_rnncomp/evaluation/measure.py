@@ -18,7 +18,7 @@ from .baselines import Baseline, Coded
 from .frames import write_frame
 from .metric_table import METRICS, METRICS_VERSION
 from .neural import Neural
-from .results import FORMAT, Measurement, Point
+from .records import FORMAT, Measurement, Point
 
 if TYPE_CHECKING:
     from torch import Tensor

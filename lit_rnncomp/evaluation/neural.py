@@ -17,9 +17,9 @@ from ..codec.api import Codec, load
 from ..codec.binary_codec import BinaryCodec
 from ..codec.rate import RateError
 from ..codec.ternary_codec import TernaryCodec
+from ..files import printable
 from ..models.lapped import TUNES
 from .baselines import Coded
-from .results import printable
 
 STEPS = tuple(range(896, 2816, 128))
 """Of models with ternary codes: last thresholds half an octave apart, from some hundredths of a bit per pixel."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from . import rd
 from .metric_table import Metric, shown
-from .results import PictureResult, Results
+from .records import PictureResult
+from .results import Results
 
 RATES: rd.Array = np.linspace(rd.GRID[0], rd.GRID[-1], 121)
 """Where two curves are compared rate by rate: 1/64 bit per pixel apart, over the range of the areas."""

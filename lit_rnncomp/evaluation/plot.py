@@ -11,9 +11,10 @@ from ..files import Output
 from . import rd
 from .colours import colours
 from .drawing import figure, legend
+from .mean_curves import MeanCurves
 from .metric_table import Metric, shown
 from .published import Published, curves, warn_of_others
-from .results import MeanCurves, ResultsError
+from .records import ResultsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

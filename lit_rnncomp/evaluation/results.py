@@ -1,18 +1,16 @@
-"""What `evaluate` measures, as records, and the folder of JSON files that keeps them.
+"""The folder of JSON files that keeps what `evaluate` measures. It holds
 
-A results folder holds
-
-    run.json            what was run: data, codecs, machine, versions, and what failed and why
-    pictures/*.json     one file a picture: every codec, setting, size, metric and time
-    summary.json        codec -> metric -> areas with their intervals, see `summary.areas`
-    comparison.json     the tables that `evaluate` prints, and the differences between every two codecs
-    curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
-    points.csv          every measured point as one line
-    rd.png, rd.svg      the mean curves
-    strip.png           models beside JPEG at equal bytes
-    strip-behind.png    models beside the codec that is ahead, on the picture where the first model loses most
-    frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)
-    cache/              measurements by content, codec and version: what makes a run resumable
+run.json            what was run: data, codecs, machine, versions, and what failed and why
+pictures/*.json     one file a picture: every codec, setting, size, metric and time
+summary.json        codec -> metric -> areas with their intervals, see `summary.areas`
+comparison.json     the tables that `evaluate` prints, and the differences between every two codecs
+curves.json         mean curves, areas and versions in one small file: what the repository keeps of a run
+points.csv          every measured point as one line
+rd.png, rd.svg      the mean curves
+strip.png           models beside JPEG at equal bytes
+strip-behind.png    models beside the codec that is ahead, on the picture where the first model loses most
+frames/             decoded pictures of a few test pictures, for `report` (lossless WebP, or PNG of very large ones)
+cache/              measurements by content, codec and version: what makes a run resumable
 """
 
 from __future__ import annotations
@@ -20,21 +18,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..files import check_folder, write_bytes, write_json
 from . import rd
-from .shapes import CURVES, MEASUREMENT, PICTURE, RUN, check
+from .records import FORMAT, PictureResult, ResultsError, parsed
+from .shapes import RUN, check
 
-Parsed = TypeVar("Parsed")
-
-FORMAT = 1
 FILES = (
     "summary.json",
     "comparison.json",
@@ -46,85 +41,10 @@ FILES = (
     "strip-behind.png",
 )
 
+_DAMAGED = "{file} has damaged results: {error}; evaluate again, measured points are kept"
 
 LONGEST_NAME = 160
 """Bytes of a picture's flat name: with a digest and an ending it fits every file system."""
-
-
-class ResultsError(ValueError):
-    """A folder is not what `evaluate` wrote, or lacks what was asked of it."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One file of one picture.
-
-    `bpp` counts the whole file of `bytes`; `header_bytes` of it are not entropy-coded picture (None: not separable).
-    `nominal_bpp`: a recurrent codec's bits before entropy coding (None elsewhere). Seconds are wall time; a recurrent
-    codec encodes once for all its points, so each has the time of the whole stream. A metric is None where the picture
-    is too small for it.
-    """
-
-    setting: float
-    bytes: int
-    header_bytes: int | None
-    bpp: float
-    nominal_bpp: float | None
-    encode_seconds: float
-    decode_seconds: float
-    metrics: dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One codec on one picture. `setting` names what `Point.setting` is; `versions` is everything that decides the
-    bytes."""
-
-    codec: str
-    title: str
-    setting: str
-    versions: dict[str, str]
-    machine: dict[str, str]
-    points: tuple[Point, ...]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        """The inverse of `dataclasses.asdict` after JSON. Raises `ValueError` for what is no measurement."""
-        check(data, MEASUREMENT)
-        return cls(**{**data, "points": tuple(Point(**point) for point in data["points"])})
-
-    def curve(self, metric: str, nominal: bool = False) -> rd.Curve | None:
-        """The picture's curve of file bpp (or nominal bpp where the codec has it); None for a metric the picture is too
-        small for, or that was not measured."""
-        values = [point.metrics.get(metric) for point in self.points]
-        if any(value is None for value in values):
-            return None
-        bpp = [point.nominal_bpp if nominal and point.nominal_bpp is not None else point.bpp for point in self.points]
-        return rd.Curve(np.array(bpp), np.array(values, dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class PictureResult:
-    """One picture with all its measurements by codec name."""
-
-    name: str
-    width: int
-    height: int
-    sha256: str
-    codecs: dict[str, Measurement]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PictureResult:
-        """The inverse of `dataclasses.asdict` after JSON. Raises `ValueError` for what is no result."""
-        check(data, PICTURE)
-        codecs = {name: Measurement.from_json(codec) for name, codec in data["codecs"].items()}
-        points = [point for codec in codecs.values() for point in codec.points]
-        if (
-            len({frozenset(name for name, value in point.metrics.items() if value is not None) for point in points})
-            != 1
-        ):
-            raise ValueError("its points have different metrics, or there is none")
-        return cls(**{**data, "codecs": codecs})
 
 
 @dataclass(frozen=True)
@@ -144,9 +64,9 @@ class Results:
         """
         folder = Path(folder)
         try:
-            run = _parsed(folder / "run.json", _run, _DAMAGED)
+            run = parsed(folder / "run.json", _run, _DAMAGED)
             files = [_picture_path(folder, name) for name in run["pictures"]]
-            pictures = [_parsed(file, PictureResult.from_json, _DAMAGED) for file in files]
+            pictures = [parsed(file, PictureResult.from_json, _DAMAGED) for file in files]
         except FileNotFoundError as error:
             raise ResultsError(
                 f"{folder} is no results folder, {error.filename} is missing: give the --out of `lit-rnncomp evaluate`"
@@ -197,106 +117,10 @@ class Results:
         )
 
 
-@dataclass(frozen=True)
-class MeanCurves:
-    """The mean curves of a run: `codecs` in order, name -> metric -> curve; `models` names those that are recurrent
-    codecs. `pictures` are those that the means are over, in the folder `data`."""
-
-    name: str
-    codecs: dict[str, dict[str, rd.Curve]]
-    models: frozenset[str]
-    data: str
-    pictures: tuple[str, ...]
-
-    @classmethod
-    def of(cls, results: Results) -> MeanCurves:
-        """From a results folder in memory."""
-        curves: dict[str, dict[str, rd.Curve]] = {}
-        for codec in results.codecs:
-            by_metric = {metric: results.mean_curve(codec, metric) for metric in results.run["metrics"]}
-            curves[codec] = {metric: curve for metric, curve in by_metric.items() if curve is not None}
-        pictures = tuple(picture.name for picture in results.common())
-        return cls(results.folder.name, curves, frozenset(results.models), results.run["data"], pictures)
-
-    @classmethod
-    def read(cls, source: str | Path) -> MeanCurves:
-        """From a results folder, or from a `curves.json` on its own. Raises `ResultsError`."""
-        path = Path(source)
-        if path.is_dir():
-            return cls.of(Results.read(path))
-        data = summaries(path)
-        curves = {
-            codec: {metric: rd.Curve(np.array(c["bpp"]), np.array(c["quality"])) for metric, c in by_metric.items()}
-            for codec, by_metric in data["curves"].items()
-        }
-        return cls(path.stem, curves, frozenset(data["models"]), data["data"], tuple(data["pictures"]))
-
-    def write(
-        self, path: Path, results: Results, areas: Mapping[str, Any], bits_left: Mapping[str, list[float]]
-    ) -> None:
-        """Writes `curves.json`, with the areas, what entropy coding leaves of the bits, and everything that decided the
-        numbers."""
-        rounded = {
-            codec: {
-                m: {"bpp": np.round(c.bpp, 5).tolist(), "quality": np.round(c.quality, 5).tolist()}
-                for m, c in by_metric.items()
-            }
-            for codec, by_metric in self.codecs.items()
-        }
-        versions = {name: codec.versions for name, codec in results.common()[0].codecs.items()}
-        kept = {key: results.run[key] for key in ("format", "data", "models", "machine", "finished")}
-        kept["pictures"] = list(self.pictures)
-        write_json(path, {**kept, "versions": versions, "areas": areas, "bits_left": bits_left, "curves": rounded})
-
-
-def summaries(source: str | Path) -> dict[str, Any]:
-    """What `curves.json` says, of a results folder or on its own, with `areas` and `models`. Raises `ResultsError`."""
-    path = Path(source)
-    file = path / "curves.json" if path.is_dir() else path
-    try:
-        return _parsed(file, _summaries, _NO_CURVES)
-    except OSError:
-        raise ResultsError(
-            f"{file} is missing: give --out {source} to `lit-rnncomp evaluate` again"
-            if path.is_dir()
-            else f"{source} cannot be read: give the --out of `lit-rnncomp evaluate`, or its curves.json"
-        ) from None
-
-
 def _run(data: Any) -> dict[str, Any]:
     if not (isinstance(data, dict) and data.get("pictures") == []):  # as `begin` leaves it
         check(data, RUN)
     return dict(data)
-
-
-def _summaries(data: Any) -> dict[str, Any]:
-    check(data, CURVES)
-    for codec, by_metric in data["curves"].items():
-        for metric, curve in by_metric.items():
-            if len(curve["bpp"]) != len(curve["quality"]):
-                raise ValueError(f"curves.{codec}.{metric} has not as many values of bpp as of quality")
-    return dict(data)
-
-
-_DAMAGED = "{file} has damaged results: {error}; evaluate again, measured points are kept"
-_NO_CURVES = "{file} is no curves.json of `lit-rnncomp evaluate`: {error}"
-
-
-def _parsed(file: Path, parse: Callable[[Any], Parsed], complaint: str) -> Parsed:
-    """What `parse` makes of a file of JSON.
-
-    Raises:
-        ResultsError: it is no JSON, of another format, or `parse` raises: `complaint` of the file and the error.
-    """
-    try:
-        data = json.loads(file.read_text())
-        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
-            raise ResultsError(f"{file} is of format {data['format']}; this program reads format {FORMAT}")
-        return parse(data)
-    except ResultsError:
-        raise
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ResultsError(complaint.format(file=file, error=error)) from None
 
 
 def begin(folder: Path, pictures: Iterable[str]) -> None:
@@ -344,11 +168,6 @@ def flat_name(picture: str) -> str:
         return flat
     cut = flat.encode()[:LONGEST_NAME].decode(errors="ignore")
     return f"{cut}-{hashlib.sha256(picture.encode()).hexdigest()[:16]}"
-
-
-def printable(name: str) -> str:
-    """A name that can be printed and written as UTF-8: bytes of a file's name that are none are spelt `\\udcXX`."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def write_csv(path: Path, pictures: Iterable[PictureResult]) -> None:

@@ -16,7 +16,8 @@ from .bar import counted
 from .frames import frames_name, write_frame
 from .measure import AnyCodec, digest, measure
 from .neural import Neural
-from .results import Measurement, PictureResult, write_picture
+from .records import Measurement, PictureResult
+from .results import write_picture
 
 
 class Task(NamedTuple):

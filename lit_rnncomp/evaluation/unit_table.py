@@ -16,8 +16,9 @@ from ..files import Output
 from ..models.config import RECONSTRUCTIONS, UNITS
 from . import rd
 from .drawing import figure
+from .mean_curves import MeanCurves, summaries
 from .metric_table import METRICS, Metric
-from .results import MeanCurves, ResultsError, summaries
+from .records import ResultsError
 from .summary import ABOVE
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from .frames import LONGEST_WEBP, frame_file, frames_folder, open_frame
 from .measure import distortion, to_tensor
 from .metric_table import shown
 from .per_picture import lead
-from .results import PictureResult, Point, Results
+from .records import PictureResult, Point
+from .results import Results
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

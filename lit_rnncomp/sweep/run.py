@@ -6,8 +6,9 @@ from dataclasses import replace
 from json import dumps
 from pathlib import Path
 
-from .definition import Sweep, SweepError, as_argument, best_of, read_sweep
+from .definition import Sweep, SweepError, as_argument, best_of
 from .engine import Outcome, Study, alone_in, database_of, run_study
+from .reading import read_sweep
 
 
 def run(

@@ -13,10 +13,12 @@ from lit_rnncomp.codec.api import load
 from lit_rnncomp.evaluation import metrics
 from lit_rnncomp.evaluation.baselines import BASELINES, Baseline
 from lit_rnncomp.evaluation.evaluate import _input, evaluate
+from lit_rnncomp.evaluation.mean_curves import MeanCurves, summaries
 from lit_rnncomp.evaluation.measure import measure
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.neural import Neural, named_models
-from lit_rnncomp.evaluation.results import MeanCurves, Results, ResultsError, begin, summaries
+from lit_rnncomp.evaluation.records import ResultsError
+from lit_rnncomp.evaluation.results import Results, begin
 from lit_rnncomp.evaluation.summary import areas
 from lit_rnncomp.evaluation.unit_table import UnitTable
 

@@ -15,9 +15,10 @@ from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.bar import counted
 from lit_rnncomp.evaluation.baselines import Baseline
 from lit_rnncomp.evaluation.evaluate import evaluate
+from lit_rnncomp.evaluation.mean_curves import MeanCurves
 from lit_rnncomp.evaluation.neural import Neural
 from lit_rnncomp.evaluation.report import report
-from lit_rnncomp.evaluation.results import MeanCurves, Results
+from lit_rnncomp.evaluation.results import Results
 from lit_rnncomp.evaluation.summary import areas
 
 

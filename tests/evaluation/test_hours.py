@@ -8,7 +8,7 @@ import pytest
 
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
-from lit_rnncomp.evaluation.results import ResultsError
+from lit_rnncomp.evaluation.records import ResultsError
 
 
 def written(path, models, area, pictures=("a.png",)):
@@ -42,7 +42,7 @@ def test_results_after_the_hours_are_levels_only(lengths, tmp_path):
 
 def test_lines_are_in_order_of_hours(lengths):
     from lit_rnncomp.evaluation.hours import _lines
-    from lit_rnncomp.evaluation.results import summaries
+    from lit_rnncomp.evaluation.mean_curves import summaries
 
     lines = _lines([summaries(path) for path in lengths], [5, 3], METRICS["ms_ssim"])
     assert lines == {"psnr": [(3, 1.7), (5, 1.6)], "visual": [(3, 1.7), (5, 1.6)]}

@@ -9,8 +9,9 @@ from PIL import Image
 
 from lit_rnncomp.evaluation.baselines import BASELINES
 from lit_rnncomp.evaluation.per_picture import lead
+from lit_rnncomp.evaluation.records import ResultsError
 from lit_rnncomp.evaluation.report import report
-from lit_rnncomp.evaluation.results import Results, ResultsError
+from lit_rnncomp.evaluation.results import Results
 from lit_rnncomp.evaluation.viewer import choose
 
 TIMES = "\N{MULTIPLICATION SIGN}"

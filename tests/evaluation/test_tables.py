@@ -9,8 +9,9 @@ from skimage.data import astronaut
 
 from lit_rnncomp.evaluation import rd
 from lit_rnncomp.evaluation.evaluate import evaluate
+from lit_rnncomp.evaluation.mean_curves import MeanCurves
 from lit_rnncomp.evaluation.metric_table import METRICS
-from lit_rnncomp.evaluation.results import MeanCurves, Results
+from lit_rnncomp.evaluation.results import Results
 from lit_rnncomp.evaluation.summary import comparison, mean_delta
 from lit_rnncomp.evaluation.tables import area_columns, not_told_apart, tables
 

@@ -8,7 +8,7 @@ import pytest
 
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
-from lit_rnncomp.evaluation.results import FORMAT, ResultsError
+from lit_rnncomp.evaluation.records import FORMAT, ResultsError
 from lit_rnncomp.evaluation.unit_table import BASELINE, UnitTable, show
 
 MS_SSIM, PSNR_HVS = METRICS["ms_ssim"], METRICS["psnr_hvs"]

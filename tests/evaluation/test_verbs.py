@@ -15,9 +15,10 @@ from lit_rnncomp.evaluation.bdrate import bdrate
 from lit_rnncomp.evaluation.compare import compare
 from lit_rnncomp.evaluation.equal import common_bytes
 from lit_rnncomp.evaluation.ladder import Rung
+from lit_rnncomp.evaluation.mean_curves import MeanCurves
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.published import curves, shipped
-from lit_rnncomp.evaluation.results import MeanCurves, ResultsError
+from lit_rnncomp.evaluation.records import ResultsError
 from lit_rnncomp.evaluation.strip import Panel, busiest, draw_strip
 
 

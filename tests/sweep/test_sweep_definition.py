@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lit_rnncomp.sweep.definition import Choice, Hyperband, Range, SweepError, best_of, read_sweep
+from lit_rnncomp.sweep.definition import Choice, Hyperband, Range, SweepError, best_of
+from lit_rnncomp.sweep.reading import read_sweep
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 PLAIN = {
@@ -299,6 +300,13 @@ def test_a_grid_needs_finitely_many_values(read):
     assert points == list(product([1, 2], [1, 2, 3], [0, 0.5, 1]))
     with pytest.raises(SweepError, match="parameter lr is continuous, which a grid cannot cover"):
         read(method="grid").grid_size()
+    for much in (
+        {"min": 1, "max": 10_001},
+        {"min": 1, "max": 10**300},
+        {"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-9},
+    ):
+        with pytest.raises(SweepError, match=r"parameter b has 1[0-9e+]* values, more than the 10000"):
+            read(method="grid", parameters={"b": much}).grid_size()
 
 
 def test_stepped_integers_reach_a_trial_as_integers(read):

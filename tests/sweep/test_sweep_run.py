@@ -15,8 +15,9 @@ pytest.importorskip("optuna", reason="needs lit-rnncomp[sweeps]")
 
 from lit_rnncomp.machine import cores, threads
 from lit_rnncomp.sweep.best import best, best_of_study
-from lit_rnncomp.sweep.definition import SweepError, read_sweep
+from lit_rnncomp.sweep.definition import SweepError
 from lit_rnncomp.sweep.engine import Study, alone_in
+from lit_rnncomp.sweep.reading import read_sweep
 from lit_rnncomp.sweep.run import run
 
 # Stands in for `lit-rnncomp fit`: logs `x` ten times over, writes checkpoints, saves on SIGTERM, resumes.

@@ -14,7 +14,8 @@ from helpers.pages import PAGES, commands
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_rnncomp.models.config import CodecConfig
-from lit_rnncomp.sweep.definition import Choice, read_sweep
+from lit_rnncomp.sweep.definition import Choice
+from lit_rnncomp.sweep.reading import read_sweep
 from lit_rnncomp.training.compression_cli import CompressionCLI
 
 ROOT = Path(__file__).resolve().parents[2]
