@@ -88,7 +88,7 @@ def _draw_tables(results: list[Path], outputs: list[Output], title: str) -> None
 
     from . import unit_table
 
-    tables = [unit_table.UnitTable.read(source) for source in results]
+    tables = unit_table.with_one_baseline([unit_table.UnitTable.read(source) for source in results])
     unit_table.draw(tables, outputs, title)
     # The tables' width: a figure must not be cut.
     console = Console(width=max(Console().width, 155), markup=False, emoji=False)

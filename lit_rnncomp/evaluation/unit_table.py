@@ -1,12 +1,14 @@
 """The paper's Table 1 of one's own networks: recurrent units by reconstruction frameworks, by the area under the curve.
 
-Each results file is a table, of networks trained equally long. Networks of one unit and framework differ in their seed:
+Each results file is a table, of networks trained equally long. Networks of one configuration differ in their seed:
 their mean is shown, and their spread, the standard deviation between them, so that it can be seen which differences are
-those of networks and which those of seeds.
+those of networks and which those of seeds. Where networks of one unit and framework differ in more, each has a row.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,11 +36,12 @@ _RATES = np.linspace(rd.GRID[0], rd.GRID[-1], 301)
 
 
 class Network(NamedTuple):
-    """A network of the table: `nominal` and `files` are the summaries of its curve by metric, over bits before entropy
-    coding and over whole files; `above` the shares of rates at which its files are above JPEG 4:2:0, empty where JPEG
-    was not measured."""
+    """A network of the table. `row` is its unit and what else its row is named after. `nominal` and `files` are the
+    summaries of its curve by metric, over bits before entropy coding and over whole files; `above` the shares of rates
+    at which its files are above JPEG 4:2:0, empty where JPEG was not measured."""
 
     unit: str
+    row: str
     framework: str
     nominal: dict[str, float]
     files: dict[str, float]
@@ -46,9 +49,10 @@ class Network(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Networks of one unit and framework."""
+    """Networks of one row and framework."""
 
     unit: str
+    row: str
     framework: str
     networks: list[Network]
 
@@ -64,11 +68,13 @@ class Cell(NamedTuple):
 
 
 class UnitTable(NamedTuple):
-    """`cells` in the order of units and frameworks; `pictures` is how many the means are over."""
+    """`cells` in the order of units and frameworks; `pictures` is how many the means are over. `baseline` is what the
+    others are compared with, if it was measured."""
 
     name: str
     pictures: int
     cells: list[Cell]
+    baseline: Cell | None
 
     @classmethod
     def read(cls, source: str | Path) -> UnitTable:
@@ -80,22 +86,28 @@ class UnitTable(NamedTuple):
         path = Path(source)
         curves = MeanCurves.read(path)
         data = summaries(path)
-        networks = [
-            _network(name, model["config"], data["areas"], curves.codecs)
+        configs = {
+            name: model["config"]
             for name, model in data["models"].items()
             if "config" in model and all(m.name in data["areas"].get(name, {}) for m in RANKED)
+        }
+        rows = _rows(configs)
+        networks = [
+            _network(rows[name], config, data["areas"][name], curves.codecs.get(name, {}), curves.codecs.get(ABOVE, {}))
+            for name, config in configs.items()
         ]
-        places = [(unit, framework) for unit in (BASELINE, *UNITS) for framework in RECONSTRUCTIONS]
-        cells = [Cell(*place, [n for n in networks if (n.unit, n.framework) == place]) for place in places]
+        places = [
+            (unit, row, framework)
+            for unit in (BASELINE, *UNITS)
+            for row in dict.fromkeys(n.row for n in networks if n.unit == unit)
+            for framework in RECONSTRUCTIONS
+        ]
+        cells = [Cell(*place, [n for n in networks if (n.unit, n.row, n.framework) == place]) for place in places]
         cells = [cell for cell in cells if cell.networks]
         if not cells:
             raise ResultsError(f"{source} holds no network with a unit and a framework: evaluate some with --model")
-        name = path.name if path.is_dir() else path.stem
-        return cls(name, len(curves.pictures), cells)
-
-    @property
-    def baseline(self) -> Cell | None:
-        return next((cell for cell in self.cells if cell.unit == BASELINE), None)
+        baseline = next((cell for cell in cells if cell.unit == BASELINE), None)
+        return cls(path.name if path.is_dir() else path.stem, len(curves.pictures), cells, baseline)
 
     def rank(self, cell: Cell, metric: Metric) -> int:
         """1 for the best mean over nominal rates."""
@@ -103,17 +115,46 @@ class UnitTable(NamedTuple):
         return 1 + sum(other.mean(metric) > value for other in self.cells)
 
 
+def with_one_baseline(tables: list[UnitTable]) -> list[UnitTable]:
+    """Tables that have no baseline of their own are compared with the first that another has."""
+    shared = next((table.baseline for table in tables if table.baseline), None)
+    return [table._replace(baseline=table.baseline or shared) for table in tables]
+
+
+def _unit(config: Mapping[str, Any]) -> str:
+    return BASELINE if config.get("layers") == "toderici2016" else str(config["unit"])
+
+
+def _rows(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Network -> the name of its row: the unit, and those entries of the configuration in which networks of this unit
+    and one framework differ."""
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for config in configs.values():
+        alike[_unit(config), config["reconstruction"]].append(config)
+    differing: dict[str, dict[str, None]] = defaultdict(dict)
+    for (unit, _), group in alike.items():
+        keys = dict.fromkeys(key for config in group for key in config)
+        differing[unit] |= {key: None for key in keys if len({str(config.get(key)) for config in group}) > 1}
+    return {
+        name: ", ".join([_unit(config), *(f"{key} {config[key]}" for key in differing[_unit(config)] if key in config)])
+        for name, config in configs.items()
+    }
+
+
 def _network(
-    name: str, config: dict[str, Any], areas: dict[str, Any], curves: dict[str, dict[str, rd.Curve]]
+    row: str,
+    config: Mapping[str, Any],
+    areas: Mapping[str, Any],
+    curves: Mapping[str, rd.Curve],
+    jpeg: Mapping[str, rd.Curve],
 ) -> Network:
-    unit = BASELINE if config.get("layers") == "toderici2016" else config["unit"]
     nominal, files, above = {}, {}, {}
     for metric in RANKED:
-        nominal[metric.name] = metric.summarise(areas[name][metric.name]["auc"])
-        files[metric.name] = metric.summarise(areas[name][metric.name]["auc_file"])
-        if metric.name in curves.get(ABOVE, {}) and metric.name in curves.get(name, {}):
-            above[metric.name] = _share_above(curves[name][metric.name], curves[ABOVE][metric.name])
-    return Network(unit, config["reconstruction"], nominal, files, above)
+        nominal[metric.name] = metric.summarise(areas[metric.name]["auc"])
+        files[metric.name] = metric.summarise(areas[metric.name]["auc_file"])
+        if metric.name in jpeg and metric.name in curves:
+            above[metric.name] = _share_above(curves[metric.name], jpeg[metric.name])
+    return Network(_unit(config), row, config["reconstruction"], nominal, files, above)
 
 
 def _share_above(curve: rd.Curve, other: rd.Curve) -> float:
@@ -141,7 +182,7 @@ def show(table: UnitTable) -> Table:
     for metric in judged:
         shown.add_column(f"above JPEG:\n{metric.title}", justify="right", no_wrap=True)
     for cell in table.cells:
-        row = [cell.unit, cell.framework, str(len(cell.networks))]
+        row = [cell.row, cell.framework, str(len(cell.networks))]
         for metric in RANKED:
             row.append(f"{_with_spread(cell, metric)} ({table.rank(cell, metric)})")
         if table.baseline:
@@ -173,15 +214,15 @@ def draw(tables: list[UnitTable], outputs: list[Output], title: str) -> None:
 
 def _panel(panel: Axes, table: UnitTable, metric: Metric) -> None:
     cells = [cell for cell in table.cells if cell.unit != BASELINE]
-    units: list[str] = [unit for unit in UNITS if any(cell.unit == unit for cell in cells)]
+    rows = list(dict.fromkeys(cell.row for cell in cells))
     frameworks: list[str] = [f for f in RECONSTRUCTIONS if any(cell.framework == f for cell in cells)]
-    values = np.full((len(units), len(frameworks)), np.nan)
+    values = np.full((len(rows), len(frameworks)), np.nan)
     for cell in cells:
-        values[units.index(cell.unit), frameworks.index(cell.framework)] = cell.mean(metric)
+        values[rows.index(cell.row), frameworks.index(cell.framework)] = cell.mean(metric)
     image = panel.imshow(values, cmap="YlGnBu", aspect="auto")
     dark = np.nanmin(values) + 0.6 * (np.nanmax(values) - np.nanmin(values)) if cells else 0
     for cell in cells:
-        across, down = frameworks.index(cell.framework), units.index(cell.unit)
+        across, down = frameworks.index(cell.framework), rows.index(cell.row)
         colour = "white" if values[down, across] > dark else "black"
         spread = cell.spread(metric)
         text = metric.show(values[down, across]) + ("" if spread is None else f"\n±{metric.show(spread)}")
@@ -189,7 +230,7 @@ def _panel(panel: Axes, table: UnitTable, metric: Metric) -> None:
             across, down, f"{text}\n{_ordinal(table.rank(cell, metric))}", ha="center", va="center", color=colour
         )
     panel.set_xticks(range(len(frameworks)), [name.replace("_", "\n") for name in frameworks])
-    panel.set_yticks(range(len(units)), [name.replace("_", " ") for name in units])
+    panel.set_yticks(range(len(rows)), [name.replace("_", " ").replace(", ", "\n") for name in rows])
     panel.set_title(f"{table.name}: {metric.title}, {metric.unit or 'area'}" + _against(table, metric), fontsize=9)
     panel.figure.colorbar(image, ax=panel, shrink=0.9)
 

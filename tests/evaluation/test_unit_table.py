@@ -9,7 +9,7 @@ import pytest
 from lit_rnncomp.evaluation.metric_table import METRICS
 from lit_rnncomp.evaluation.plot import plot
 from lit_rnncomp.evaluation.records import FORMAT, ResultsError
-from lit_rnncomp.evaluation.unit_table import BASELINE, UnitTable, show
+from lit_rnncomp.evaluation.unit_table import BASELINE, UnitTable, show, with_one_baseline
 
 MS_SSIM, PSNR_HVS = METRICS["ms_ssim"], METRICS["psnr_hvs"]
 RATES = [0.125 * k for k in range(1, 17)]
@@ -60,6 +60,34 @@ def test_seeds_are_one_cell_with_a_spread(source):
     assert gru.mean(PSNR_HVS) == pytest.approx(31)  # dB, not an area
     assert gru.mean(PSNR_HVS, "files") == pytest.approx(30)
     assert table.cells[1].spread(MS_SSIM) is None
+
+
+def test_networks_that_differ_in_more_than_their_seed_have_rows_of_their_own(source, tmp_path):
+    path = tmp_path / "short.json"
+    data = json.loads(path.read_text())
+    configs = [data["models"][name]["config"] for name in ("seed 1", "seed 2", "one")]
+    for config, frontend in zip(configs, ("dct", "conv", "conv"), strict=True):
+        config |= {"frontend": frontend, "bits": 8}
+    path.write_text(json.dumps(data))
+    cells = UnitTable.read(source).cells
+    assert [(cell.row, len(cell.networks)) for cell in cells] == [
+        (BASELINE, 1),
+        ("lstm", 1),
+        ("gru, frontend dct", 1),
+        ("gru, frontend conv", 1),
+    ]
+    assert [cell.spread(MS_SSIM) for cell in cells] == [None] * 4
+    plot([source], out=str(tmp_path / "table.svg"), table=True)
+    assert "frontend conv" in (tmp_path / "table.svg").read_text()
+
+
+def test_tables_without_a_baseline_are_compared_with_that_of_another(source, tmp_path):
+    alone = written(tmp_path / "alone.json", {"a": ("gru", "additive", "toderici2017", 1.87, 30.0)})
+    first, second = with_one_baseline([UnitTable.read(alone), UnitTable.read(source)])
+    assert first.baseline is second.baseline is not None
+    assert [list(column.cells) for column in show(first).columns if "baseline" in str(column.header)] == [["+10.0%"]]
+    (lonely,) = with_one_baseline([UnitTable.read(alone)])
+    assert lonely.baseline is None
 
 
 def test_ranks_are_of_each_metric(source):
