@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import lightning as L
 from lightning.fabric.utilities.data import AttributeDict
 
+from ..files import printable
+
 
 class Starting(L.LightningModule):
     """A module with an option `weights`, from which it starts in every verb, unless a checkpoint is restored.
@@ -31,9 +33,7 @@ class Starting(L.LightningModule):
         """The options as loggers write them: in UTF-8, which names of files need not be."""
         options = super().hparams_initial
         texts = {name: value for name, value in options.items() if isinstance(value, str)}
-        return AttributeDict(
-            options | {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
-        )
+        return AttributeDict(options | {name: printable(text) for name, text in texts.items()})
 
     def setup(self, stage: str) -> None:
         # Only once: after training, `test` is not to go back to the start.
